@@ -1,0 +1,174 @@
+/**
+ * Device: the one contract between sources, filters and shares.
+ *
+ * A device belongs to one reactor. `submit` checks the request against what the device declares,
+ * once, so that `start` (the device's own part) can rely on it. Bad requests complete with a
+ * status, through the reactor's completion ring, never inside `submit`.
+ *
+ *   open --close()--> closing (new requests: not-ready) --last one ended--> closed
+ */
+
+import type { Reactor } from "../reactor/reactor.ts";
+import { assert } from "../util/assert.ts";
+import {
+  OPERATION_COUNT,
+  type OperationTable,
+  Operation,
+  RequestFlag,
+  Support,
+} from "./operation.ts";
+import type { Request } from "./request.ts";
+import { Status } from "./status.ts";
+
+/** Largest transfer of one request; protocols split above it. */
+export const TRANSFER_BYTES_MAX = 1024 * 1024;
+
+/** What a device states about itself. Fixed while it is open, but for `sizeBytes` (resize). */
+export interface DeviceInfo {
+  /** The stage that made it, canonical, without secrets: "file:///var/lib/x.img". */
+  readonly name: string;
+  /** "file", "malloc", "mirror", ... */
+  readonly kind: string;
+  readonly sizeBytes: number;
+  /** 512 or 4096: offsets and lengths are multiples of it. */
+  readonly blockSizeBytes: number;
+  readonly physicalBlockSizeBytes: number;
+  readonly optimalIoBytes: number;
+  readonly maxTransferBytes: number;
+  readonly readOnly: boolean;
+  /** True when acknowledged writes need a flush to survive power loss. */
+  readonly volatileCache: boolean;
+  /** Smaller discards may be ignored... but still read as zeroes. */
+  readonly discardGranularityBytes: number;
+  /** UUID that changes whenever volatile data of the device may have been lost. */
+  readonly instanceId: string;
+  /** True: reads flagged `mayLend` come back with the device's own memory. */
+  readonly lendsReads: boolean;
+}
+
+export abstract class Device {
+  readonly reactor: Reactor;
+  readonly info: DeviceInfo;
+  readonly operations: OperationTable;
+  /** Requests submitted and not ended. */
+  inFlight = 0;
+  /** Reads whose lent memory has not come back. */
+  lent = 0;
+  #open = true;
+  #closed: Promise<void> | null = null;
+  #drained: (() => void) | null = null;
+  readonly #supported: boolean[];
+
+  constructor(reactor: Reactor, info: DeviceInfo, operations: OperationTable) {
+    assert(info.blockSizeBytes === 512 || info.blockSizeBytes === 4096, "block size 512 or 4096");
+    assert(info.sizeBytes % info.blockSizeBytes === 0, "size is a multiple of the block size");
+    assert(info.maxTransferBytes <= TRANSFER_BYTES_MAX, "maxTransfer at most 1 MiB");
+    this.reactor = reactor;
+    this.info = info;
+    this.operations = operations;
+    this.#supported = supportByOperation(operations);
+  }
+
+  /** Starts `request`; it completes later, exactly once. Hot path. */
+  submit(request: Request): void {
+    assert(request.device === null, "a request is submitted once at a time");
+    request.device = this;
+    request.errorOffset = -1;
+    this.inFlight++;
+    const status = this.#check(request);
+    if (status === Status.ok) this.start(request);
+    else this.reactor.completions.push(request, status);
+  }
+
+  /**
+   * Refuses new requests, waits for those in flight, then lets go of what the device holds.
+   * Idempotent: later calls return the same promise.
+   */
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  /** Does a checked request. Completes it by `request.finish` or the completion ring. */
+  protected abstract start(request: Request): void;
+
+  /** Gives up what the device holds; nothing is in flight any more. */
+  protected abstract release(): Promise<void>;
+
+  /** Called by `Request.finish`. Hot path. */
+  requestEnded(request: Request): void {
+    this.inFlight--;
+    if (request.lent) this.lent++;
+    if (!this.#open) this.#noteDrained();
+  }
+
+  /** Called by `Request.returnLent`. */
+  lentReturned(): void {
+    this.lent--;
+    if (!this.#open) this.#noteDrained();
+  }
+
+  #check(request: Request): Status {
+    const { operation, offset, length } = request;
+    const info = this.info;
+    if (!this.#open) return Status.notReady;
+    if (this.#supported[operation] !== true) return Status.unsupported;
+    if (operation === Operation.flush) return length === 0 ? Status.ok : Status.invalid;
+    if (info.readOnly && modifies(operation)) return Status.readOnly;
+    const mask = info.blockSizeBytes - 1;
+    // Offsets may exceed 2^31: masks work on the low bits only, which is all that is asked here.
+    if (((offset % 4294967296) & mask) !== 0 || (length & mask) !== 0) return Status.misaligned;
+    if (!(length > 0) || !(offset >= 0)) return Status.invalid;
+    if (offset + length > info.sizeBytes) return Status.outOfRange;
+    return carriesData(operation) ? checkData(request, info.maxTransferBytes) : Status.ok;
+  }
+
+  async #close(): Promise<void> {
+    this.#open = false;
+    if (this.inFlight > 0 || this.lent > 0) {
+      await new Promise<void>((resolve) => {
+        this.#drained = resolve;
+      });
+    }
+    await this.release();
+  }
+
+  #noteDrained(): void {
+    if (this.inFlight === 0 && this.lent === 0) this.#drained?.();
+  }
+}
+
+/** True when the operation changes what the device holds. */
+export function modifies(operation: Operation): boolean {
+  return (
+    operation === Operation.write ||
+    operation === Operation.writeZeroes ||
+    operation === Operation.discard ||
+    operation === Operation.compareAndWrite
+  );
+}
+
+function carriesData(operation: Operation): boolean {
+  return (
+    operation === Operation.read ||
+    operation === Operation.write ||
+    operation === Operation.compare ||
+    operation === Operation.compareAndWrite
+  );
+}
+
+function checkData(request: Request, maxTransferBytes: number): Status {
+  if (request.length > maxTransferBytes) return Status.invalid;
+  const factor = request.operation === Operation.compareAndWrite ? 2 : 1;
+  if (request.segments.lengthBytes === factor * request.length) return Status.ok;
+  const lends = request.operation === Operation.read && (request.flags & RequestFlag.mayLend) !== 0;
+  return lends && request.segments.count === 0 ? Status.ok : Status.invalid;
+}
+
+function supportByOperation(table: OperationTable): boolean[] {
+  const supported = new Array<boolean>(OPERATION_COUNT).fill(false);
+  for (const [name, support] of Object.entries(table)) {
+    supported[Operation[name as keyof typeof Operation]] = support !== Support.refuse;
+  }
+  return supported;
+}

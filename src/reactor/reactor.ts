@@ -1,0 +1,95 @@
+/**
+ * Reactor: one thread's data plane: an Io, its buffers, and the work of each turn.
+ *
+ * The Io calls `runTurn` after it has delivered I/O completions. A turn drains the completion
+ * ring, wakes those who wait for buffers, then flushes what became dirty (one send for many
+ * replies), and says whether it did anything. Promises are settled outside of the turn, by one
+ * setImmediate per turn, because no microtask runs after a ring callback.
+ */
+
+import { BufferPool } from "./buffer-pool.ts";
+import { CompletionRing } from "./completion-ring.ts";
+import type { Clock } from "./clock.ts";
+import type { Io, TurnHandler } from "./io.ts";
+
+/** Something that gathers output during a turn and sends it once at its end. */
+export interface Flushable {
+  /** True while it is in the reactor's list; owned by the reactor. */
+  isDirty: boolean;
+  /** Runs in the turn. Must not throw. */
+  flush(): void;
+}
+
+export interface ReactorOptions {
+  /** Small number, unique in the process. */
+  readonly id: number;
+  readonly io: Io;
+  /** Memory for buffers, bytes; default 64 MiB. */
+  readonly bufferLimitBytes?: number;
+}
+
+export const BUFFER_LIMIT_BYTES_DEFAULT = 64 * 1024 * 1024;
+
+/** Completions delivered per step of a turn, so that flushes come in between. */
+const COMPLETIONS_PER_STEP = 1024;
+
+export class Reactor implements TurnHandler {
+  readonly id: number;
+  readonly io: Io;
+  readonly clock: Clock;
+  readonly buffers: BufferPool;
+  readonly completions: CompletionRing;
+  #dirty: Flushable[] = [];
+  #flushing: Flushable[] = [];
+  #deliveries: (() => void)[] = [];
+  #deliveryScheduled = false;
+
+  constructor(options: ReactorOptions) {
+    this.id = options.id;
+    this.io = options.io;
+    this.clock = options.io.clock;
+    this.buffers = new BufferPool(options.io.slabs, {
+      limitBytes: options.bufferLimitBytes ?? BUFFER_LIMIT_BYTES_DEFAULT,
+    });
+    this.completions = new CompletionRing(() => this.io.requestTurn());
+    this.io.setTurnHandler(this);
+  }
+
+  /** Has `item.flush()` run at the end of this turn (or of the next one). Hot path. */
+  markDirty(item: Flushable): void {
+    if (item.isDirty) return;
+    item.isDirty = true;
+    if (this.#dirty.push(item) === 1) this.io.requestTurn();
+  }
+
+  /** Runs `callback` outside of the turn, in order: the way to settle promises. */
+  deliverLater(callback: () => void): void {
+    this.#deliveries.push(callback);
+    if (this.#deliveryScheduled) return;
+    this.#deliveryScheduled = true;
+    setImmediate(() => this.#deliver());
+  }
+
+  runTurn(): boolean {
+    let worked = this.completions.drain(COMPLETIONS_PER_STEP) > 0;
+    if (this.buffers.wakeWaiters()) worked = true;
+    const dirty = this.#dirty;
+    if (dirty.length === 0) return worked;
+    this.#dirty = this.#flushing;
+    this.#flushing = dirty;
+    for (let index = 0; index < dirty.length; index++) {
+      const item = dirty[index] as Flushable;
+      item.isDirty = false;
+      item.flush();
+    }
+    dirty.length = 0;
+    return true;
+  }
+
+  #deliver(): void {
+    const deliveries = this.#deliveries;
+    this.#deliveries = [];
+    this.#deliveryScheduled = false;
+    for (const callback of deliveries) callback();
+  }
+}
