@@ -1,0 +1,118 @@
+/**
+ * The test runner behind `npm test`, `npm run ok` and `npm run test:long`.
+ *
+ * Runs the static checks, then every group of test-plan.ts with node:test, one process per file,
+ * and joins the groups into one report that ends with node's own closing lines. Counts skips and
+ * prints each with its reason; under PENSTOCK_REQUIRE_ALL=1 a skip fails the run.
+ */
+
+import { once } from "node:events";
+import { join } from "node:path";
+import { run } from "node:test";
+import { spec } from "node:test/reporters";
+import { runStaticChecks, type StaticCheckName } from "./static-checks.ts";
+import {
+  parseArguments,
+  planTests,
+  type TestGroup,
+  type TestRunOptions,
+  unmatchedFilters,
+} from "./test-plan.ts";
+import { closingLines, TestTally } from "./test-tally.ts";
+
+const ROOT = join(import.meta.dirname, "..");
+
+/** Ctrl-C and SIGTERM end the running test files too, and the run says what it has. */
+const stopping = new AbortController();
+
+const EXEC_FLAGS = ["--disable-warning=ExperimentalWarning"];
+
+const CHECKS_OF_TEST: readonly StaticCheckName[] = ["types", "lint", "tidy"];
+const CHECKS_OF_OK: readonly StaticCheckName[] = ["types", "format", "lint", "tidy", "dead code"];
+
+/** Node's own summary of one run() call; ours sums over all groups instead. */
+const SUMMARY_LINE = /^(tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) /;
+
+async function main(): Promise<number> {
+  const options = parseArguments(process.argv.slice(2));
+  const startedMs = performance.now();
+  if (options.long) {
+    process.env["PENSTOCK_LONG"] = "1";
+  }
+  const groups = planTests(ROOT, options);
+  const unmatched = unmatchedFilters(ROOT, groups, options.filters);
+  if (groups.length === 0 || unmatched.length > 0) {
+    process.stderr.write(`no test file matches ${unmatched.join(", ") || "anything"}\n`);
+    return 1;
+  }
+  const failedChecks = await runStaticChecks(checksOf(options));
+  const tally = new TestTally();
+  await runGroups(groups, options, tally);
+
+  const requireAll = process.env["PENSTOCK_REQUIRE_ALL"] === "1";
+  const durationMs = performance.now() - startedMs;
+  process.stdout.write(closingLines(tally, { durationMs, failedChecks, requireAll }));
+  const skipsFail = requireAll && tally.skips.length > 0;
+  return stopping.signal.aborted || failedChecks.length > 0 || skipsFail || !tally.succeeded
+    ? 1
+    : 0;
+}
+
+function checksOf(options: TestRunOptions): readonly StaticCheckName[] {
+  if (options.ok) {
+    return CHECKS_OF_OK;
+  }
+  const testsOnly = options.unit || options.filters.length > 0 || options.namePattern !== undefined;
+  return testsOnly ? [] : CHECKS_OF_TEST;
+}
+
+async function runGroups(
+  groups: readonly TestGroup[],
+  options: TestRunOptions,
+  tally: TestTally,
+): Promise<void> {
+  const reporter = new spec();
+  reporter.pipe(process.stdout, { end: false });
+  for (const group of groups) {
+    if (stopping.signal.aborted) {
+      break;
+    }
+    process.stdout.write(`\n── ${group.name}: ${group.files.length} files ──\n`);
+    const stream = run({
+      files: [...group.files],
+      cwd: ROOT,
+      concurrency: group.concurrency,
+      isolation: "process",
+      timeout: group.timeoutMs,
+      execArgv: EXEC_FLAGS,
+      signal: stopping.signal,
+      ...(options.namePattern === undefined ? {} : { testNamePatterns: [options.namePattern] }),
+    });
+    for await (const event of stream) {
+      tally.add(event);
+      if (isForReporter(event) && !reporter.write(event)) {
+        await once(reporter, "drain");
+      }
+    }
+  }
+  const ended = once(reporter, "end");
+  reporter.end();
+  await ended;
+}
+
+function isForReporter(event: { readonly type: string; readonly data: unknown }): boolean {
+  if (event.type !== "test:diagnostic") {
+    return true;
+  }
+  const { message } = event.data as { readonly message: string };
+  return !SUMMARY_LINE.test(message);
+}
+
+process.once("SIGINT", () => stopping.abort());
+process.once("SIGTERM", () => stopping.abort());
+try {
+  process.exitCode = await main();
+} catch (error) {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 1;
+}
