@@ -38,7 +38,8 @@ const UNIT_PATTERNS = ["src/**/*.test.ts", "tools/**/*.test.ts"];
 const SERIAL_FOLDERS = ["test/e2e", "test/interop", "test/crash", "test/hostile", "test/guest"];
 const LONG_ONLY_FOLDERS = ["test/soak", "test/mutants", "bench"];
 
-const USAGE = `usage: npm test -- [--unit | --ok | --long] [--name REGEXP] [FILE | FOLDER | GLOB ...]`;
+const USAGE =
+  "usage: npm test -- [--unit | --ok | --long] [--name REGEXP] [FILE | FOLDER | GLOB ...]";
 
 /** Throws an Error with a usage text when an argument makes no sense. */
 export function parseArguments(args: readonly string[]): TestRunOptions {
@@ -71,7 +72,7 @@ export function parseArguments(args: readonly string[]): TestRunOptions {
 
 /** The groups of one run, without empty ones. Paths are absolute. */
 export function planTests(root: string, options: TestRunOptions): TestGroup[] {
-  const long = options.long || process.env["PENSTOCK_LONG"] === "1";
+  const long = options.long || process.env.PENSTOCK_LONG === "1";
   const unitFiles = expand(root, UNIT_PATTERNS);
   const groups: TestGroup[] = [
     { name: "unit", files: unitFiles, concurrency: 2, timeoutMs: (long ? 30 : 2) * MINUTE_MS },

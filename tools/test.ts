@@ -37,7 +37,7 @@ async function main(): Promise<number> {
   const options = parseArguments(process.argv.slice(2));
   const startedMs = performance.now();
   if (options.long) {
-    process.env["PENSTOCK_LONG"] = "1";
+    process.env.PENSTOCK_LONG = "1";
   }
   const groups = planTests(ROOT, options);
   const unmatched = unmatchedFilters(ROOT, groups, options.filters);
@@ -49,7 +49,7 @@ async function main(): Promise<number> {
   const tally = new TestTally();
   await runGroups(groups, options, tally);
 
-  const requireAll = process.env["PENSTOCK_REQUIRE_ALL"] === "1";
+  const requireAll = process.env.PENSTOCK_REQUIRE_ALL === "1";
   const durationMs = performance.now() - startedMs;
   process.stdout.write(closingLines(tally, { durationMs, failedChecks, requireAll }));
   const skipsFail = requireAll && tally.skips.length > 0;

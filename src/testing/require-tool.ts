@@ -72,7 +72,7 @@ function isInPath(name: string): boolean {
   if (name.startsWith("/")) {
     return isAccessible(name, constants.F_OK);
   }
-  const folders = [...(process.env["PATH"] ?? "").split(delimiter), ...EXTRA_FOLDERS];
+  const folders = [...(process.env.PATH ?? "").split(delimiter), ...EXTRA_FOLDERS];
   return folders.some((folder) => isAccessible(join(folder, name), constants.X_OK));
 }
 

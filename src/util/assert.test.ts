@@ -36,6 +36,6 @@ test("unreachable names the value when one got past the types", () => {
 
 test("unreachable still names the value when it can't be serialised", () => {
   const circular: Record<string, unknown> = {};
-  circular["self"] = circular;
+  circular.self = circular;
   throws(() => unreachable(circular as never), /unreachable value: \[object Object\]/);
 });
