@@ -20,7 +20,7 @@ const SIMULATED_FOLDERS = /^src\/(?:proto|pool|nexus|block|pipe|devices)\//;
 
 const CLOCK_OR_RANDOMNESS = anyOf([
   /\bDate\.now\b/,
-  /\bnew Date\b(?!\s*\(\s*\S)/,
+  /\bnew Date\b(?!\s*\(\s*[^\s)])/,
   /\bperformance\.\w+/,
   /\bprocess\.(?:hrtime|uptime)\b/,
   /\bset(?:Timeout|Interval)\b/,
