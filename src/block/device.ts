@@ -72,6 +72,7 @@ export abstract class Device {
   /** Starts `request`; it completes later, exactly once. Hot path. */
   submit(request: Request): void {
     assert(request.device === null, "a request is submitted once at a time");
+    assert(!request.lent, "lent memory is returned before the request is used again");
     request.device = this;
     request.errorOffset = -1;
     this.inFlight++;
@@ -120,7 +121,10 @@ export abstract class Device {
     if (((offset % 4294967296) & mask) !== 0 || (length & mask) !== 0) return Status.misaligned;
     if (!(length > 0) || !(offset >= 0)) return Status.invalid;
     if (offset + length > info.sizeBytes) return Status.outOfRange;
-    return carriesData(operation) ? checkData(request, info.maxTransferBytes) : Status.ok;
+    if (carriesData(operation)) return checkData(request, info);
+    return operation === Operation.blockStatus && request.extents === null
+      ? Status.invalid
+      : Status.ok;
   }
 
   async #close(): Promise<void> {
@@ -134,7 +138,11 @@ export abstract class Device {
   }
 
   #noteDrained(): void {
-    if (this.inFlight === 0 && this.lent === 0) this.#drained?.();
+    const drained = this.#drained;
+    if (drained === null || this.inFlight > 0 || this.lent > 0) return;
+    this.#drained = null;
+    // A turn runs bare: no microtask follows it, so a promise is never settled inside of it.
+    this.reactor.deliverLater(drained);
   }
 }
 
@@ -157,11 +165,12 @@ function carriesData(operation: Operation): boolean {
   );
 }
 
-function checkData(request: Request, maxTransferBytes: number): Status {
-  if (request.length > maxTransferBytes) return Status.invalid;
+function checkData(request: Request, info: DeviceInfo): Status {
+  if (request.length > info.maxTransferBytes) return Status.invalid;
   const factor = request.operation === Operation.compareAndWrite ? 2 : 1;
   if (request.segments.lengthBytes === factor * request.length) return Status.ok;
-  const lends = request.operation === Operation.read && (request.flags & RequestFlag.mayLend) !== 0;
+  const mayLend = info.lendsReads && (request.flags & RequestFlag.mayLend) !== 0;
+  const lends = mayLend && request.operation === Operation.read;
   return lends && request.segments.count === 0 ? Status.ok : Status.invalid;
 }
 
