@@ -68,6 +68,8 @@ export interface OpenFileOptions {
    * Never shrinks: a larger file is an error that names both sizes.
    */
   readonly createSizeBytes?: number;
+  /** Who opens it, for the message that others get while it is held: "pipe vol1". */
+  readonly holder?: string;
 }
 
 export interface OpenedFile {
@@ -127,6 +129,8 @@ export interface Io {
   setTurnHandler(handler: TurnHandler): void;
   /** Asks for a turn soon, for work queued outside of one. Cheap, idempotent within a turn. */
   requestTurn(): void;
+  /** Runs `callback` soon, outside of any turn: the place to settle promises. */
+  defer(callback: () => void): void;
 
   attach(op: IoOp): void;
   /** Asserts that nothing is in flight on it. */
@@ -139,6 +143,11 @@ export interface Io {
   vector(capacity: number): IoVector;
 
   // Files. Short transfers happen only at the end of the file.
+  /**
+   * Opens and claims: exclusive when `write`, shared with other readers otherwise.
+   * @throws PenstockError `claimed` (names the holder), `size-mismatch`, `not-found`,
+   *   `permission-denied`, `unsupported` (direct), `invalid-file` (a directory, a pipe, ...)
+   */
   openFile(options: OpenFileOptions): Promise<OpenedFile>;
   closeFile(file: FileHandle): Promise<void>;
   read(

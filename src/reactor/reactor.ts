@@ -4,7 +4,7 @@
  * The Io calls `runTurn` after it has delivered I/O completions. A turn drains the completion
  * ring, wakes those who wait for buffers, then flushes what became dirty (one send for many
  * replies), and says whether it did anything. Promises are settled outside of the turn, by one
- * setImmediate per turn, because no microtask runs after a ring callback.
+ * `Io.defer` per turn, because no microtask runs after a ring callback.
  */
 
 import { BufferPool } from "./buffer-pool.ts";
@@ -67,7 +67,7 @@ export class Reactor implements TurnHandler {
     this.#deliveries.push(callback);
     if (this.#deliveryScheduled) return;
     this.#deliveryScheduled = true;
-    setImmediate(() => this.#deliver());
+    this.io.defer(() => this.#deliver());
   }
 
   runTurn(): boolean {

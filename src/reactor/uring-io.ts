@@ -1,0 +1,288 @@
+/**
+ * UringIo: the Io on io_uring. Every operation is one submission entry with the op's slot as its
+ * user data; `UringTurn` decides when entries are submitted and completions delivered.
+ */
+
+import { Ring, RingOperation, type CompletionSink } from "../sys/uring.ts";
+import * as libc from "../sys/libc.ts";
+import { assert } from "../util/assert.ts";
+import {
+  AllocateMode,
+  type AcceptHandler,
+  type FileHandle,
+  type Io,
+  IoLevel,
+  type IoOp,
+  type IoVector,
+  type Listener,
+  type OpenedFile,
+  type OpenFileOptions,
+  type SocketAddress,
+  type SocketHandle,
+  type TurnHandler,
+} from "./io.ts";
+import { OpTable } from "./op-table.ts";
+import { RealClock } from "./real-clock.ts";
+import type { Slab } from "./slab.ts";
+import {
+  SharedSlabSpace,
+  createSharedSlabTable,
+  type SharedSlabTable,
+} from "./slab-space-shared.ts";
+import { UringFiles } from "./uring-files.ts";
+import { connectTo, listenOn, type SocketContext } from "./uring-listener.ts";
+import { UringSeeker } from "./uring-seeker.ts";
+import { type TurnStats, UringTurn } from "./uring-turn.ts";
+import { UringVector } from "./uring-vector.ts";
+
+export interface UringIoOptions {
+  /** Shared by all workers of the process; its own when absent. */
+  readonly slabTable?: SharedSlabTable;
+  /** Longest look for work before sleeping, in ms; 0 never looks. */
+  readonly spinMsMax?: number;
+}
+
+const SUBMISSION_ENTRIES = 1024;
+const COMPLETION_ENTRIES = 8192;
+/** The kernel's threads for file operations that would block, per reactor. */
+const WORKERS_BOUNDED = 4;
+/** ... and for those that may wait for ever. Sockets never need one: they are polled. */
+const WORKERS_UNBOUNDED = 4;
+
+/** User data of entries whose completion nobody waits for. */
+const IGNORED = -1;
+
+const FSYNC_DATASYNC = 1;
+const RWF_DSYNC = 2;
+const FALLOC_KEEP_SIZE = 1;
+const FALLOC_PUNCH_HOLE = 2;
+const FALLOC_ZERO_RANGE = 16;
+const MSG_NOSIGNAL = 0x4000;
+const MSG_WAITALL = 0x100;
+
+export class UringIo implements Io, CompletionSink {
+  readonly level: IoLevel = IoLevel.uring;
+  readonly clock: RealClock;
+  readonly slabs: SharedSlabSpace;
+  readonly #ring: Ring;
+  readonly #ops = new OpTable();
+  readonly #turn: UringTurn;
+  readonly #files = new UringFiles();
+  readonly #seeker: UringSeeker;
+  readonly #sockets: SocketContext;
+  /** Results that came by other ways than the ring: {slot, result} pairs for the next turn. */
+  #arrived: { readonly slot: number; readonly result: number }[] = [];
+
+  /** @throws PenstockError `io-uring-unavailable` */
+  constructor(options: UringIoOptions = {}) {
+    this.clock = new RealClock();
+    this.slabs = new SharedSlabSpace(options.slabTable ?? createSharedSlabTable());
+    this.#ring = new Ring({
+      submissionEntries: SUBMISSION_ENTRIES,
+      completionEntries: COMPLETION_ENTRIES,
+    });
+    this.#ring.limitWorkers(WORKERS_BOUNDED, WORKERS_UNBOUNDED);
+    this.#turn = new UringTurn(this.#ring, this, this.clock, options.spinMsMax);
+    this.#sockets = {
+      prepare: (...entry) => this.#prepare(...entry),
+      ops: this.#ops,
+      clock: this.clock,
+    };
+    this.#seeker = new UringSeeker((slot, result) => this.#arrive(slot, result));
+  }
+
+  get turnStats(): TurnStats {
+    return this.#turn.stats;
+  }
+
+  /** Another thread writes 8 bytes of value 1 here to wake this reactor. */
+  get wakeFd(): number {
+    return this.#turn.wakeFd;
+  }
+
+  setTurnHandler(handler: TurnHandler): void {
+    assert(this.#turn.handler === null, "an Io has one reactor");
+    this.#turn.handler = {
+      runTurn: () => {
+        const delivered = this.#deliverArrived();
+        return handler.runTurn() || delivered;
+      },
+    };
+  }
+
+  requestTurn(): void {
+    this.#turn.requestTurn();
+  }
+
+  defer(callback: () => void): void {
+    this.#turn.yieldSoon();
+    setImmediate(callback);
+  }
+
+  // hot path
+  ringCompleted(userData: number, result: number): void {
+    if (userData !== IGNORED) this.#ops.end(userData, result);
+  }
+
+  attach(op: IoOp): void {
+    this.#ops.attach(op);
+  }
+
+  detach(op: IoOp): void {
+    this.#ops.detach(op);
+  }
+
+  cancel(op: IoOp): void {
+    if (!op.inFlight) return;
+    this.#prepare(RingOperation.asyncCancel, -1, op.slot, 0, 0, 0, IGNORED);
+  }
+
+  vector(capacity: number): IoVector {
+    return new UringVector(capacity);
+  }
+
+  openFile(options: OpenFileOptions): Promise<OpenedFile> {
+    return this.#files.open(options);
+  }
+
+  closeFile(file: FileHandle): Promise<void> {
+    return this.#files.close(file);
+  }
+
+  // hot path
+  read(
+    op: IoOp,
+    file: FileHandle,
+    slab: Slab,
+    offset: number,
+    length: number,
+    position: number,
+  ): void {
+    const slot = this.#ops.begin(op);
+    this.#prepare(RingOperation.read, file, slab.address + offset, length, position, 0, slot);
+  }
+
+  // hot path
+  readVector(op: IoOp, file: FileHandle, vector: IoVector, position: number): void {
+    const { entriesAddress, count } = vector as UringVector;
+    const slot = this.#ops.begin(op);
+    this.#prepare(RingOperation.readv, file, entriesAddress, count, position, 0, slot);
+  }
+
+  // hot path
+  write(
+    op: IoOp,
+    file: FileHandle,
+    slab: Slab,
+    offset: number,
+    length: number,
+    position: number,
+    durable: boolean,
+  ): void {
+    const slot = this.#ops.begin(op);
+    const flags = durable ? RWF_DSYNC : 0;
+    this.#prepare(RingOperation.write, file, slab.address + offset, length, position, flags, slot);
+  }
+
+  // hot path
+  writeVector(
+    op: IoOp,
+    file: FileHandle,
+    vector: IoVector,
+    position: number,
+    durable: boolean,
+  ): void {
+    const { entriesAddress, count } = vector as UringVector;
+    const slot = this.#ops.begin(op);
+    const flags = durable ? RWF_DSYNC : 0;
+    this.#prepare(RingOperation.writev, file, entriesAddress, count, position, flags, slot);
+  }
+
+  sync(op: IoOp, file: FileHandle): void {
+    this.#prepare(RingOperation.fsync, file, 0, 0, 0, FSYNC_DATASYNC, this.#ops.begin(op));
+  }
+
+  allocate(op: IoOp, file: FileHandle, mode: AllocateMode, position: number, length: number): void {
+    const how = mode === AllocateMode.punch ? FALLOC_PUNCH_HOLE : FALLOC_ZERO_RANGE;
+    const slot = this.#ops.begin(op);
+    // The length goes into `addr`, the mode into `len`. spec: io_uring_enter(2)
+    const { fallocate } = RingOperation;
+    this.#prepare(fallocate, file, length, how | FALLOC_KEEP_SIZE, position, 0, slot);
+  }
+
+  seek(op: IoOp, file: FileHandle, position: number, what: "data" | "hole"): void {
+    this.#ops.begin(op);
+    this.#seeker.seek(op, file, position, what);
+  }
+
+  listen(address: SocketAddress, onAccept: AcceptHandler): Promise<Listener> {
+    return listenOn(this.#sockets, address, onAccept);
+  }
+
+  connect(address: SocketAddress): Promise<SocketHandle> {
+    return connectTo(this.#sockets, address, (callback) => this.defer(callback));
+  }
+
+  // hot path
+  receive(op: IoOp, socket: SocketHandle, slab: Slab, offset: number, length: number): void {
+    const slot = this.#ops.begin(op);
+    this.#prepare(RingOperation.recv, socket, slab.address + offset, length, 0, 0, slot);
+  }
+
+  // hot path
+  receiveVector(op: IoOp, socket: SocketHandle, vector: IoVector): void {
+    const address = (vector as UringVector).prepareHeader();
+    this.#prepare(RingOperation.recvmsg, socket, address, 1, 0, 0, this.#ops.begin(op));
+  }
+
+  // hot path
+  send(op: IoOp, socket: SocketHandle, vector: IoVector): void {
+    const address = (vector as UringVector).prepareHeader();
+    const flags = MSG_NOSIGNAL | MSG_WAITALL;
+    this.#prepare(RingOperation.sendmsg, socket, address, 1, 0, flags, this.#ops.begin(op));
+  }
+
+  shutdownSocket(socket: SocketHandle): void {
+    libc.shutdown(socket);
+  }
+
+  closeSocket(socket: SocketHandle): void {
+    libc.close(socket);
+  }
+
+  async close(): Promise<void> {
+    assert(this.#ops.inFlight === 0, "an Io closes with nothing in flight");
+    await this.#seeker.close();
+    this.clock.close();
+    this.#turn.close();
+    // The poll handle's close callback needs one round of the loop before the thread may end.
+    await new Promise((resolve) => setImmediate(resolve));
+    this.#ring.close();
+  }
+
+  #prepare(
+    operation: number,
+    fd: number,
+    address: number,
+    length: number,
+    position: number,
+    flags: number,
+    slot: number,
+  ): void {
+    if (this.#ring.pending === 0) this.#turn.requestTurn();
+    this.#ring.prepare(operation, fd, address, length, position, flags, slot);
+  }
+
+  #arrive(slot: number, result: number): void {
+    this.#arrived.push({ slot, result });
+    this.#turn.requestTurn();
+  }
+
+  #deliverArrived(): boolean {
+    if (this.#arrived.length === 0) return false;
+    const arrived = this.#arrived;
+    this.#arrived = [];
+    for (const item of arrived) this.#ops.end(item.slot, item.result);
+    return true;
+  }
+}

@@ -1,0 +1,262 @@
+/**
+ * UringListener: a listening socket with one accept in flight on the ring.
+ */
+
+import { lookup } from "node:dns/promises";
+import { unlink } from "node:fs/promises";
+import { createConnection } from "node:net";
+import * as libc from "../sys/libc.ts";
+import { mapShared, type NativeMemory } from "../sys/memory.ts";
+import { type Ring, RingOperation } from "../sys/uring.ts";
+import {
+  decodeAddress,
+  encodeIpAddress,
+  encodeUnixAddress,
+  SOCKET_ADDRESS_BYTES_MAX,
+} from "../sys/socket-address.ts";
+import { PenstockError } from "../util/errors.ts";
+import type { Clock } from "./clock.ts";
+import { Errno } from "./errno.ts";
+import { type AcceptHandler, IoOp, type Listener, type SocketAddress } from "./io.ts";
+import type { OpTable } from "./op-table.ts";
+
+const BACKLOG = 1024;
+/** After EMFILE and the like: give connections time to end before trying again. */
+const RETRY_MS = 100;
+const ACCEPT_CLOEXEC = 0x80000;
+const LENGTH_AT = SOCKET_ADDRESS_BYTES_MAX;
+const OPTION_AT = SOCKET_ADDRESS_BYTES_MAX + 8;
+
+const SocketOption = { level: 1, reuseAddress: 2, keepAlive: 9 } as const;
+const TcpOption = { level: 6, noDelay: 1, keepIdle: 4, keepInterval: 5, keepCount: 6 } as const;
+
+/** `Ring.prepare`, with a turn asked for. */
+export type PrepareEntry = Ring["prepare"];
+
+/** What a listener and a connector need of their Io. */
+export interface SocketContext {
+  readonly prepare: PrepareEntry;
+  readonly ops: OpTable;
+  readonly clock: Clock;
+}
+
+export async function listenOn(
+  context: SocketContext,
+  address: SocketAddress,
+  onAccept: AcceptHandler,
+): Promise<Listener> {
+  const memory = mapShared(4096);
+  const target = await resolveAddress(address, memory);
+  const fd = libc.socket(target.family);
+  if (fd < 0) throw addressError(address, -fd);
+  setOption(fd, memory, SocketOption.level, SocketOption.reuseAddress, 1);
+  let bound = libc.bind(fd, memory.address, target.lengthBytes);
+  if (bound === -Errno.EADDRINUSE && address.kind === "unix" && !(await answers(address.path))) {
+    await unlink(address.path).catch(() => undefined);
+    bound = libc.bind(fd, memory.address, target.lengthBytes);
+  }
+  const listening = bound < 0 ? bound : libc.listen(fd, BACKLOG);
+  if (listening < 0) {
+    libc.close(fd);
+    throw addressError(address, -listening);
+  }
+  return new UringListener(context, fd, boundAddress(fd, address, memory), memory, onAccept);
+}
+
+class UringListener extends IoOp implements Listener {
+  readonly address: SocketAddress;
+  readonly #context: SocketContext;
+  readonly #fd: number;
+  readonly #memory: NativeMemory;
+  readonly #view: DataView;
+  readonly #onAccept: AcceptHandler;
+  #closing = false;
+  #closed: Promise<void> | null = null;
+  #ended: (() => void) | null = null;
+
+  constructor(
+    context: SocketContext,
+    fd: number,
+    address: SocketAddress,
+    memory: NativeMemory,
+    onAccept: AcceptHandler,
+  ) {
+    super();
+    this.address = address;
+    this.#context = context;
+    this.#fd = fd;
+    this.#memory = memory;
+    this.#view = new DataView(memory.buffer);
+    this.#onAccept = onAccept;
+    context.ops.attach(this);
+    this.#accept();
+  }
+
+  override complete(result: number): void {
+    if (result >= 0) this.#accepted(result);
+    if (this.#closing) {
+      this.#ended?.();
+      return;
+    }
+    if (result >= 0 || result === -Errno.ECONNABORTED) this.#accept();
+    else this.#context.clock.startTimer(RETRY_MS, () => this.#accept());
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  #accept(): void {
+    if (this.#closing) return;
+    this.#view.setInt32(LENGTH_AT, SOCKET_ADDRESS_BYTES_MAX, true);
+    const slot = this.#context.ops.begin(this);
+    const { address } = this.#memory;
+    const { prepare } = this.#context;
+    const lengthAddress = address + LENGTH_AT;
+    prepare(RingOperation.accept, this.#fd, address, 0, lengthAddress, ACCEPT_CLOEXEC, slot);
+  }
+
+  #accepted(fd: number): void {
+    if (this.#closing) {
+      libc.close(fd);
+      return;
+    }
+    const peer = this.address.kind === "unix" ? "unix" : decodeAddress(this.#view).host;
+    if (this.address.kind === "tcp") tuneTcp(fd, this.#memory);
+    this.#onAccept(fd, peer);
+  }
+
+  async #close(): Promise<void> {
+    this.#closing = true;
+    if (this.inFlight) {
+      const ended = new Promise<void>((resolve) => {
+        this.#ended = resolve;
+      });
+      // An accept in flight ends when its socket is shut down.
+      libc.shutdown(this.#fd);
+      await ended;
+    }
+    this.#context.ops.detach(this);
+    libc.close(this.#fd);
+    if (this.address.kind === "unix") await unlink(this.address.path).catch(() => undefined);
+  }
+}
+
+/** A peer that vanished without a word is noticed after about two minutes. */
+function tuneTcp(fd: number, memory: NativeMemory): void {
+  setOption(fd, memory, TcpOption.level, TcpOption.noDelay, 1);
+  setOption(fd, memory, SocketOption.level, SocketOption.keepAlive, 1);
+  setOption(fd, memory, TcpOption.level, TcpOption.keepIdle, 60);
+  setOption(fd, memory, TcpOption.level, TcpOption.keepInterval, 15);
+  setOption(fd, memory, TcpOption.level, TcpOption.keepCount, 4);
+}
+
+function setOption(
+  fd: number,
+  memory: NativeMemory,
+  level: number,
+  name: number,
+  value: number,
+): void {
+  new DataView(memory.buffer).setInt32(OPTION_AT, value, true);
+  libc.setsockopt(fd, level, name, memory.address + OPTION_AT);
+}
+
+/** Connects; the promise is settled outside of the turn. */
+export async function connectTo(
+  context: SocketContext,
+  address: SocketAddress,
+  defer: (callback: () => void) => void,
+): Promise<number> {
+  const memory = mapShared(4096);
+  const target = await resolveAddress(address, memory);
+  const fd = libc.socket(target.family);
+  if (fd < 0) throw addressError(address, -fd);
+  const op = new ConnectOp();
+  context.ops.attach(op);
+  const result = await new Promise<number>((resolve) => {
+    op.onComplete = (value) => defer(() => resolve(value));
+    const slot = context.ops.begin(op);
+    const { connect } = RingOperation;
+    context.prepare(connect, fd, memory.address, 0, target.lengthBytes, 0, slot);
+  });
+  context.ops.detach(op);
+  if (result < 0) {
+    libc.close(fd);
+    throw addressError(address, -result);
+  }
+  if (address.kind === "tcp") tuneTcp(fd, memory);
+  return fd;
+}
+
+class ConnectOp extends IoOp {
+  onComplete: (result: number) => void = () => undefined;
+  override complete(result: number): void {
+    this.onComplete(result);
+  }
+}
+
+async function resolveAddress(
+  address: SocketAddress,
+  memory: NativeMemory,
+): Promise<{ readonly family: number; readonly lengthBytes: number }> {
+  const view = new DataView(memory.buffer);
+  if (address.kind === "unix") {
+    const lengthBytes = encodeUnixAddress(view, address.path);
+    return { family: libc.AddressFamily.unix, lengthBytes };
+  }
+  try {
+    const found = await lookup(address.host);
+    const family = found.family === 6 ? libc.AddressFamily.ipv6 : libc.AddressFamily.ipv4;
+    return { family, lengthBytes: encodeIpAddress(view, found.address, address.port) };
+  } catch (cause) {
+    throw new PenstockError({
+      code: "address-invalid",
+      message: `host ${address.host} cannot be resolved`,
+      cause,
+    });
+  }
+}
+
+function boundAddress(fd: number, wanted: SocketAddress, memory: NativeMemory): SocketAddress {
+  if (wanted.kind === "unix") return wanted;
+  const view = new DataView(memory.buffer);
+  view.setInt32(LENGTH_AT, SOCKET_ADDRESS_BYTES_MAX, true);
+  libc.getsockname(fd, memory.address, memory.address + LENGTH_AT);
+  return { kind: "tcp", host: wanted.host, port: decodeAddress(view).port };
+}
+
+/** True when a live listener answers on this path. */
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = createConnection(path);
+    socket.on("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    // Only a refusal says that nobody listens; anything else leaves the path alone.
+    socket.on("error", (error: NodeJS.ErrnoException) => resolve(error.code !== "ECONNREFUSED"));
+  });
+}
+
+const ADDRESS_ERRORS: Readonly<Record<number, readonly [code: string, words: string]>> = {
+  [Errno.EADDRINUSE]: ["address-in-use", "is in use by another program"],
+  [Errno.EACCES]: ["permission-denied", "may not be used by this user"],
+  [Errno.EPERM]: ["permission-denied", "may not be used by this user"],
+  [Errno.EADDRNOTAVAIL]: ["address-invalid", "is not an address of this machine"],
+  [Errno.ENOENT]: ["address-invalid", "lies in a folder that does not exist"],
+  [Errno.ECONNREFUSED]: ["connection-refused", "refuses connections"],
+  [Errno.ETIMEDOUT]: ["connection-timeout", "does not answer"],
+};
+
+/** The error for an address that cannot be bound or connected to. */
+export function addressError(address: SocketAddress, errno: number): PenstockError {
+  const text = address.kind === "unix" ? address.path : `${address.host}:${address.port}`;
+  const known = ADDRESS_ERRORS[errno];
+  return new PenstockError({
+    code: known?.[0] ?? "address-invalid",
+    message: `${text} ${known?.[1] ?? `cannot be used (errno ${errno})`}`,
+    details: { address: text, errno },
+  });
+}

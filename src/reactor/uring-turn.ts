@@ -1,0 +1,175 @@
+/**
+ * UringTurn: when a reactor runs and when it sleeps.
+ *
+ *   asleep --eventfd or requestTurn--> turn: enter, reap, reactor's work, repeat
+ *     nothing left --> look for a while (adaptive) --> signals on, one last look --> asleep
+ *     ran for long, or the loop has work --> signals on, woken again by the eventfd --> yield
+ *
+ * While a turn runs the eventfd's signals are off, so that completions cost no extra work.
+ */
+
+import { eventfd, eventfdCalls, close as closeFd } from "../sys/libc.ts";
+import { mapShared } from "../sys/memory.ts";
+import type { CompletionSink, Ring } from "../sys/uring.ts";
+import { ReadablePoll } from "../sys/uv-poll.ts";
+import { AdaptivePolling } from "./adaptive-polling.ts";
+import type { Clock } from "./clock.ts";
+import type { TurnHandler } from "./io.ts";
+
+/** A turn yields to the thread's event loop after this long, to let timers and messages in. */
+const TURN_MS_MAX = 2;
+
+/** The clock is read once per this many steps of a turn. */
+const STEPS_PER_CLOCK_READ = 16;
+
+export interface TurnStats {
+  turns: number;
+  sleeps: number;
+  /** Milliseconds spent looking for work in vain. */
+  idleSpinMs: number;
+}
+
+export class UringTurn {
+  readonly stats: TurnStats = { turns: 0, sleeps: 0, idleSpinMs: 0 };
+  handler: TurnHandler | null = null;
+  /** Another thread may signal this fd (8 bytes, value 1) to wake the reactor. */
+  readonly wakeFd: number;
+  readonly #ring: Ring;
+  readonly #sink: CompletionSink;
+  readonly #clock: Clock;
+  readonly #polling: AdaptivePolling;
+  readonly #poll: ReadablePoll;
+  readonly #wake: { signal(): void; clear(): void };
+  #inTurn = false;
+  #requested = false;
+  #yieldWanted = false;
+  #idleSinceMs = 0;
+  #closed = false;
+
+  constructor(ring: Ring, sink: CompletionSink, clock: Clock, spinMsMax: number | undefined) {
+    this.#ring = ring;
+    this.#sink = sink;
+    this.#clock = clock;
+    this.#polling = new AdaptivePolling(spinMsMax);
+    this.wakeFd = eventfd();
+    ring.registerEventfd(this.wakeFd);
+    const scratch = mapShared(4096);
+    new Int32Array(scratch.buffer)[0] = 1;
+    this.#wake = eventfdCalls(this.wakeFd, scratch.address);
+    this.#poll = new ReadablePoll(this.wakeFd, () => this.#onSignal());
+  }
+
+  requestTurn(): void {
+    if (this.#inTurn || this.#requested) return;
+    this.#requested = true;
+    setImmediate(() => {
+      this.#requested = false;
+      if (!this.#closed) this.#run();
+    });
+  }
+
+  /** The thread's event loop has work: end the turn soon. */
+  yieldSoon(): void {
+    this.#yieldWanted = true;
+  }
+
+  setKeepsAlive(keeps: boolean): void {
+    this.#poll.setKeepsAlive(keeps);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#poll.close();
+    closeFd(this.wakeFd);
+  }
+
+  #onSignal(): void {
+    this.#wake.clear();
+    if (!this.#closed) this.#run();
+  }
+
+  /** The catch-all that FFI rule 1 asks for: a throw out of a callback would abort. */
+  #run(): void {
+    if (this.#inTurn) return;
+    this.#inTurn = true;
+    try {
+      this.#turn();
+    } catch (error) {
+      this.#closed = true;
+      setImmediate(() => {
+        throw error;
+      });
+    } finally {
+      this.#inTurn = false;
+    }
+  }
+
+  // hot path
+  #turn(): void {
+    const ring = this.#ring;
+    this.stats.turns++;
+    ring.setSignals(false);
+    this.#yieldWanted = false;
+    const startMs = this.#clock.nowMs();
+    if (this.#idleSinceMs > 0) this.#noteGap(startMs);
+    for (let step = 1; ; step++) {
+      const worked = this.#step();
+      if (this.#yieldWanted || (step % STEPS_PER_CLOCK_READ === 0 && this.#isLong(startMs))) {
+        this.#yield();
+        return;
+      }
+      if (worked || ring.pending > 0) continue;
+      if (this.#look()) continue;
+      this.stats.sleeps++;
+      ring.setSignals(true);
+      ring.enter();
+      if (!ring.hasCompletions) return;
+      ring.setSignals(false);
+    }
+  }
+
+  /** One round: submit, run completions, run the reactor. True when anything happened. */
+  #step(): boolean {
+    this.#ring.enter();
+    const reaped = this.#ring.reap(this.#sink);
+    const worked = this.handler?.runTurn() ?? false;
+    return reaped > 0 || worked;
+  }
+
+  /** Looks for completions for as long as it is likely to pay. True when there are some. */
+  #look(): boolean {
+    const startMs = this.#clock.nowMs();
+    this.#idleSinceMs = startMs;
+    const windowMs = this.#polling.windowMs();
+    if (windowMs === 0) return false;
+    const ring = this.#ring;
+    for (;;) {
+      ring.enter();
+      const nowMs = this.#clock.nowMs();
+      if (ring.hasCompletions) {
+        this.#noteGap(nowMs);
+        return true;
+      }
+      if (nowMs - startMs >= windowMs) {
+        this.stats.idleSpinMs += nowMs - startMs;
+        return false;
+      }
+    }
+  }
+
+  #noteGap(nowMs: number): void {
+    this.#polling.noteGap(nowMs - this.#idleSinceMs);
+    this.#idleSinceMs = 0;
+  }
+
+  #isLong(startMs: number): boolean {
+    return this.#clock.nowMs() - startMs > TURN_MS_MAX;
+  }
+
+  /** Leaves the turn with work left: the loop's next round comes straight back. */
+  #yield(): void {
+    this.#ring.enter();
+    this.#ring.setSignals(true);
+    this.#wake.signal();
+  }
+}

@@ -1,0 +1,219 @@
+/**
+ * The C library calls that Penstock makes, with errno as a return value.
+ *
+ * Everything here returns >= 0 or -errno and does not block (blocking calls are ring operations,
+ * or run on a helper thread). Addresses are doubles: user addresses are below 2^47.
+ */
+
+import { loadFunctions, viewMemory } from "./ffi.ts";
+
+const LIBC = "libc.so.6";
+
+const libc = loadFunctions(LIBC, {
+  __errno_location: { arguments: [], return: "uint64" },
+  mmap: {
+    arguments: ["uint64", "uint64", "int32", "int32", "int32", "uint64"],
+    return: "uint64",
+  },
+  madvise: { arguments: ["uint64", "uint64", "int32"], return: "int32" },
+  eventfd: { arguments: ["int32", "int32"], return: "int32" },
+  socket: { arguments: ["int32", "int32", "int32"], return: "int32" },
+  bind: { arguments: ["int32", "uint64", "int32"], return: "int32" },
+  listen: { arguments: ["int32", "int32"], return: "int32" },
+  getsockname: { arguments: ["int32", "uint64", "uint64"], return: "int32" },
+  setsockopt: { arguments: ["int32", "int32", "int32", "uint64", "int32"], return: "int32" },
+  shutdown: { arguments: ["int32", "int32"], return: "int32" },
+  close: { arguments: ["int32"], return: "int32" },
+  fcntl: { arguments: ["int32", "int32", "uint64"], return: "int32" },
+  read: { arguments: ["int32", "uint64", "uint64"], return: "int64" },
+  write: { arguments: ["int32", "uint64", "uint64"], return: "int64" },
+  statx: { arguments: ["int32", "uint64", "int32", "int32", "uint64"], return: "int32" },
+  lseek: { arguments: ["int32", "int64", "int32"], return: "int64" },
+  fallocate: { arguments: ["int32", "int32", "int64", "int64"], return: "int32" },
+});
+
+// The same symbol with the two signatures that are needed: set-up calls with pointers, and the
+// call of the hot path with small integers only, which V8 makes without boxing anything.
+const general = loadFunctions(LIBC, {
+  syscall: { arguments: ["int64", "int64", "uint64", "uint64", "uint64"], return: "int32" },
+});
+const fast = loadFunctions(LIBC, {
+  syscall: { arguments: ["int32", "int32", "int32", "int32", "int32", "int32"], return: "int32" },
+});
+
+const errnoView = new Int32Array(viewMemory(libc.__errno_location(), 4));
+
+/** errno of this thread; read it on the very next statement after a failed call. */
+function negativeErrno(): number {
+  return -(errnoView[0] as number);
+}
+
+const SYSCALL_IO_URING_SETUP = 425n;
+const SYSCALL_IO_URING_ENTER = 426;
+const SYSCALL_IO_URING_REGISTER = 427n;
+
+export const ProtectionFlag = { none: 0, read: 1, write: 2 } as const;
+export const MapFlag = {
+  shared: 1,
+  private: 2,
+  fixed: 0x10,
+  anonymous: 0x20,
+  noReserve: 0x4000,
+  populate: 0x8000,
+} as const;
+/** madvise: free the pages and read as zeroes afterwards (shared memory too). */
+export const MADVISE_REMOVE = 9;
+
+/** @returns the address, or a negative errno */
+export function mmap(options: {
+  readonly address?: bigint;
+  readonly lengthBytes: number;
+  readonly protection: number;
+  readonly flags: number;
+  readonly fd?: number;
+  readonly offset?: bigint;
+}): bigint {
+  const address = libc.mmap(
+    options.address ?? 0n,
+    BigInt(options.lengthBytes),
+    options.protection,
+    options.flags,
+    options.fd ?? -1,
+    options.offset ?? 0n,
+  );
+  return address === 0xffff_ffff_ffff_ffffn ? BigInt(negativeErrno()) : address;
+}
+
+export function madvise(address: number, lengthBytes: number, advice: number): number {
+  const result = libc.madvise(BigInt(address), BigInt(lengthBytes), advice);
+  return result < 0 ? negativeErrno() : result;
+}
+
+/** @returns the ring's fd */
+export function ioUringSetup(entries: number, params: number): number {
+  const result = general.syscall(SYSCALL_IO_URING_SETUP, BigInt(entries), BigInt(params), 0n, 0n);
+  return result < 0 ? negativeErrno() : result;
+}
+
+export function ioUringRegister(
+  fd: number,
+  operation: number,
+  argument: number,
+  count: number,
+): number {
+  const result = general.syscall(
+    SYSCALL_IO_URING_REGISTER,
+    BigInt(fd),
+    BigInt(operation),
+    BigInt(argument),
+    BigInt(count),
+  );
+  return result < 0 ? negativeErrno() : result;
+}
+
+/** hot path */
+export function ioUringEnter(fd: number, submit: number, wait: number, flags: number): number {
+  const result = fast.syscall(SYSCALL_IO_URING_ENTER, fd, submit, wait, flags, 0);
+  return result < 0 ? negativeErrno() : result;
+}
+
+const EFD_CLOEXEC_NONBLOCK = 0x80800;
+
+export function eventfd(): number {
+  const result = libc.eventfd(0, EFD_CLOEXEC_NONBLOCK);
+  return result < 0 ? negativeErrno() : result;
+}
+
+/** Sets up an eventfd's two calls with their pointers made once. */
+export function eventfdCalls(fd: number, scratch: number): { signal(): void; clear(): void } {
+  const address = BigInt(scratch);
+  return {
+    signal: () => void libc.write(fd, address, 8n),
+    clear: () => void libc.read(fd, address + 8n, 8n),
+  };
+}
+
+export const AddressFamily = { unix: 1, ipv4: 2, ipv6: 10 } as const;
+const SOCK_STREAM_CLOEXEC = 1 | 0x80000;
+
+export function socket(family: number): number {
+  const result = libc.socket(family, SOCK_STREAM_CLOEXEC, 0);
+  return result < 0 ? negativeErrno() : result;
+}
+
+export function bind(fd: number, address: number, lengthBytes: number): number {
+  const result = libc.bind(fd, BigInt(address), lengthBytes);
+  return result < 0 ? negativeErrno() : result;
+}
+
+export function listen(fd: number, backlog: number): number {
+  const result = libc.listen(fd, backlog);
+  return result < 0 ? negativeErrno() : result;
+}
+
+export function getsockname(fd: number, address: number, lengthAddress: number): number {
+  const result = libc.getsockname(fd, BigInt(address), BigInt(lengthAddress));
+  return result < 0 ? negativeErrno() : result;
+}
+
+/** An integer socket option. `scratch`: 4 bytes of slab memory holding the value. */
+export function setsockopt(fd: number, level: number, name: number, scratch: number): number {
+  const result = libc.setsockopt(fd, level, name, BigInt(scratch), 4);
+  return result < 0 ? negativeErrno() : result;
+}
+
+/** Both ways. */
+export function shutdown(fd: number): number {
+  const result = libc.shutdown(fd, 2);
+  return result < 0 ? negativeErrno() : result;
+}
+
+/** For sockets and rings; files that may have to write back are closed by a helper thread. */
+export function close(fd: number): number {
+  const result = libc.close(fd);
+  return result < 0 ? negativeErrno() : result;
+}
+
+/** fcntl with a pointer argument. */
+export function fcntl(fd: number, command: number, argument: number): number {
+  const result = libc.fcntl(fd, command, BigInt(argument));
+  return result < 0 ? negativeErrno() : result;
+}
+
+/** Blocks: helper thread only. */
+export function lseekBlocking(fd: number, position: number, whence: number): number {
+  const result = libc.lseek(fd, BigInt(position), whence);
+  return result < 0n ? negativeErrno() : Number(result);
+}
+
+/** Blocks: helper thread and probes only. */
+export function fallocateBlocking(
+  fd: number,
+  mode: number,
+  position: number,
+  length: number,
+): number {
+  const result = libc.fallocate(fd, mode, BigInt(position), BigInt(length));
+  return result < 0 ? negativeErrno() : result;
+}
+
+const AT_EMPTY_PATH = 0x1000;
+const STATX_DIOALIGN = 0x2000;
+
+/**
+ * How direct I/O on an open file must be aligned, in bytes; null when the kernel does not say.
+ * @param scratch address of at least 512 zeroed bytes, viewed by `view`
+ */
+export function directAlignment(fd: number, scratch: number, view: DataView): number | null {
+  const result = libc.statx(
+    fd,
+    BigInt(scratch),
+    AT_EMPTY_PATH,
+    STATX_DIOALIGN,
+    BigInt(scratch + 64),
+  );
+  if (result < 0 || (view.getUint32(64, true) & STATX_DIOALIGN) === 0) return null;
+  const memory = view.getUint32(64 + 152, true);
+  const offset = view.getUint32(64 + 156, true);
+  return offset === 0 ? null : Math.max(memory, offset);
+}

@@ -1,0 +1,52 @@
+/**
+ * Native memory: shared anonymous mappings, viewed without a copy.
+ */
+
+import { PenstockError } from "../util/errors.ts";
+import { viewMemory } from "./ffi.ts";
+import { MADVISE_REMOVE, MapFlag, ProtectionFlag, madvise, mmap } from "./libc.ts";
+
+export interface NativeMemory {
+  readonly address: number;
+  readonly lengthBytes: number;
+  readonly buffer: ArrayBuffer;
+}
+
+/**
+ * Maps zero-filled memory that all threads of the process see. Never unmapped.
+ * @param lengthBytes a multiple of the page size, at most 1 GiB
+ * @throws PenstockError `out-of-memory`
+ */
+export function mapShared(lengthBytes: number): NativeMemory {
+  const address = mmap({
+    lengthBytes,
+    protection: ProtectionFlag.read | ProtectionFlag.write,
+    flags: MapFlag.shared | MapFlag.anonymous | MapFlag.noReserve,
+  });
+  if (address < 0n) {
+    throw new PenstockError({
+      code: "out-of-memory",
+      message: `cannot map ${lengthBytes} bytes (errno ${-Number(address)})`,
+    });
+  }
+  return viewShared(Number(address), lengthBytes);
+}
+
+/** Views memory that another thread has mapped. */
+export function viewShared(address: number, lengthBytes: number): NativeMemory {
+  return { address, lengthBytes, buffer: viewMemory(BigInt(address), lengthBytes) };
+}
+
+/** Gives the pages back to the system; the memory stays mapped and reads as zeroes. */
+export function emptyShared(memory: {
+  readonly address: number;
+  readonly lengthBytes: number;
+}): void {
+  const result = madvise(memory.address, memory.lengthBytes, MADVISE_REMOVE);
+  if (result < 0) {
+    throw new PenstockError({
+      code: "internal",
+      message: `madvise of ${memory.lengthBytes} bytes failed (errno ${-result})`,
+    });
+  }
+}

@@ -1,0 +1,258 @@
+/**
+ * Ring: one io_uring instance: set-up, filling submission entries, entering, reading completions.
+ *
+ * Made, entered and reaped on one thread (SINGLE_ISSUER, DEFER_TASKRUN). Entries are written as
+ * 32-bit words; addresses and offsets arrive as doubles and are split, so no BigInt is made per
+ * operation. spec: io_uring(7), linux/io_uring.h
+ */
+
+import { assert } from "../util/assert.ts";
+import { PenstockError } from "../util/errors.ts";
+import {
+  close,
+  ioUringEnter,
+  ioUringRegister,
+  ioUringSetup,
+  MapFlag,
+  mmap,
+  ProtectionFlag,
+} from "./libc.ts";
+import { mapShared, viewShared } from "./memory.ts";
+
+export const RingOperation = {
+  nop: 0,
+  readv: 1,
+  writev: 2,
+  fsync: 3,
+  pollAdd: 6,
+  sendmsg: 9,
+  recvmsg: 10,
+  timeout: 11,
+  accept: 13,
+  asyncCancel: 14,
+  connect: 16,
+  fallocate: 17,
+  close: 19,
+  read: 22,
+  write: 23,
+  send: 26,
+  recv: 27,
+  shutdown: 34,
+  msgRing: 40,
+} as const;
+
+const SetupFlag = {
+  cqSize: 1 << 3,
+  clamp: 1 << 4,
+  submitAll: 1 << 7,
+  coopTaskrun: 1 << 8,
+  singleIssuer: 1 << 12,
+  deferTaskrun: 1 << 13,
+} as const;
+
+const RegisterOperation = { eventfd: 4, probe: 8, maxWorkers: 19 } as const;
+
+const OFFSET_SQ_RING = 0n;
+const OFFSET_SQES = 0x10000000n;
+const ENTER_GETEVENTS = 1;
+const EVENTFD_DISABLED = 1;
+const WORDS_PER_SQE = 16;
+const TWO_32 = 4294967296;
+
+/** Where things lie in `struct io_uring_params` (bytes). */
+const Param = {
+  sqEntries: 0,
+  cqEntries: 4,
+  flags: 8,
+  sqOff: 40,
+  cqOff: 80,
+  sizeBytes: 120,
+} as const;
+
+export interface RingOptions {
+  readonly submissionEntries: number;
+  readonly completionEntries: number;
+}
+
+/** Calls back for each completion: the user data given at submission, and the result. */
+export interface CompletionSink {
+  ringCompleted(userData: number, result: number): void;
+}
+
+export class Ring {
+  readonly fd: number;
+  /** Entries written and not yet submitted. */
+  pending = 0;
+  /** How often the kernel was entered, for statistics. */
+  enterCount = 0;
+  readonly #sqes: Int32Array;
+  readonly #ring: Int32Array;
+  readonly #sqTailAt: number;
+  readonly #sqMask: number;
+  readonly #cqHeadAt: number;
+  readonly #cqTailAt: number;
+  readonly #cqFlagsAt: number;
+  readonly #cqMask: number;
+  readonly #cqesAt: number;
+  #sqTail = 0;
+  #cqHead = 0;
+
+  /** @throws PenstockError `io-uring-unavailable` with the errno */
+  constructor(options: RingOptions) {
+    const scratch = mapShared(4096);
+    const params = new Int32Array(scratch.buffer, 0, Param.sizeBytes / 4);
+    params[Param.cqEntries / 4] = options.completionEntries;
+    params[Param.flags / 4] =
+      SetupFlag.cqSize |
+      SetupFlag.clamp |
+      SetupFlag.submitAll |
+      SetupFlag.coopTaskrun |
+      SetupFlag.singleIssuer |
+      SetupFlag.deferTaskrun;
+    this.fd = ioUringSetup(options.submissionEntries, scratch.address);
+    if (this.fd < 0) throw ringUnavailable("io_uring_setup", -this.fd);
+    const at = (byte: number): number => params[byte / 4] as number;
+    const sqEntries = at(Param.sqEntries);
+    const cqEntries = at(Param.cqEntries);
+    const arrayAt = at(Param.sqOff + 24);
+    const cqesAt = at(Param.cqOff + 20);
+    const ringBytes = Math.max(arrayAt + sqEntries * 4, cqesAt + cqEntries * 16);
+    this.#ring = new Int32Array(this.#map(ringBytes, OFFSET_SQ_RING));
+    this.#sqes = new Int32Array(this.#map(sqEntries * 64, OFFSET_SQES));
+    this.#sqTailAt = at(Param.sqOff + 4) >> 2;
+    this.#sqMask = sqEntries - 1;
+    this.#cqHeadAt = at(Param.cqOff) >> 2;
+    this.#cqTailAt = at(Param.cqOff + 4) >> 2;
+    this.#cqFlagsAt = at(Param.cqOff + 24) >> 2;
+    this.#cqMask = cqEntries - 1;
+    this.#cqesAt = cqesAt >> 2;
+    // The index array stays the identity for ever: entry i of the ring is SQE i.
+    for (let index = 0; index < sqEntries; index++) this.#ring[(arrayAt >> 2) + index] = index;
+  }
+
+  /**
+   * Writes one submission entry; submits first when the ring is full. Hot path.
+   * @param address user address (double), or what the operation has in `addr`
+   * @param position file offset or what the operation has in `off`
+   * @param operationFlags rw_flags, fsync_flags, msg_flags, ...
+   */
+  prepare(
+    operation: number,
+    fd: number,
+    address: number,
+    length: number,
+    position: number,
+    operationFlags: number,
+    userData: number,
+  ): void {
+    if (this.pending > this.#sqMask) this.#makeRoom();
+    const sqes = this.#sqes;
+    const at = (this.#sqTail & this.#sqMask) * WORDS_PER_SQE;
+    sqes[at] = operation;
+    sqes[at + 1] = fd;
+    sqes[at + 2] = (position % TWO_32) | 0;
+    sqes[at + 3] = (position / TWO_32) | 0;
+    sqes[at + 4] = (address % TWO_32) | 0;
+    sqes[at + 5] = (address / TWO_32) | 0;
+    sqes[at + 6] = length;
+    sqes[at + 7] = operationFlags;
+    sqes[at + 8] = userData;
+    sqes[at + 9] = 0;
+    sqes[at + 10] = 0;
+    sqes[at + 11] = 0;
+    sqes[at + 12] = 0;
+    sqes[at + 13] = 0;
+    this.#sqTail = (this.#sqTail + 1) | 0;
+    this.pending++;
+  }
+
+  /** Submits what is pending and runs deferred completion work; does not wait. Hot path. */
+  enter(): void {
+    Atomics.store(this.#ring, this.#sqTailAt, this.#sqTail);
+    this.enterCount++;
+    const result = ioUringEnter(this.fd, this.pending, 0, ENTER_GETEVENTS);
+    // -EBUSY / -EAGAIN: completions must be reaped first; what is pending stays pending.
+    if (result >= 0) this.pending -= result;
+    else assert(RETRIED_ERRNOS.has(-result), `io_uring_enter failed with errno ${-result}`);
+  }
+
+  /** Delivers all completions that are there. @returns how many. Hot path. */
+  reap(sink: CompletionSink): number {
+    const ring = this.#ring;
+    const tail = Atomics.load(ring, this.#cqTailAt);
+    let count = 0;
+    while (this.#cqHead !== tail) {
+      const at = this.#cqesAt + ((this.#cqHead & this.#cqMask) << 2);
+      const userData = ring[at] as number;
+      const result = ring[at + 2] as number;
+      this.#cqHead = (this.#cqHead + 1) | 0;
+      count++;
+      sink.ringCompleted(userData, result);
+    }
+    if (count > 0) Atomics.store(ring, this.#cqHeadAt, this.#cqHead);
+    return count;
+  }
+
+  /** True when a completion waits to be reaped. */
+  get hasCompletions(): boolean {
+    return Atomics.load(this.#ring, this.#cqTailAt) !== this.#cqHead;
+  }
+
+  /** Turns the signals of the registered eventfd on or off. Hot path. */
+  setSignals(on: boolean): void {
+    Atomics.store(this.#ring, this.#cqFlagsAt, on ? 0 : EVENTFD_DISABLED);
+  }
+
+  /** Has every completion (or deferred completion work) signal `eventfd`. */
+  registerEventfd(eventfd: number): void {
+    const scratch = mapShared(4096);
+    new Int32Array(scratch.buffer)[0] = eventfd;
+    const result = ioUringRegister(this.fd, RegisterOperation.eventfd, scratch.address, 1);
+    if (result < 0) throw ringUnavailable("registering the eventfd", -result);
+  }
+
+  /** Caps the kernel's worker threads that run what would block. */
+  limitWorkers(bounded: number, unbounded: number): void {
+    const scratch = mapShared(4096);
+    const words = new Int32Array(scratch.buffer);
+    words[0] = bounded;
+    words[1] = unbounded;
+    const result = ioUringRegister(this.fd, RegisterOperation.maxWorkers, scratch.address, 2);
+    if (result < 0) throw ringUnavailable("limiting the workers", -result);
+  }
+
+  close(): void {
+    close(this.fd);
+  }
+
+  #makeRoom(): void {
+    for (let tries = 0; this.pending > this.#sqMask; tries++) {
+      assert(tries < 1000, "the kernel takes submissions");
+      this.enter();
+    }
+  }
+
+  #map(lengthBytes: number, offset: bigint): ArrayBuffer {
+    const rounded = Math.ceil(lengthBytes / 4096) * 4096;
+    const address = mmap({
+      lengthBytes: rounded,
+      protection: ProtectionFlag.read | ProtectionFlag.write,
+      flags: MapFlag.shared | MapFlag.populate,
+      fd: this.fd,
+      offset,
+    });
+    if (address < 0n) throw ringUnavailable("mapping the ring", -Number(address));
+    return viewShared(Number(address), rounded).buffer;
+  }
+}
+
+/** EINTR, EAGAIN, EBUSY: nothing is lost, the next enter goes on. */
+const RETRIED_ERRNOS: ReadonlySet<number> = new Set([4, 11, 16]);
+
+function ringUnavailable(what: string, errno: number): PenstockError {
+  return new PenstockError({
+    code: "io-uring-unavailable",
+    message: `${what} failed with errno ${errno}`,
+    details: { errno },
+  });
+}
