@@ -129,11 +129,6 @@ export interface Io {
   setTurnHandler(handler: TurnHandler): void;
   /** Asks for a turn soon, for work queued outside of one. Cheap, idempotent within a turn. */
   requestTurn(): void;
-  /**
-   * Runs `callback` soon, outside of any turn, with microtasks after it. Absent where setImmediate
-   * does; the fake Io has it, so that deliveries are events of its virtual time.
-   */
-  defer?(callback: () => void): void;
   /** Runs `callback` soon, outside of any turn: the place to settle promises. */
   defer(callback: () => void): void;
 
