@@ -107,7 +107,7 @@ function readLock(path) {
 }
 
 /**
- * One `npm ci`, all output on standard error. It runs on the machine's own Node: the one in
+ * One `npm ci`, errors on standard error, the rest dropped. It runs on the machine's own Node: the one in
  * node_modules, which npm scripts put first in PATH, is deleted half-way through.
  */
 function install() {
@@ -117,7 +117,7 @@ function install() {
     .filter((folder) => !folder.includes("node_modules"))
     .join(delimiter);
   const args = ["ci", "--include=dev", "--include=optional", "--no-audit", "--no-fund"];
-  const options = { cwd: ROOT, env, stdio: ["ignore", 2, 2] };
+  const options = { cwd: ROOT, env, stdio: ["ignore", "ignore", 2] };
   const result = spawnSync("npm", [...args, "--loglevel=error"], options);
   if (result.error !== undefined) {
     fail(`cannot run npm: ${result.error.message}`);

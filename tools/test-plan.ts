@@ -125,7 +125,7 @@ function applyFilters(
 function predicateOf(root: string, filter: string): (file: string) => boolean {
   const path = resolve(root, filter);
   if (existsSync(path)) {
-    const itsTest = path.replace(/(?<!\.test)\.ts$/, ".test.ts");
+    const itsTest = path.replace(/(?<!\.test)\.(?:ts|mjs)$/, ".test.ts");
     return (file) => file === path || file === itsTest || file.startsWith(path + sep);
   }
   const chosen = new Set(globSync(filter, { cwd: root }).map((match) => resolve(root, match)));
