@@ -1,0 +1,172 @@
+/**
+ * Runs `bin/penstock pipe run` for a test: waits until every share is ready, stops it after.
+ *
+ *   start --"ready URI" per pipe--> serving --stop(signal)--> exited
+ *
+ * The process is ours alone and is signalled by its pid: bin/penstock becomes Node by exec.
+ */
+
+import type { ChildProcess } from "node:child_process";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+
+import { spawnTracked } from "./child-processes.ts";
+import { cleanUp, type TestScope } from "./cleanup.ts";
+import type { Level } from "./levels.ts";
+import { tail } from "./run-command.ts";
+
+export const REPOSITORY_ROOT = join(import.meta.dirname, "../..");
+const PENSTOCK = process.env.PENSTOCK_STAND_IN ?? join(REPOSITORY_ROOT, "bin", "penstock");
+
+/** Two loaded cores start it in one or two seconds. */
+const READY_TIMEOUT_MS = 20_000;
+/** A stop takes as long as the device's own flush; this bounds it for tests that do not measure. */
+const STOP_TIMEOUT_MS = 30_000;
+const STDERR_CHARACTERS_MAX = 1_000_000;
+
+export interface PenstockOptions {
+  /** How it reaches the kernel and its reactors; default: what Penstock chooses itself. */
+  readonly level?: Level;
+  readonly args?: readonly string[];
+  readonly environment?: Readonly<Record<string, string>>;
+  readonly readyTimeoutMs?: number;
+}
+
+export interface ExitStatus {
+  /** Null when a signal ended it. */
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+export class PenstockProcess {
+  readonly pid: number;
+  /** What each `ready` line named, in the order of the lines. */
+  readonly uris: readonly string[];
+  /** Settles when the process is gone and its output has been read. */
+  readonly exited: Promise<ExitStatus>;
+  readonly #stderr: StderrText;
+
+  constructor(
+    child: ChildProcess,
+    parts: {
+      readonly uris: readonly string[];
+      readonly exited: Promise<ExitStatus>;
+      readonly stderr: StderrText;
+    },
+  ) {
+    this.pid = child.pid ?? 0;
+    this.uris = parts.uris;
+    this.exited = parts.exited;
+    this.#stderr = parts.stderr;
+  }
+
+  /** The only share, or the first one. */
+  get uri(): string {
+    return this.uris[0] ?? "";
+  }
+
+  /** What it has written to standard error so far. */
+  get stderr(): string {
+    return this.#stderr.text;
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    process.kill(this.pid, signal);
+  }
+
+  /** Sends `signal` and waits for the end; rejects with standard error when it does not end. */
+  async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<ExitStatus> {
+    this.signal(signal);
+    return await withTimeout(
+      this.exited,
+      STOP_TIMEOUT_MS,
+      () => `penstock still runs ${STOP_TIMEOUT_MS} ms after ${signal}:\n${tail(this.stderr)}`,
+    );
+  }
+}
+
+/** Starts one process that serves `pipes`; resolves when all of them are ready. */
+export async function startPenstock(
+  t: TestScope,
+  pipes: string | readonly string[],
+  options: PenstockOptions = {},
+): Promise<PenstockProcess> {
+  const list = typeof pipes === "string" ? [pipes] : pipes;
+  const levelArgs = options.level?.args ?? [];
+  const args = ["pipe", "run", ...levelArgs, ...(options.args ?? []), ...list];
+  const child = spawnTracked(PENSTOCK, args, {
+    cwd: REPOSITORY_ROOT,
+    env: { ...process.env, ...options.environment },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const exited = new Promise<ExitStatus>((resolve) => {
+    child.once("close", (code, signal) => resolve({ code, signal }));
+  });
+  cleanUp(t, async () => {
+    child.kill("SIGKILL");
+    await exited;
+  });
+  const stderr = new StderrText(child);
+  const uris = await withTimeout(
+    readyUris(child, list.length, exited),
+    options.readyTimeoutMs ?? READY_TIMEOUT_MS,
+    () => `penstock ${args.join(" ")}: not ready in time`,
+  ).catch((error: unknown) => {
+    throw new Error(`${String(error)}\n--- stderr of penstock\n${tail(stderr.text)}`);
+  });
+  return new PenstockProcess(child, { uris, exited, stderr });
+}
+
+class StderrText {
+  text = "";
+
+  constructor(child: ChildProcess) {
+    child.stderr?.on("data", (chunk: Buffer) => {
+      this.text = (this.text + chunk.toString("utf8")).slice(-STDERR_CHARACTERS_MAX);
+    });
+  }
+}
+
+async function readyUris(
+  child: ChildProcess,
+  count: number,
+  exited: Promise<ExitStatus>,
+): Promise<string[]> {
+  const uris: string[] = [];
+  const { stdout } = child;
+  const allReady = new Promise<string[]>((resolve, reject) => {
+    child.once("error", reject);
+    if (stdout === null) {
+      return;
+    }
+    createInterface({ input: stdout }).on("line", (line) => {
+      if (line.startsWith("ready ")) {
+        uris.push(line.slice("ready ".length).trim());
+      }
+      if (uris.length === count) {
+        resolve(uris);
+      }
+    });
+  });
+  const endedEarly = exited.then((status): never => {
+    throw new Error(`penstock ended before it was ready: ${JSON.stringify(status)}`);
+  });
+  return await Promise.race([allReady, endedEarly]);
+}
+
+/** Rejects with `message()` unless `promise` settles within `timeoutMs`. */
+export async function withTimeout<T>(
+  promise: Promise<T>,
+  timeoutMs: number,
+  message: () => string,
+): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(message())), timeoutMs);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
