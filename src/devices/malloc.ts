@@ -7,7 +7,6 @@
  * memory lent to readers, which may change under a later write. In flight: completions only.
  */
 
-import { randomUUID } from "node:crypto";
 import { Device } from "../block/device.ts";
 import { type ExtentList, ExtentFlag } from "../block/extents.ts";
 import { Operation, type OperationTable, RequestFlag, Support } from "../block/operation.ts";
@@ -40,8 +39,8 @@ export interface MallocOptions {
   /** 512 (default) or 4096. */
   readonly blockSizeBytes?: number;
   readonly readOnly?: boolean;
-  /** Default: a new random one, since opening makes new content. */
-  readonly instanceId?: string;
+  /** A new UUID for each open, since opening makes new content. */
+  readonly instanceId: string;
 }
 
 export class MallocDevice extends Device {
@@ -57,7 +56,7 @@ export class MallocDevice extends Device {
 
   private constructor(reactor: Reactor, options: MallocOptions, slabs: Slab[]) {
     const info = memoryDeviceInfo("malloc", options, {
-      instanceId: options.instanceId ?? randomUUID(),
+      instanceId: options.instanceId,
       lendsReads: true,
     });
     super(reactor, info, MALLOC_OPERATIONS);
