@@ -33,7 +33,12 @@ export function optionName(option: number): string {
 /** `text` in quotes, cut and without control characters. */
 export function quote(text: string): string {
   const cut = text.length > QUOTE_UNITS_MAX ? `${text.slice(0, QUOTE_UNITS_MAX)}...` : text;
-  return JSON.stringify(cut).replaceAll("\u007f", "\\u007f");
+  // What a terminal would obey or not show (controls, direction marks, lone surrogates).
+  return JSON.stringify(cut).replace(/\p{C}/gu, escapeCharacter);
+}
+
+function escapeCharacter(character: string): string {
+  return `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`;
 }
 
 export function writeHeader(

@@ -1,4 +1,4 @@
-// Tests of the transmission codec: what is encoded is decoded, sizes are the bytes written,
+// Tests of the reply codec, both ways: what is encoded is decoded, sizes are the bytes written,
 // layouts are the spec's, and no bytes make a decoder throw.
 
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
@@ -7,13 +7,6 @@ import fc from "fast-check";
 import { ChunkType } from "./constants.ts";
 import * as reply from "./pdu-reply.ts";
 import * as read from "./pdu-reply-decode.ts";
-import {
-  decodeRequest,
-  encodeRequest,
-  RequestHeader,
-  requestHeaderBytes,
-  setOffset,
-} from "./pdu-request.ts";
 
 const int32 = fc.integer({ min: -0x8000_0000, max: 0x7fff_ffff });
 const uint32 = fc.integer({ min: 0, max: 0xffff_ffff });
@@ -28,70 +21,6 @@ function newView(): DataView {
 function hex(view: DataView, at: number, length: number): string {
   return Buffer.from(view.buffer as ArrayBuffer, at, length).toString("hex");
 }
-
-test("decodeRequest gives what encodeRequest wrote when given any fields", () => {
-  fc.assert(
-    fc.property(
-      fc.boolean(),
-      anywhere,
-      uint16,
-      uint16,
-      int32,
-      int32,
-      offset,
-      offset,
-      (extended, at, flags, command, cookieHigh, cookieLow, offsetBytes, lengthBytes) => {
-        const header = new RequestHeader();
-        Object.assign(header, { flags, command, cookieHigh, cookieLow });
-        header.length = extended ? lengthBytes : lengthBytes % 4_294_967_296;
-        setOffset(header, offsetBytes);
-        const view = newView();
-        strictEqual(encodeRequest(view, at, extended, header), requestHeaderBytes(extended));
-        const decoded = new RequestHeader();
-        ok(decodeRequest(view, at, extended, decoded));
-        deepStrictEqual(decoded, header);
-        strictEqual(decodeRequest(view, at, !extended, new RequestHeader()), false);
-      },
-    ),
-  );
-});
-
-test("encodeRequest writes the spec's layout", () => {
-  const header = new RequestHeader();
-  Object.assign(header, { flags: 0x21, command: 1, cookieHigh: 0x01020304, cookieLow: -2 });
-  header.length = 0x1000;
-  setOffset(header, 0x1f_ffff_ffff_fe00);
-  const view = newView();
-  encodeRequest(view, 0, false, header);
-  strictEqual(hex(view, 0, 28), "256095130021000101020304fffffffe001ffffffffffe0000001000");
-  encodeRequest(view, 0, true, header);
-  strictEqual(hex(view, 0, 32), "21e41c710021000101020304fffffffe001ffffffffffe000000000000001000");
-});
-
-test("decodeRequest flags what a number can't hold and keeps the exact words", () => {
-  for (const [offsetHigh, lengthHigh, tooBig] of [
-    [0x1f_ffff, 0, false],
-    [0x20_0000, 0, true],
-    [-1, 0, true],
-    [-0x8000_0000, 0, true],
-    [0, 0x1f_ffff, false],
-    [0, 0x20_0000, true],
-    [0, -1, true],
-  ] as const) {
-    const view = newView();
-    encodeRequest(view, 0, true, new RequestHeader());
-    view.setInt32(16, offsetHigh);
-    view.setInt32(20, -1);
-    view.setInt32(24, lengthHigh);
-    const header = new RequestHeader();
-    ok(decodeRequest(view, 0, true, header));
-    strictEqual(header.tooBig, tooBig);
-    strictEqual(header.offsetHigh, offsetHigh);
-    strictEqual(header.offsetLow, -1);
-    ok(header.offset >= 0 && header.length >= 0);
-    if (tooBig) ok(Math.max(header.offset, header.length) > Number.MAX_SAFE_INTEGER);
-  }
-});
 
 test("decodeReply gives what encodeSimpleReply wrote when given any fields", () => {
   fc.assert(
@@ -245,7 +174,6 @@ test("decoders never throw when given random bytes", () => {
   fc.assert(
     fc.property(bytes, fc.boolean(), fc.nat({ max: 48 }), (random, flag, payloadBytes) => {
       const view = new DataView(random.buffer);
-      decodeRequest(view, 0, flag, new RequestHeader());
       read.decodeReply(view, 0, flag, new read.ReplyHeader());
       read.decodeError(view, 0, payloadBytes, flag, new read.ReplyError());
       read.extentCount(view, 0, payloadBytes, flag);
