@@ -107,8 +107,8 @@ function readLock(path) {
 }
 
 /**
- * One `npm ci`, errors on standard error, the rest dropped. It runs on the machine's own Node: the one in
- * node_modules, which npm scripts put first in PATH, is deleted half-way through.
+ * One `npm ci`, errors on standard error, the rest dropped. It runs on the machine's own Node:
+ * the one in node_modules, which npm scripts put first in PATH, is deleted half-way through.
  */
 function install() {
   const env = { ...process.env };

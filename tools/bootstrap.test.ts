@@ -26,7 +26,8 @@ const STUB_PROGRAM = `
 const [verb, code] = process.argv.slice(2);
 const { pid, version, execArgv } = process;
 if (verb === "wait") process.on("SIGTERM", () => process.exit(Number(code)));
-process.stdout.write(JSON.stringify({ pid, version, execArgv, args: process.argv.slice(2) }) + "\\n");
+const args = process.argv.slice(2);
+process.stdout.write(JSON.stringify({ pid, version, execArgv, args }) + "\\n");
 if (verb === "exit") process.exit(Number(code));
 if (verb === "wait") setInterval(() => {}, 1000);
 `;

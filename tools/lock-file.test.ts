@@ -27,7 +27,7 @@ test("our lock file has no problems when it is read", () => {
   strictEqual(/"resolved"|https?:/.test(text.replace(/"(?:funding|url)": .*/g, "")), false);
 });
 
-test("lockFileProblems names what is wrong when a platform is missing or a registry is named", () => {
+test("lockFileProblems names what is wrong when a platform is missing or a source is named", () => {
   strictEqual(lockFileProblems(PARTIAL).length, 2);
   const named = { packages: { "node_modules/a": { resolved: "somewhere/a.tgz" } } };
   strictEqual(lockFileProblems(named).length, 1);

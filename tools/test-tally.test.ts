@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { closingLines, type TestEvent, TestTally } from "./test-tally.ts";
 
 function summary(counts: Record<string, number>, file?: string): TestEvent {
-  const success = (counts["failed"] ?? 0) === 0;
+  const success = (counts.failed ?? 0) === 0;
   return { type: "test:summary", data: { success, counts, ...(file ? { file } : {}) } };
 }
 

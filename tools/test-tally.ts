@@ -59,6 +59,8 @@ export class TestTally {
       this.#addPoint(event.data as TestPointData);
     } else if (event.type === "test:summary") {
       this.#addSummary(event.data as SummaryData);
+    } else if (event.type === "penstock:hung") {
+      this.#allSucceeded = false;
     }
   }
 

@@ -7,7 +7,7 @@
  */
 
 import { once } from "node:events";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { run } from "node:test";
 import { spec } from "node:test/reporters";
 import { runStaticChecks, type StaticCheckName } from "./static-checks.ts";
@@ -18,7 +18,7 @@ import {
   type TestRunOptions,
   unmatchedFilters,
 } from "./test-plan.ts";
-import { closingLines, TestTally } from "./test-tally.ts";
+import { closingLines, type TestEvent, TestTally } from "./test-tally.ts";
 
 const ROOT = join(import.meta.dirname, "..");
 
@@ -66,6 +66,7 @@ function checksOf(options: TestRunOptions): readonly StaticCheckName[] {
   return testsOnly ? [] : CHECKS_OF_TEST;
 }
 
+/** Runs the groups one after the other and reports all of them as one run. */
 async function runGroups(
   groups: readonly TestGroup[],
   options: TestRunOptions,
@@ -78,26 +79,57 @@ async function runGroups(
       break;
     }
     process.stdout.write(`\n── ${group.name}: ${group.files.length} files ──\n`);
-    const stream = run({
-      files: [...group.files],
-      cwd: ROOT,
-      concurrency: group.concurrency,
-      isolation: "process",
-      timeout: group.timeoutMs,
-      execArgv: EXEC_FLAGS,
-      signal: stopping.signal,
-      ...(options.namePattern === undefined ? {} : { testNamePatterns: [options.namePattern] }),
-    });
-    for await (const event of stream) {
-      tally.add(event);
-      if (isForReporter(event) && !reporter.write(event)) {
-        await once(reporter, "drain");
+    const waiting = [...group.files];
+    const worker = async (): Promise<void> => {
+      for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
+        const events = await runFile(file, group.timeoutMs, options);
+        for (const event of events) {
+          tally.add(event);
+          if (event.type.startsWith("test:")) {
+            reporter.write(event);
+          }
+        }
       }
-    }
+    };
+    await Promise.all(Array.from({ length: group.concurrency }, worker));
   }
   const ended = once(reporter, "end");
   reporter.end();
   await ended;
+}
+
+/**
+ * Runs one file in its own process and resolves to its events for the report: whole files are
+ * reported one after the other, whatever runs beside them. A run() per file, because its own
+ * time-out does not end a file that hangs after its last test; aborting it does.
+ */
+async function runFile(
+  file: string,
+  timeoutMs: number,
+  options: TestRunOptions,
+): Promise<TestEvent[]> {
+  const name = relative(ROOT, file);
+  const hung = AbortSignal.timeout(timeoutMs);
+  const stream = run({
+    files: [file],
+    cwd: ROOT,
+    isolation: "process",
+    execArgv: EXEC_FLAGS,
+    signal: AbortSignal.any([stopping.signal, hung]),
+    ...(options.namePattern === undefined ? {} : { testNamePatterns: [options.namePattern] }),
+  });
+  const events: TestEvent[] = [];
+  for await (const event of stream) {
+    if (event.type === "test:summary" || isForReporter(event)) {
+      events.push(event);
+    }
+  }
+  if (hung.aborted) {
+    const message = `${name} did not end within ${timeoutMs} ms and was killed`;
+    process.stdout.write(`✖ ${message}\n`);
+    events.push({ type: "penstock:hung", data: { message } });
+  }
+  return events;
 }
 
 function isForReporter(event: { readonly type: string; readonly data: unknown }): boolean {
