@@ -166,8 +166,8 @@ export const MAXIMUM_BLOCK_UNLIMITED = 0xffff_ffff;
 export const OPTION_BYTES_MAX = 64 * 1024;
 /** Option data that we skip; a larger length closes the connection. */
 export const OPTION_SKIP_BYTES_MAX = 32 * 1024 * 1024;
-/** Options on one connection; one more closes it. */
-export const OPTION_COUNT_MAX = 4096;
+/** Options on one connection; one more closes it. nbdinfo --list sends three per export. */
+export const OPTION_COUNT_MAX = 16_384;
 /** Bytes received in one handshake; more closes the connection. */
 export const HANDSHAKE_BYTES_MAX = 64 * 1024 * 1024;
 /** Queries in one LIST_META_CONTEXT or SET_META_CONTEXT. */

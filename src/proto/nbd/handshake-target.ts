@@ -40,14 +40,14 @@ import { handleExportName } from "./option-export-name.ts";
 import { handleInfoOrGo } from "./option-go.ts";
 import { handleMetaContext } from "./option-meta-context.ts";
 import { OptionReader } from "./option-reader.ts";
+import { handlePlain, refuseData } from "./option-plain.ts";
 import { optionName, writeAck, writeError, writeServer } from "./option-reply.ts";
+import { UnitCollector } from "./unit-collector.ts";
 
 /** Most bytes that wait in `output`. */
 export const HANDSHAKE_OUTPUT_BYTES_MAX = 64 * 1024;
 /** No single answer is longer (GO with the longest name and description is about 8.3 KiB). */
 export const REPLY_ROOM_BYTES = 16 * 1024;
-/** Collected data larger than this is not kept from one option to the next. */
-const KEPT_BYTES_MAX = 1024;
 
 /** Why we end a connection; stable names for logs and counters. */
 export type HandshakeCloseCode =
@@ -84,7 +84,6 @@ type Phase = (typeof Phase)[keyof typeof Phase];
 
 const MORE: HandshakeOutcome = { kind: "more" };
 const DRAIN: HandshakeOutcome = { kind: "drain" };
-const NO_BYTES = new Uint8Array(0);
 const NO_EXPORTS: readonly ExportDescription[] = [];
 
 export class HandshakeTarget {
@@ -95,13 +94,9 @@ export class HandshakeTarget {
   #outcome: HandshakeOutcome = MORE;
   #fixedNewstyle = false;
   #shuttingDown = false;
-  /** The unit being collected: `#collected` of `#wanted` bytes are in `#buffer`. */
-  #buffer = NO_BYTES;
-  #collected = 0;
-  #wanted = CLIENT_FLAGS_BYTES;
+  readonly #unit = new UnitCollector();
   #option = 0;
   #optionBytes = 0;
-  #skipBytes = 0;
   #optionCount = 0;
   #totalBytes = 0;
   #listed = NO_EXPORTS;
@@ -110,6 +105,7 @@ export class HandshakeTarget {
   constructor(options: HandshakeTargetOptions) {
     const contexts = options.metaContexts ?? [BASE_ALLOCATION];
     checkContexts(contexts);
+    this.#unit.collect(CLIENT_FLAGS_BYTES);
     this.#negotiation = {
       directory: options.directory,
       contexts,
@@ -142,7 +138,7 @@ export class HandshakeTarget {
 
   /**
    * Takes bytes [offset, offset + length) of the stream and returns how many were consumed; see
-   * `outcome` for what comes next. The bytes are copied, never kept. Never throws on a peer's bytes.
+   * `outcome` for what comes next. The bytes are copied, never kept. No peer's bytes make it throw.
    */
   feed(bytes: Uint8Array, offset: number, length: number): number {
     assert(offset >= 0 && length >= 0 && offset + length <= bytes.length, "range within the bytes");
@@ -158,9 +154,8 @@ export class HandshakeTarget {
         this.#listOne();
         continue;
       }
-      const taken = this.#take(bytes, at, end);
-      at += taken;
-      if (this.#isComplete()) this.#step();
+      at += this.#unit.take(bytes, at, end);
+      if (this.#unit.isComplete) this.#step();
       else if (at === end) break;
     }
     return at - offset;
@@ -168,33 +163,7 @@ export class HandshakeTarget {
 
   /** True when there is something to say without any further input. */
   #owes(): boolean {
-    return this.#phase === Phase.list || this.#isComplete();
-  }
-
-  #isComplete(): boolean {
-    return this.#phase === Phase.skip ? this.#skipBytes === 0 : this.#collected === this.#wanted;
-  }
-
-  /** Collects or skips what it can of the current unit; returns the bytes taken. */
-  #take(bytes: Uint8Array, at: number, end: number): number {
-    if (this.#phase === Phase.skip) {
-      const skipped = Math.min(this.#skipBytes, end - at);
-      this.#skipBytes -= skipped;
-      return skipped;
-    }
-    const taken = Math.min(this.#wanted - this.#collected, end - at);
-    const filled = this.#collected + taken;
-    // Memory is taken as bytes arrive, not as a header promises them.
-    if (filled > this.#buffer.length) this.#growBuffer(filled);
-    this.#buffer.set(bytes.subarray(at, at + taken), this.#collected);
-    this.#collected = filled;
-    return taken;
-  }
-
-  #growBuffer(filled: number): void {
-    const grown = new Uint8Array(Math.max(filled, Math.min(2 * this.#buffer.length, this.#wanted)));
-    grown.set(this.#buffer.subarray(0, this.#collected));
-    this.#buffer = grown;
+    return this.#phase === Phase.list || this.#unit.isComplete;
   }
 
   /** Acts on the unit that is complete. */
@@ -222,19 +191,13 @@ export class HandshakeTarget {
     }
   }
 
-  #await(phase: Phase, wantedBytes: number): void {
-    this.#phase = phase;
-    this.#collected = 0;
-    this.#wanted = wantedBytes;
-  }
-
   #awaitHeader(): void {
-    if (this.#buffer.length > KEPT_BYTES_MAX) this.#buffer = NO_BYTES;
-    this.#await(Phase.header, OPTION_HEADER_BYTES);
+    this.#phase = Phase.header;
+    this.#unit.collect(OPTION_HEADER_BYTES);
   }
 
   #onClientFlags(): void {
-    const flags = this.#uint32(0);
+    const flags = this.#unit.uint32(0);
     // spec: "Client flags": the connection must be dropped on a flag we don't know.
     if ((flags & ~(ClientFlag.fixedNewstyle | ClientFlag.noZeroes)) !== 0) {
       this.#close("client-flags-unknown", `unknown client flags 0x${flags.toString(16)}`);
@@ -247,20 +210,21 @@ export class HandshakeTarget {
   }
 
   #onHeader(): void {
-    if (this.#uint32(0) !== OPTION_MAGIC_HIGH || this.#uint32(4) !== OPTION_MAGIC_LOW) {
+    if (this.#unit.uint32(0) !== OPTION_MAGIC_HIGH || this.#unit.uint32(4) !== OPTION_MAGIC_LOW) {
       this.#close("option-magic-wrong", "an option does not start with its magic");
       return;
     }
-    this.#option = this.#uint32(8);
-    this.#optionBytes = this.#uint32(12);
+    this.#option = this.#unit.uint32(8);
+    this.#optionBytes = this.#unit.uint32(12);
     this.#optionCount++;
     this.#totalBytes += OPTION_HEADER_BYTES + this.#optionBytes;
     if (!this.#headerIsTolerable()) return;
     if (this.#collects() && this.#optionBytes <= OPTION_BYTES_MAX) {
-      this.#await(Phase.data, this.#optionBytes);
+      this.#phase = Phase.data;
+      this.#unit.collect(this.#optionBytes);
     } else {
       this.#phase = Phase.skip;
-      this.#skipBytes = this.#optionBytes;
+      this.#unit.skip(this.#optionBytes);
     }
   }
 
@@ -298,7 +262,7 @@ export class HandshakeTarget {
 
   #onData(): void {
     const option = this.#option;
-    const data = this.#buffer.subarray(0, this.#collected);
+    const data = this.#unit.bytes;
     if (this.#shuttingDown) this.#refuseForShutdown();
     else if (option === Option.exportName) this.#onExportName(data);
     else if (option === Option.info || option === Option.go) {
@@ -325,31 +289,18 @@ export class HandshakeTarget {
       this.#end({ kind: "abort" });
     } else if (this.#shuttingDown) this.#refuseForShutdown();
     else if (this.#collects()) this.#refuseOversize();
-    else if (!isKnownWithoutData(option)) {
-      this.#refuse(OptionReply.errUnsup, `option ${optionName(option)} is not supported`);
-    } else if (this.#optionBytes > 0) {
-      const text = `option ${optionName(option)} takes no data, ${this.#optionBytes} bytes sent`;
-      this.#refuse(OptionReply.errInvalid, text);
-    } else this.#answerPlain();
+    else if (option === Option.list) this.#onList();
+    else handlePlain(this.#negotiation, option, this.#optionBytes);
   }
 
-  #answerPlain(): void {
-    const negotiation = this.#negotiation;
-    const option = this.#option;
-    if (option === Option.list) {
-      this.#listed = negotiation.directory.list();
-      this.#listIndex = 0;
-      this.#phase = Phase.list;
-    } else if (option === Option.startTls) {
-      this.#refuse(OptionReply.errUnsup, "this server has no TLS");
-    } else if (option === Option.structuredReply && negotiation.extendedHeaders) {
-      // spec: extended headers take precedence and there is no way back.
-      this.#refuse(OptionReply.errExtHeaderReqd, "extended headers are already negotiated");
-    } else {
-      negotiation.structuredReplies = true;
-      if (option === Option.extendedHeaders) negotiation.extendedHeaders = true;
-      writeAck(this.output, option);
+  #onList(): void {
+    if (this.#optionBytes > 0) {
+      refuseData(this.#negotiation, Option.list, this.#optionBytes);
+      return;
     }
+    this.#listed = this.#negotiation.directory.list();
+    this.#listIndex = 0;
+    this.#phase = Phase.list;
   }
 
   #listOne(): void {
@@ -391,21 +342,6 @@ export class HandshakeTarget {
   #end(outcome: HandshakeOutcome): void {
     this.#phase = Phase.ended;
     this.#outcome = outcome;
-    this.#buffer = NO_BYTES;
+    this.#unit.release();
   }
-
-  #uint32(at: number): number {
-    const buffer = this.#buffer;
-    return new DataView(buffer.buffer, buffer.byteOffset, buffer.length).getUint32(at);
-  }
-}
-
-/** Options that we answer and that carry no data. */
-function isKnownWithoutData(option: number): boolean {
-  return (
-    option === Option.list ||
-    option === Option.startTls ||
-    option === Option.structuredReply ||
-    option === Option.extendedHeaders
-  );
 }

@@ -1,0 +1,165 @@
+/**
+ * Unaligned changes, and CACHE: what a client may ask at byte granularity, done by
+ * read-modify-write while no other change runs on the export.
+ *
+ * Rare paths: written with promises. Each returns the status of the whole.
+ */
+
+import { AwaitedRequest } from "../../block/awaited-request.ts";
+import { TRANSFER_BYTES_MAX } from "../../block/device.ts";
+import { Operation } from "../../block/operation.ts";
+import { Status } from "../../block/status.ts";
+import type { BufferReserve, PoolBuffer } from "../../reactor/buffer-pool.ts";
+import type { Slab } from "../../reactor/slab.ts";
+import type { NbdExport } from "./export.ts";
+
+/** A byte range in memory. */
+export interface Bytes {
+  readonly slab: Slab;
+  readonly offset: number;
+}
+
+export interface UnalignedRange {
+  /** Bytes from the start of the export; any value. */
+  readonly offset: number;
+  readonly length: number;
+  /** `RequestFlag` bits for the changes. */
+  readonly flags: number;
+}
+
+/**
+ * Writes a range whose aligned hull lies in `hull`, with the client's bytes in their places and
+ * room for the rest of the first and last block around them. The hull is at most 1 MiB.
+ */
+export async function writeUnaligned(
+  exported: NbdExport,
+  hull: PoolBuffer,
+  range: UnalignedRange,
+): Promise<Status> {
+  const block = exported.device.info.blockSizeBytes;
+  const end = range.offset + range.length;
+  const hullStart = range.offset - (range.offset % block);
+  const hullEnd = Math.ceil(end / block) * block;
+  await exported.enterAlone();
+  try {
+    const { bytes } = hull.slab;
+    const { scratch } = exported;
+    if (range.offset > hullStart) {
+      const status = await readBlock(exported, hullStart);
+      if (status !== Status.ok) return status;
+      bytes.set(scratch.bytes.subarray(0, range.offset - hullStart), hull.offset);
+    }
+    if (end < hullEnd) {
+      const status = await readBlock(exported, hullEnd - block);
+      if (status !== Status.ok) return status;
+      const kept = hullEnd - end;
+      bytes.set(scratch.bytes.subarray(block - kept, block), hull.offset + end - hullStart);
+    }
+    return await transfer(exported, Operation.write, hull, {
+      offset: hullStart,
+      length: hullEnd - hullStart,
+      flags: range.flags,
+    });
+  } finally {
+    exported.gate.leave();
+  }
+}
+
+/** Zeroes a range: its whole blocks by write-zeroes, the blocks at its ends by writing. */
+export async function zeroUnaligned(exported: NbdExport, range: UnalignedRange): Promise<Status> {
+  const block = exported.device.info.blockSizeBytes;
+  const end = range.offset + range.length;
+  await exported.enterAlone();
+  try {
+    for (let at = range.offset; at < end; ) {
+      const blockStart = at - (at % block);
+      const wholeEnd = end - (end % block);
+      let next = Math.min(blockStart + block, end);
+      let status: Status;
+      if (at === blockStart && wholeEnd > at) {
+        next = wholeEnd;
+        status = await new AwaitedRequest().run(exported.device, {
+          operation: Operation.writeZeroes,
+          offset: at,
+          length: next - at,
+          flags: range.flags,
+        });
+      } else {
+        status = await zeroInBlock(exported, blockStart, at - blockStart, next - blockStart);
+      }
+      if (status !== Status.ok) return status;
+      at = next;
+    }
+    return Status.ok;
+  } finally {
+    exported.gate.leave();
+  }
+}
+
+/**
+ * Reads a range for nothing but its effect on the caches below. Advisory: without memory to
+ * spare it does less, and says ok.
+ */
+export async function cacheRange(
+  exported: NbdExport,
+  reserve: BufferReserve,
+  range: UnalignedRange,
+): Promise<Status> {
+  const block = exported.device.info.blockSizeBytes;
+  const end = Math.ceil((range.offset + range.length) / block) * block;
+  for (let at = range.offset - (range.offset % block); at < end; ) {
+    const length = Math.min(end - at, TRANSFER_BYTES_MAX);
+    const buffer = reserve.acquire(length);
+    if (buffer === null) return Status.ok;
+    const status = await transfer(exported, Operation.read, buffer, {
+      offset: at,
+      length,
+      flags: 0,
+    });
+    buffer.release();
+    if (status !== Status.ok) return status;
+    at += length;
+  }
+  return Status.ok;
+}
+
+/** Zeroes bytes [start, end) of one block, keeping the others. */
+async function zeroInBlock(
+  exported: NbdExport,
+  blockStart: number,
+  start: number,
+  end: number,
+): Promise<Status> {
+  const read = await readBlock(exported, blockStart);
+  if (read !== Status.ok) return read;
+  const { scratch } = exported;
+  scratch.bytes.fill(0, start, end);
+  return transfer(
+    exported,
+    Operation.write,
+    { slab: scratch, offset: 0 },
+    {
+      offset: blockStart,
+      length: exported.device.info.blockSizeBytes,
+      flags: 0,
+    },
+  );
+}
+
+/** Reads one block into the export's scratch memory. */
+function readBlock(exported: NbdExport, offset: number): Promise<Status> {
+  const length = exported.device.info.blockSizeBytes;
+  const into = { slab: exported.scratch, offset: 0 };
+  return transfer(exported, Operation.read, into, { offset, length, flags: 0 });
+}
+
+function transfer(
+  exported: NbdExport,
+  operation: Operation,
+  memory: Bytes,
+  range: UnalignedRange,
+): Promise<Status> {
+  const request = new AwaitedRequest();
+  request.segments.push(memory.slab.id, memory.offset, range.length);
+  return request.run(exported.device, { operation, ...range });
+}

@@ -1,0 +1,115 @@
+/**
+ * LongRead: a read over 1 MiB or off the block grid, done in aligned parts, one after the other:
+ * while one part is being sent the next one is read.
+ *
+ * Structured replies: each part is a chunk of its own. Simple ones: header and all data are one
+ * stretch of the stream, so the reply queue is held from the first part to the last; an error
+ * behind the first part can then only be told by closing the connection.
+ */
+
+import { TRANSFER_BYTES_MAX } from "../../block/device.ts";
+import { Operation } from "../../block/operation.ts";
+import { Status } from "../../block/status.ts";
+import type { NbdCommand, PartOwner } from "./command.ts";
+import { ReplyKind } from "./command.ts";
+
+/** What a long read needs of its transmission. */
+export interface LongReadHost {
+  readonly blockSizeBytes: number;
+  /** True: one stretch of the stream. */
+  readonly isSimple: boolean;
+  /** A command with a buffer of at least `lengthBytes`, or null: `resume` is called later. */
+  takePart(parent: NbdCommand, lengthBytes: number): NbdCommand | null;
+  submitPart(part: NbdCommand): void;
+  postReply(command: NbdCommand): void;
+  holdReplies(owner: PartOwner): void;
+  dropPart(part: NbdCommand): void;
+  /** The parent's reply has been posted or cannot be given any more. */
+  longReadEnded(read: LongRead): void;
+  /** The stream is broken: end the connection. */
+  fail(reason: string): void;
+}
+
+export class LongRead implements PartOwner {
+  readonly #host: LongReadHost;
+  readonly #parent: NbdCommand;
+  readonly #end: number;
+  #next: number;
+  #anyWritten = false;
+  /** A part is being read, or waits for room in a bank. */
+  #busy = false;
+  #ended = false;
+
+  constructor(host: LongReadHost, parent: NbdCommand) {
+    this.#host = host;
+    this.#parent = parent;
+    this.#next = parent.wireOffset;
+    this.#end = parent.wireOffset + parent.wireLength;
+  }
+
+  /** Starts the next part if there is memory for it; called again by `resume`. */
+  advance(): void {
+    if (this.#busy || this.#ended) return;
+    const block = this.#host.blockSizeBytes;
+    const start = this.#next - (this.#next % block);
+    const hullEnd = Math.ceil(this.#end / block) * block;
+    const length = Math.min(hullEnd - start, TRANSFER_BYTES_MAX);
+    const part = this.#host.takePart(this.#parent, length);
+    if (part === null) return;
+    part.owner = this;
+    part.operation = Operation.read;
+    part.offset = start;
+    part.length = length;
+    part.wireOffset = this.#next;
+    part.wireLength = Math.min(start + length, this.#end) - this.#next;
+    part.isFirst = this.#next === this.#parent.wireOffset;
+    part.isLast = this.#next + part.wireLength === this.#end;
+    part.reply = ReplyKind.data;
+    this.#next += part.wireLength;
+    this.#busy = true;
+    this.#host.submitPart(part);
+  }
+
+  partCompleted(part: NbdCommand): void {
+    if (part.status === Status.ok) {
+      if (part.isFirst && !part.isLast && this.#host.isSimple) this.#host.holdReplies(this);
+      this.#host.postReply(part);
+      return;
+    }
+    this.#busy = false;
+    this.#parent.status = part.status;
+    this.#host.dropPart(part);
+    if (this.#host.isSimple && this.#anyWritten) {
+      this.#host.fail("a long read failed behind its first part");
+      this.#finish();
+      return;
+    }
+    // Structured: an error chunk may follow data chunks, and ends the reply.
+    this.#parent.reply = ReplyKind.error;
+    this.#finish();
+    this.#host.postReply(this.#parent);
+  }
+
+  partWritten(part: NbdCommand): void {
+    this.#busy = false;
+    this.#anyWritten = true;
+    if (part.isLast) {
+      this.#finish();
+      this.#host.dropPart(this.#parent);
+    } else {
+      this.advance();
+    }
+  }
+
+  /** The connection is gone: nothing more is read. */
+  abandon(): void {
+    if (this.#ended) return;
+    this.#finish();
+    this.#host.dropPart(this.#parent);
+  }
+
+  #finish(): void {
+    this.#ended = true;
+    this.#host.longReadEnded(this);
+  }
+}
