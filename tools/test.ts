@@ -73,6 +73,7 @@ async function runGroups(
   tally: TestTally,
 ): Promise<void> {
   const reporter = new spec();
+  let lastSummary: TestEvent | undefined;
   reporter.pipe(process.stdout, { end: false });
   for (const group of groups) {
     if (stopping.signal.aborted) {
@@ -85,13 +86,19 @@ async function runGroups(
         const events = await runFile(file, group.timeoutMs, options);
         for (const event of events) {
           tally.add(event);
-          if (event.type.startsWith("test:")) {
+          if (event.type === "test:summary") {
+            lastSummary = event;
+          } else if (event.type.startsWith("test:")) {
             reporter.write(event);
           }
         }
       }
     };
     await Promise.all(Array.from({ length: group.concurrency }, worker));
+  }
+  // A summary makes the reporter list the failures of all files: once, at the end.
+  if (lastSummary !== undefined) {
+    reporter.write(lastSummary);
   }
   const ended = once(reporter, "end");
   reporter.end();
