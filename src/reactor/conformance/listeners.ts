@@ -1,0 +1,167 @@
+/**
+ * Conformance of an Io: listening, connecting, and peers that are not ours. Each function is one
+ * test.
+ */
+
+import { ok, rejects, strictEqual } from "node:assert/strict";
+import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { createServer, type Server, type Socket } from "node:net";
+
+import { Errno } from "../errno.ts";
+import type { SocketAddress } from "../io.ts";
+import { connectPair, listen } from "./connections.ts";
+import type { Harness } from "./harness.ts";
+
+const LOCAL: SocketAddress = { kind: "tcp", host: "127.0.0.1", port: 0 };
+/** Of a network that is reserved for documentation. spec: RFC 5737 */
+const FOREIGN_HOST = "203.0.113.77";
+
+const ignore = (): void => undefined;
+
+export async function portZeroBecomesRealPort(h: Harness): Promise<void> {
+  const one = await listen(h, LOCAL, ignore);
+  const other = await listen(h, LOCAL, ignore);
+  ok(one.address.kind === "tcp" && other.address.kind === "tcp");
+  strictEqual(one.address.host, "127.0.0.1");
+  ok(one.address.port > 0 && one.address.port !== other.address.port);
+}
+
+export async function addressInUseIsNamed(h: Harness): Promise<void> {
+  const { address } = await listen(h, LOCAL, ignore);
+  ok(address.kind === "tcp");
+  await rejects(listen(h, address, ignore), {
+    code: "address-in-use",
+    message: new RegExp(`127\\.0\\.0\\.1:${address.port}`),
+  });
+}
+
+export async function closedListenerFreesItsAddress(h: Harness): Promise<void> {
+  let accepted = 0;
+  const first = await listen(h, LOCAL, () => accepted++);
+  await Promise.all([first.close(), first.close()]);
+  await first.close();
+  await rejects(h.io.connect(first.address), { code: "connection-refused" });
+  const second = await listen(h, first.address, (socket) => h.end(socket));
+  h.end(await h.io.connect(second.address));
+  await h.sleep(5);
+  strictEqual(accepted, 0);
+}
+
+export async function connectionsOutliveTheirListener(h: Harness): Promise<void> {
+  const { client, server } = await connectPair(h, LOCAL);
+  strictEqual(await client.send(new Uint8Array([9])), 1);
+  strictEqual(await server.receive(10), 1);
+}
+
+export async function acceptTellsThePeer(h: Harness): Promise<void> {
+  let peer = "";
+  const listener = await listen(h, LOCAL, (socket, from) => {
+    h.end(socket);
+    peer = from;
+  });
+  h.end(await h.io.connect(listener.address));
+  for (let round = 0; peer === "" && round < 100; round++) await h.sleep(5);
+  ok(peer.includes("127.0.0.1"), peer);
+}
+
+export async function badAddressesAreNamed(h: Harness): Promise<void> {
+  await rejects(listen(h, { kind: "tcp", host: FOREIGN_HOST, port: 0 }, ignore), {
+    code: "address-invalid",
+    message: new RegExp(FOREIGN_HOST),
+  });
+}
+
+export async function badUnixPathsAreNamed(h: Harness): Promise<void> {
+  for (const path of [h.path("x".repeat(120)), h.path("no-such-folder/socket"), ""]) {
+    await rejects(listen(h, { kind: "unix", path }, ignore), (error: unknown) => {
+      const { code, message } = error as { code: string; message: string };
+      strictEqual(code, "address-invalid", path);
+      ok(message.includes(path));
+      return true;
+    });
+  }
+}
+
+export async function nobodyThereIsRefused(h: Harness): Promise<void> {
+  const listener = await listen(h, LOCAL, ignore);
+  await listener.close();
+  await rejects(h.io.connect(listener.address), { code: "connection-refused" });
+}
+
+export async function missingUnixSocketIsRefused(h: Harness): Promise<void> {
+  const path = h.path("nobody");
+  await rejects(h.io.connect({ kind: "unix", path }), (error: unknown) => {
+    ok(/^(connection-refused|address-invalid)$/.test((error as { code: string }).code));
+    ok((error as Error).message.includes(path));
+    return true;
+  });
+}
+
+export async function liveUnixSocketIsInUse(h: Harness): Promise<void> {
+  const address: SocketAddress = { kind: "unix", path: h.path("live") };
+  const listener = await listen(h, address, (socket) => h.end(socket));
+  await rejects(listen(h, address, ignore), { code: "address-in-use", message: /live/ });
+  h.end(await h.io.connect(listener.address));
+}
+
+export async function unixSocketIsUnlinkedAtClose(h: Harness): Promise<void> {
+  const path = h.path("short-lived");
+  const listener = await listen(h, { kind: "unix", path }, ignore);
+  ok(existsSync(path));
+  await listener.close();
+  ok(!existsSync(path));
+}
+
+/** A dead listener's socket file: renamed, so that its maker does not unlink it. */
+export async function staleUnixSocketIsReplaced(h: Harness): Promise<void> {
+  const path = h.path("stale");
+  const dead = await listen(h, { kind: "unix", path: h.path("dying") }, ignore);
+  renameSync(h.path("dying"), path);
+  await dead.close();
+  ok(existsSync(path));
+  const listener = await listen(h, { kind: "unix", path }, (socket) => h.end(socket));
+  h.end(await h.io.connect(listener.address));
+}
+
+/** Whatever lies at the path and is not a socket is somebody's data. */
+export async function ordinaryFileIsNotReplaced(h: Harness): Promise<void> {
+  const path = h.path("precious");
+  writeFileSync(path, "data");
+  await rejects(listen(h, { kind: "unix", path }, ignore), (error: unknown) =>
+    /^address-(in-use|invalid)$/.test((error as { code: string }).code),
+  );
+  strictEqual(readFileSync(path, "utf8"), "data");
+}
+
+/** A reset ends a receive in flight, later ones, and sends sooner or later. */
+export async function peersResetEndsEverything(h: Harness): Promise<void> {
+  let peer: Socket | null = null;
+  const server = createServer((socket) => {
+    peer = socket;
+    socket.on("error", ignore);
+  });
+  const port = await listenNode(server);
+  h.after(() => {
+    server.close();
+  });
+  const end = h.end(await h.io.connect({ kind: "tcp", host: "127.0.0.1", port }));
+  const receiving = end.receive(4096);
+  for (let round = 0; peer === null && round < 400; round++) await h.sleep(5);
+  (peer as Socket | null)?.resetAndDestroy();
+  const first = await receiving;
+  ok(first === -Errno.ECONNRESET || first === 0, `result ${first}`);
+  const second = await end.receive(4096);
+  ok(second === -Errno.ECONNRESET || second === 0, `result ${second}`);
+  let sent = 0;
+  for (let round = 0; sent >= 0 && round < 100; round++) sent = await end.send(new Uint8Array(9));
+  ok(sent === -Errno.EPIPE || sent === -Errno.ECONNRESET, `result ${sent}`);
+}
+
+function listenNode(server: Server): Promise<number> {
+  return new Promise((resolve) => {
+    server.listen({ host: "127.0.0.1", port: 0 }, () => {
+      const address = server.address();
+      resolve(typeof address === "object" && address !== null ? address.port : 0);
+    });
+  });
+}

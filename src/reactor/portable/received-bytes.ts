@@ -1,0 +1,50 @@
+/**
+ * ReceivedBytes: what Node has read from a socket and nobody has taken yet.
+ *
+ * A list of chunks with a position in the first. Its owner stops reading when `isFull`, so it
+ * holds at most BYTES_MAX plus one chunk. Many small chunks count as full too: each costs far
+ * more memory than its bytes.
+ */
+
+const BYTES_MAX = 64 * 1024;
+const CHUNK_COUNT_MAX = 64;
+
+export class ReceivedBytes {
+  lengthBytes = 0;
+  #chunks: Uint8Array[] = [];
+  #start = 0;
+
+  get isFull(): boolean {
+    return this.lengthBytes >= BYTES_MAX || this.#chunks.length >= CHUNK_COUNT_MAX;
+  }
+
+  push(chunk: Uint8Array): void {
+    if (chunk.length === 0) return;
+    this.#chunks.push(chunk);
+    this.lengthBytes += chunk.length;
+  }
+
+  /** Moves bytes to [offset, offset + length) of `into`; returns how many there were. */
+  take(into: Uint8Array, offset: number, length: number): number {
+    let taken = 0;
+    while (taken < length) {
+      const chunk = this.#chunks[0];
+      if (chunk === undefined) break;
+      const count = Math.min(chunk.length - this.#start, length - taken);
+      into.set(chunk.subarray(this.#start, this.#start + count), offset + taken);
+      taken += count;
+      this.#start += count;
+      if (this.#start < chunk.length) break;
+      this.#chunks.shift();
+      this.#start = 0;
+    }
+    this.lengthBytes -= taken;
+    return taken;
+  }
+
+  clear(): void {
+    this.#chunks = [];
+    this.#start = 0;
+    this.lengthBytes = 0;
+  }
+}
