@@ -45,7 +45,8 @@ export class CommandPool {
   acquire(lengthBytes: number): PoolBuffer | null {
     const pool = this.#pool;
     const held = this.heldBytes;
-    if (held > 0 && held + lengthBytes > (pool.limitBytes - pool.heldBytes) * FREE_SHARE) return null;
+    if (held > 0 && held + lengthBytes > (pool.limitBytes - pool.heldBytes) * FREE_SHARE)
+      return null;
     const buffer = this.#reserve.acquire(lengthBytes);
     if (buffer !== null) this.heldBytes += buffer.lengthBytes;
     return buffer;

@@ -71,6 +71,10 @@ export class LongRead implements PartOwner {
   }
 
   partCompleted(part: NbdCommand): void {
+    if (this.#ended) {
+      this.#host.dropPart(part);
+      return;
+    }
     if (part.status === Status.ok) {
       if (part.isFirst && !part.isLast && this.#host.isSimple) this.#host.holdReplies(this);
       this.#host.postReply(part);

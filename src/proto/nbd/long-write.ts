@@ -85,6 +85,7 @@ export class LongWrite implements PartOwner {
   /** The connection ends before all of the payload has come: what is under way still ends. */
   abandon(part: NbdCommand | null): void {
     this.#left = 0;
+    this.#parent.status = Status.aborted;
     if (part !== null) {
       this.#host.dropPart(part);
       this.#outstanding--;

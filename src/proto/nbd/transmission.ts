@@ -1,8 +1,8 @@
 /**
- * Transmission: the phase in which a client sends commands: reads them from the receive window,
- * starts them on the export, and posts their replies.
+ * Transmission: the phase in which a client sends commands: reads them from the receive window and
+ * has the runner start them.
  *
- *   header --valid--> memory there? --yes--> submitted --> completed --> reply posted --> sent
+ *   header --valid--> memory there? --yes--> started --> completed --> reply posted --> sent
  *     |                  +--no--> stays unread in the window: no more is received (back-pressure)
  *     +--refused--> error reply (a write's payload is skipped first)
  *
@@ -11,24 +11,346 @@
  */
 
 import { TRANSFER_BYTES_MAX } from "../../block/device.ts";
-import { modifies, } from "../../block/device.ts";
-import { Operation, RequestFlag } from "../../block/operation.ts";
-import { Status } from "../../block/status.ts";
-import type { BufferReserve, PoolBuffer } from "../../reactor/buffer-pool.ts";
-import type { Reactor } from "../../reactor/reactor.ts";
-import { blockStatusHull, writeBlockStatus } from "./block-status-reply.ts";
-import { type CommandOwner, type NbdCommand, ReplyKind } from "./command.ts";
-import { COMMANDS_IN_FLIGHT_MAX, CommandPool } from "./command-pool.ts";
-import { allowedFlags, Command, CommandFlag, NbdError, PAYLOAD_BYTES_MAX } from "./constants.ts";
-import { cacheRange, writeUnaligned, zeroUnaligned } from "./edge-io.ts";
+import type { NbdCommand } from "./command.ts";
+import { COMMANDS_IN_FLIGHT_MAX, type CommandPool } from "./command-pool.ts";
+import type { CommandRunner, RunnerParts, TransmissionLink } from "./command-runner.ts";
+import { Command, CommandFlag, NbdError, PAYLOAD_BYTES_MAX } from "./constants.ts";
 import type { NbdExport } from "./export.ts";
-import { LongRead, type LongReadHost } from "./long-read.ts";
-import { LongWrite, type LongWriteHost } from "./long-write.ts";
-import type { NegotiatedSession } from "./negotiation.ts";
-import { Payload } from "./payload.ts";
+import type { Payload } from "./payload.ts";
 import { decodeRequest, RequestHeader, requestHeaderBytes } from "./pdu-request.ts";
 import type { ReceiveWindow } from "./receive-window.ts";
-import { ReplyQueue } from "./reply-queue.ts";
-import { ReplyWriter } from "./reply-writer.ts";
-import type { SendBankPool } from "./send-bank.ts";
-import { errorForStatus } from "./status.ts";
+
+/** A payload up to this long is used where it was received, not given a buffer of its own. */
+const IN_PLACE_BYTES_MAX = 16 * 1024;
+
+/** Flags that mean something with each command; others are refused. FUA is allowed with all. */
+const FLAGS_BY_COMMAND: readonly number[] = [
+  CommandFlag.fua | CommandFlag.df,
+  CommandFlag.fua | CommandFlag.payloadLen,
+  0,
+  CommandFlag.fua,
+  CommandFlag.fua,
+  CommandFlag.fua,
+  CommandFlag.fua | CommandFlag.noHole | CommandFlag.fastZero,
+  CommandFlag.fua | CommandFlag.reqOne,
+];
+
+/** What the parser wants before it can go on. */
+export const Want = {
+  /** More bytes: `neededBytes` from the window's start on. */
+  bytes: 0,
+  /** Memory, or the end of a command in flight: receive nothing. */
+  room: 1,
+  /** Nothing: the client is done, or broke the protocol. */
+  nothing: 2,
+} as const;
+export type Want = (typeof Want)[keyof typeof Want];
+
+export class Transmission {
+  /** With `Want.bytes`: this many bytes from the window's start are needed in all. */
+  neededBytes: number;
+  readonly #link: TransmissionLink;
+  readonly #window: ReceiveWindow;
+  readonly #runner: CommandRunner;
+  readonly #commands: CommandPool;
+  readonly #payload: Payload;
+  readonly #exported: NbdExport;
+  readonly #sizeBytes: number;
+  readonly #blockMask: number;
+  readonly #readOnly: boolean;
+  readonly #extended: boolean;
+  readonly #hasStatus: boolean;
+  readonly #headerBytes: number;
+  readonly #header = new RequestHeader();
+  /** Payload bytes of a refused command that are still to be skipped. */
+  #skipBytes = 0;
+  #skipped: NbdCommand | null = null;
+  #skippedError = 0;
+  #nowMs = 0;
+  #done = false;
+
+  constructor(parts: RunnerParts, runner: CommandRunner) {
+    this.#link = parts.link;
+    this.#window = parts.link.window;
+    this.#runner = runner;
+    this.#commands = parts.commands;
+    this.#payload = parts.payload;
+    this.#exported = parts.exported;
+    const { session } = parts;
+    this.#sizeBytes = session.export.sizeBytes;
+    this.#blockMask = parts.exported.device.info.blockSizeBytes - 1;
+    this.#readOnly = session.export.readOnly;
+    this.#extended = session.extendedHeaders;
+    this.#hasStatus = session.metaContexts.length > 0;
+    this.#headerBytes = requestHeaderBytes(session.extendedHeaders);
+    this.neededBytes = this.#headerBytes;
+  }
+
+  /** Starts every command that is there and for which there is room. Hot path. */
+  parse(nowMs: number): Want {
+    this.#nowMs = nowMs;
+    for (;;) {
+      if (this.#done) return Want.nothing;
+      const want = this.#payload.isUnderWay ? this.#payloadWant() : this.#next();
+      if (want !== null) return want;
+    }
+  }
+
+  /** No command is read any more; a refused one that waits for its payload is forgotten. */
+  stop(): void {
+    this.#done = true;
+    const skipped = this.#skipped;
+    this.#skipped = null;
+    if (skipped !== null) this.#commands.give(skipped);
+  }
+
+  /** One step outside of a payload: null when there may be more to do at once. Hot path. */
+  #next(): Want | null {
+    const window = this.#window;
+    if (this.#runner.longWrite !== null) return this.#nextPart();
+    if (this.#skipBytes > 0 || this.#skipped !== null) return this.#skip();
+    if (window.unread < this.#headerBytes) {
+      this.neededBytes = this.#headerBytes;
+      return Want.bytes;
+    }
+    if (this.#commands.inFlight >= COMMANDS_IN_FLIGHT_MAX) return Want.room;
+    const header = this.#header;
+    const { slab, offset } = window.buffer;
+    if (!decodeRequest(slab.view, offset + window.start, this.#extended, header)) {
+      this.#fail("a request does not start with the request magic");
+      return Want.nothing;
+    }
+    return this.#dispatch(header);
+  }
+
+  // hot path
+  #dispatch(header: RequestHeader): Want | null {
+    switch (header.command) {
+      case Command.read:
+        return this.#read(header);
+      case Command.write:
+        return this.#write(header);
+      case Command.disconnect:
+        this.#done = true;
+        this.#window.start += this.#headerBytes;
+        this.#link.disconnect();
+        return Want.nothing;
+      case Command.blockStatus:
+        return this.#blockStatus(header);
+      default:
+        return this.#other(header);
+    }
+  }
+
+  // hot path
+  #read(header: RequestHeader): Want | null {
+    const { length } = header;
+    const error = this.#refusal(header);
+    if (error !== NbdError.none) return this.#refuse(header, error);
+    const aligned = ((header.offsetLow | length) & this.#blockMask) === 0;
+    if (aligned && length <= TRANSFER_BYTES_MAX) {
+      const command = this.#begin(header);
+      if (this.#runner.read(command)) return this.#took();
+      this.#commands.give(command);
+      return Want.room;
+    }
+    const whole = (header.flags & CommandFlag.df) !== 0 && length > TRANSFER_BYTES_MAX / 2;
+    if (whole) return this.#refuse(header, NbdError.eoverflow);
+    if (length > PAYLOAD_BYTES_MAX) return this.#refuse(header, NbdError.einval);
+    if (!this.#runner.canStartLongRead) return Want.room;
+    const command = this.#begin(header);
+    this.#took();
+    this.#runner.longRead(command);
+    return null;
+  }
+
+  /** The payload follows: in the window already, or to be received. Hot path. */
+  #write(header: RequestHeader): Want | null {
+    const { length } = header;
+    if (length > PAYLOAD_BYTES_MAX) {
+      this.#fail(`a write of ${length} bytes: at most ${PAYLOAD_BYTES_MAX} are allowed`);
+      return Want.nothing;
+    }
+    const error = this.#refusal(header);
+    if (error !== NbdError.none) return this.#refuse(header, error, length);
+    const aligned = ((header.offsetLow | length) & this.#blockMask) === 0;
+    if (!aligned || length > TRANSFER_BYTES_MAX) {
+      const command = this.#begin(header);
+      this.#took();
+      this.#runner.startLongWrite(command);
+      return null;
+    }
+    const window = this.#window;
+    const available = window.unread - this.#headerBytes;
+    if (available >= length) return this.#writeInPlace(header);
+    if (length <= IN_PLACE_BYTES_MAX) {
+      this.neededBytes = this.#headerBytes + length;
+      return Want.bytes;
+    }
+    const buffer = this.#commands.acquire(length);
+    if (buffer === null) return Want.room;
+    const command = this.#begin(header);
+    command.buffer = buffer;
+    this.#took();
+    this.#payload.begin(window, { command, buffer, offset: 0, wantedBytes: length });
+    window.shrink();
+    return null;
+  }
+
+  // hot path
+  #writeInPlace(header: RequestHeader): null {
+    const window = this.#window;
+    const { buffer } = window;
+    const command = this.#begin(header);
+    const at = buffer.offset + window.start + this.#headerBytes;
+    buffer.retain();
+    command.payloadIn = buffer;
+    command.segments.push(buffer.slab.id, at, header.length);
+    this.#took();
+    window.start += header.length;
+    this.#runner.write(command);
+    return null;
+  }
+
+  #blockStatus(header: RequestHeader): Want | null {
+    // The payload form, which picks contexts for one request, is not offered. Skip its payload.
+    if ((header.flags & CommandFlag.payloadLen) !== 0) {
+      return this.#refuse(header, NbdError.einval, this.#payloadOf(header));
+    }
+    const error = this.#hasStatus ? this.#refusal(header) : NbdError.einval;
+    if (error !== NbdError.none) return this.#refuse(header, error);
+    const command = this.#begin(header);
+    if (this.#runner.blockStatus(command)) return this.#took();
+    this.#commands.give(command);
+    return Want.room;
+  }
+
+  /** Commands without payload and without memory of their own. */
+  #other(header: RequestHeader): Want | null {
+    const isFlush = header.command === Command.flush;
+    if ((header.flags & CommandFlag.payloadLen) !== 0) {
+      return this.#refuse(header, NbdError.einval, this.#payloadOf(header));
+    }
+    const error = isFlush ? NbdError.none : this.#refusal(header);
+    if (error !== NbdError.none) return this.#refuse(header, error);
+    const command = this.#begin(header);
+    this.#took();
+    if (isFlush) this.#runner.flush(command);
+    else if (header.command === Command.trim) this.#runner.trim(command);
+    else if (header.command === Command.writeZeroes) this.#runner.writeZeroes(command);
+    else if (header.command === Command.cache) this.#runner.cache(command);
+    else this.#runner.refuse(command, NbdError.einval);
+    return null;
+  }
+
+  /** The error that a command with a range gets before anything is done. Hot path. */
+  #refusal(header: RequestHeader): number {
+    const { command, length } = header;
+    const allowed = FLAGS_BY_COMMAND[command] ?? 0;
+    if ((header.flags & ~allowed) !== 0) return NbdError.einval;
+    const changes =
+      command === Command.write || command === Command.trim || command === Command.writeZeroes;
+    if (changes && this.#readOnly) return NbdError.eperm;
+    if (length === 0) return NbdError.einval;
+    if (!header.tooBig && header.offset + length <= this.#sizeBytes) return NbdError.none;
+    const grows = command === Command.write || command === Command.writeZeroes;
+    return grows ? NbdError.enospc : NbdError.einval;
+  }
+
+  /** Answers with `error`, once `payloadBytes` that follow the header have been skipped. */
+  #refuse(header: RequestHeader, error: number, payloadBytes = 0): Want | null {
+    const command = this.#begin(header);
+    this.#window.start += this.#headerBytes;
+    this.#exported.stats.errors++;
+    if (payloadBytes === 0) {
+      this.#runner.refuse(command, error);
+      return null;
+    }
+    this.#skipBytes = payloadBytes;
+    this.#skipped = command;
+    this.#skippedError = error;
+    return null;
+  }
+
+  #skip(): Want | null {
+    const window = this.#window;
+    const skipped = Math.min(window.unread, this.#skipBytes);
+    window.start += skipped;
+    this.#skipBytes -= skipped;
+    if (this.#skipBytes > 0) {
+      this.neededBytes = 1;
+      return Want.bytes;
+    }
+    const command = this.#skipped;
+    this.#skipped = null;
+    if (command !== null) this.#runner.refuse(command, this.#skippedError);
+    return null;
+  }
+
+  /** A payload that a command should not have; one that is too long to skip ends the stream. */
+  #payloadOf(header: RequestHeader): number {
+    if (this.#extended && header.length <= PAYLOAD_BYTES_MAX) return header.length;
+    if (this.#extended) this.#fail("a payload is too long to be skipped");
+    return 0;
+  }
+
+  /** The payload under way: complete, or waiting for bytes. */
+  #payloadWant(): Want | null {
+    if (!this.#payload.isComplete) {
+      this.neededBytes = 1;
+      return Want.bytes;
+    }
+    const command = this.#payload.end();
+    const write = this.#runner.longWrite;
+    if (write !== null) {
+      if (write.isReceived) this.#runner.longWrite = null;
+      write.partReceived(command);
+      return null;
+    }
+    const { buffer } = command;
+    if (buffer !== null) command.segments.push(buffer.slab.id, buffer.offset, command.wireLength);
+    this.#runner.write(command);
+    return null;
+  }
+
+  #nextPart(): Want | null {
+    return this.#runner.longWrite?.receiveNext() === false ? Want.room : null;
+  }
+
+  /** A command with the header's fields. Hot path. */
+  #begin(header: RequestHeader): NbdCommand {
+    const command = this.#commands.take();
+    command.command = header.command;
+    command.commandFlags = header.flags;
+    command.cookieHigh = header.cookieHigh;
+    command.cookieLow = header.cookieLow;
+    command.wireOffsetHigh = header.offsetHigh;
+    command.wireOffsetLow = header.offsetLow;
+    command.wireOffset = header.offset;
+    command.wireLength = header.length;
+    command.startMs = this.#nowMs;
+    return command;
+  }
+
+  /** The header is consumed; counts the command. Hot path. */
+  #took(): null {
+    this.#window.start += this.#headerBytes;
+    const { command, length } = this.#header;
+    const { stats } = this.#exported;
+    if (command === Command.read) {
+      stats.reads++;
+      stats.readBytes += length;
+    } else if (command === Command.write) {
+      stats.writes++;
+      stats.writeBytes += length;
+    } else {
+      stats.others++;
+    }
+    return null;
+  }
+
+  #fail(reason: string): void {
+    this.#done = true;
+    this.#link.fail(reason);
+  }
+}

@@ -1,0 +1,460 @@
+/**
+ * NbdConnection: one client's connection to a target, from accept to close.
+ *
+ *   handshake --GO, EXPORT_NAME--> transmission --DISC, end of stream, drain()--> draining --+
+ *       |     \--export of another reactor--> handing off                                    v
+ *       +--ABORT--> draining            any --error, time-out, protocol violation--> dead --> closed
+ *
+ * Owns the socket, the receive window and the banks being filled and sent. In flight: at most one
+ * receive and one send; it closes when neither is, and every command has ended.
+ */
+
+import type { BufferReserve, BufferWaiter } from "../../reactor/buffer-pool.ts";
+import type { ByteStream } from "../../reactor/byte-stream.ts";
+import type { Timer } from "../../reactor/clock.ts";
+import { IoOp, type IoVector } from "../../reactor/io.ts";
+import type { Flushable, Reactor } from "../../reactor/reactor.ts";
+import { assert } from "../../util/assert.ts";
+import { CommandPool } from "./command-pool.ts";
+import { CommandRunner, type RunnerParts, type TransmissionLink } from "./command-runner.ts";
+import type { ExportConnection, NbdExport } from "./export.ts";
+import type { ExportDirectory } from "./export-description.ts";
+import { HandshakeTarget } from "./handshake-target.ts";
+import type { NegotiatedSession } from "./negotiation.ts";
+import { Payload } from "./payload.ts";
+import type { ReceiveWindow } from "./receive-window.ts";
+import { dropList, ReplyQueue } from "./reply-queue.ts";
+import { ReplyWriter } from "./reply-writer.ts";
+import type { SendBank, SendBankPool } from "./send-bank.ts";
+import { Transmission, Want } from "./transmission.ts";
+
+/** What connections need of the service that accepted them. */
+export interface ConnectionHost {
+  readonly reactor: Reactor;
+  readonly directory: ExportDirectory;
+  readonly banks: SendBankPool;
+  readonly reserve: BufferReserve;
+  /** A handshake that takes longer is ended. */
+  readonly handshakeMsMax: number;
+  /** A draining connection whose client does not read its replies is ended after this. */
+  readonly drainMsMax: number;
+  /** The export of this reactor with this canonical name, or null. */
+  findLocal(name: string): NbdExport | null;
+  /** Passes the socket to the export's reactor. @returns false: there is none */
+  handOff(connection: NbdConnection, session: NegotiatedSession, unread: Uint8Array): boolean;
+  /** The connection has let go of everything. */
+  connectionClosed(connection: NbdConnection, reason: string): void;
+}
+
+const State = {
+  handshake: 0,
+  handingOff: 1,
+  transmission: 2,
+  draining: 3,
+  dead: 4,
+  closed: 5,
+} as const;
+type State = (typeof State)[keyof typeof State];
+
+/** Ranges of a vectored receive: the rest of a payload, and the window behind it. */
+const RECEIVE_RANGES = 2;
+
+export class NbdConnection implements Flushable, BufferWaiter, ExportConnection, TransmissionLink {
+  isDirty = false;
+  readonly stream: ByteStream;
+  readonly window: ReceiveWindow;
+  readonly peer: string;
+  readonly #host: ConnectionHost;
+  readonly #reactor: Reactor;
+  readonly #receiveOp = new CallbackOp((result) => this.#received(result));
+  readonly #sendOp = new CallbackOp((result) => this.#sent(result));
+  readonly #payload = new Payload();
+  #receiveVector: IoVector | null = null;
+  #handshake: HandshakeTarget | null = null;
+  #session: NegotiatedSession | null = null;
+  #exported: NbdExport | null = null;
+  #transmission: Transmission | null = null;
+  #runner: CommandRunner | null = null;
+  #commands: CommandPool | null = null;
+  #replies: ReplyQueue | null = null;
+  /** Handshake output on its way; sent before any reply. */
+  #handshakeBank: SendBank | null = null;
+  #sending: SendBank | null = null;
+  /** When the send in flight began, on the reactor's clock; for slow readers and latencies. */
+  sendStartMs = 0;
+  #state: State = State.handshake;
+  #reason = "";
+  #timer: Timer | null = null;
+  /** Commands are unread because there was no room for them. */
+  #stalled = false;
+  /** Room may have come back since. */
+  #roomFreed = false;
+  #waiting = false;
+  #closed: Promise<void> | null = null;
+  #resolveClosed: (() => void) | null = null;
+
+  /** Takes over the stream and the window. */
+  constructor(host: ConnectionHost, stream: ByteStream, window: ReceiveWindow, peer: string) {
+    this.#host = host;
+    this.#reactor = host.reactor;
+    this.stream = stream;
+    this.window = window;
+    this.peer = peer;
+    this.#reactor.io.attach(this.#receiveOp);
+    this.#reactor.io.attach(this.#sendOp);
+  }
+
+  /** Greets a new client. */
+  startHandshake(): void {
+    this.#handshake = new HandshakeTarget({ directory: this.#host.directory });
+    this.#handshake.greet();
+    const { handshakeMsMax } = this.#host;
+    this.#timer = this.#reactor.clock.startTimer(handshakeMsMax, () => {
+      this.fail(`the handshake took more than ${handshakeMsMax} ms`);
+    });
+    this.#reactor.markDirty(this);
+    this.#receive(1);
+  }
+
+  /** Goes on where another reactor's handshake ended; unread bytes are in the window. */
+  startTransmission(session: NegotiatedSession, exported: NbdExport): void {
+    this.#enterTransmission(session, exported);
+    this.#process();
+  }
+
+  get canReply(): boolean {
+    return this.#state < State.dead;
+  }
+
+  /** True while a send waits for its client to read. */
+  get isSending(): boolean {
+    return this.#sendOp.inFlight;
+  }
+
+  /** Reads no more, finishes what is in flight, replies, closes. Idempotent. */
+  drain(): Promise<void> {
+    this.#closed ??= new Promise((resolve) => {
+      this.#resolveClosed = resolve;
+    });
+    if (this.#state === State.handshake) this.fail("the export is going away");
+    else this.#drain("the export is going away");
+    return this.#closed;
+  }
+
+  disconnect(): void {
+    this.#drain("the client has disconnected");
+  }
+
+  /** Ends the connection now. Idempotent. */
+  fail(reason: string): void {
+    if (this.#state >= State.dead) return;
+    this.#state = State.dead;
+    this.#reason = reason;
+    this.stream.shutdown();
+    this.#transmission?.stop();
+    this.#runner?.abandon();
+    this.#reactor.markDirty(this);
+  }
+
+  // hot path
+  commandEnded(): void {
+    this.#roomFreed = true;
+    this.#reactor.markDirty(this);
+  }
+
+  buffersAvailable(): void {
+    this.#waiting = false;
+    this.commandEnded();
+  }
+
+  // hot path
+  flush(): void {
+    if (this.#roomFreed) this.#resume();
+    if (!this.#sendOp.inFlight) this.#send();
+    if (this.#state >= State.handingOff && this.#state !== State.transmission) this.#finishIfDone();
+  }
+
+  #resume(): void {
+    this.#roomFreed = false;
+    if (this.#state >= State.dead) return;
+    this.#runner?.resume();
+    if (!this.#stalled) return;
+    this.#stalled = false;
+    this.#process();
+  }
+
+  // hot path
+  #received(result: number): void {
+    if (result <= 0) {
+      if (result === 0) this.#drain("the client has closed the connection");
+      else if (this.#state < State.draining) this.fail(`receiving failed (errno ${-result})`);
+      this.#reactor.markDirty(this);
+      return;
+    }
+    if (this.#state >= State.draining) {
+      this.#reactor.markDirty(this);
+      return;
+    }
+    const payload = this.#payload;
+    let left = result;
+    if (payload.isUnderWay) {
+      const taken = Math.min(left, payload.wantedBytes - payload.filledBytes);
+      payload.filledBytes += taken;
+      left -= taken;
+    }
+    if (left > 0) this.window.received(left);
+    this.#process();
+  }
+
+  /** Does all that can be done with what has been received. Hot path. */
+  #process(): void {
+    const transmission = this.#transmission;
+    if (transmission === null) {
+      if (this.#state === State.handshake) this.#feedHandshake();
+      return;
+    }
+    const want = transmission.parse(this.#reactor.clock.nowMs());
+    if (this.#state !== State.transmission) return;
+    if (want === Want.bytes) this.#receive(transmission.neededBytes);
+    else if (want === Want.room) this.#waitForRoom();
+  }
+
+  /** Starts a receive; `neededBytes` from the window's start on must fit in all. Hot path. */
+  #receive(neededBytes: number): void {
+    if (this.#receiveOp.inFlight || this.#state >= State.draining) return;
+    const { window } = this;
+    const payload = this.#payload;
+    if (!payload.isUnderWay) {
+      if (!window.prepare(neededBytes)) {
+        this.#waitForRoom();
+        return;
+      }
+      const { slab, offset } = window.buffer;
+      this.stream.receive(this.#receiveOp, slab, offset + window.end, window.room);
+      return;
+    }
+    const { buffer } = payload;
+    assert(buffer !== null, "a payload under way has its buffer");
+    this.#receiveVector ??= this.#reactor.io.vector(RECEIVE_RANGES);
+    const vector = this.#receiveVector;
+    vector.clear();
+    const at = buffer.offset + payload.offset + payload.filledBytes;
+    vector.push(buffer.slab, at, payload.wantedBytes - payload.filledBytes);
+    if (window.prepare(1)) {
+      vector.push(window.buffer.slab, window.buffer.offset + window.end, window.room);
+    }
+    this.stream.receiveVector(this.#receiveOp, vector);
+  }
+
+  #waitForRoom(): void {
+    this.#stalled = true;
+    if (this.#waiting) return;
+    this.#waiting = true;
+    this.#reactor.buffers.wait(this);
+  }
+
+  #feedHandshake(): void {
+    const handshake = this.#handshake;
+    const { window } = this;
+    if (handshake === null) return;
+    const { slab, offset } = window.buffer;
+    window.start += handshake.feed(slab.bytes, offset + window.start, window.unread);
+    this.#reactor.markDirty(this);
+    const { outcome } = handshake;
+    switch (outcome.kind) {
+      case "more":
+        this.#receive(1);
+        return;
+      case "drain":
+        // Goes on when the output has been sent.
+        return;
+      case "transmission":
+        this.#negotiated(outcome.session);
+        return;
+      case "abort":
+        this.#drain("the client has aborted the handshake");
+        return;
+      case "close":
+        this.#drain(outcome.message);
+        return;
+    }
+  }
+
+  #negotiated(session: NegotiatedSession): void {
+    this.#timer?.cancel();
+    this.#timer = null;
+    const exported = this.#host.findLocal(session.export.name);
+    if (exported === null) {
+      this.#session = session;
+      this.#state = State.handingOff;
+      return;
+    }
+    this.#enterTransmission(session, exported);
+    this.#process();
+  }
+
+  #enterTransmission(session: NegotiatedSession, exported: NbdExport): void {
+    if (exported.connections.size >= exported.maxConnections) {
+      this.fail(`export ${session.export.name} has its ${exported.maxConnections} connections`);
+      return;
+    }
+    exported.connections.add(this);
+    exported.stats.connections++;
+    const { banks, reserve } = this.#host;
+    const { buffers, io } = this.#reactor;
+    const writer = new ReplyWriter(io, session);
+    this.#session = session;
+    this.#exported = exported;
+    this.#replies = new ReplyQueue(banks, writer, () => this.#reactor.markDirty(this));
+    this.#commands = new CommandPool(
+      { commandCompleted: (command) => this.#runner?.commandCompleted(command) },
+      buffers,
+      reserve,
+    );
+    const parts: RunnerParts = {
+      exported,
+      session,
+      commands: this.#commands,
+      replies: this.#replies,
+      reserve,
+      payload: this.#payload,
+      link: this,
+    };
+    this.#runner = new CommandRunner(parts);
+    this.#transmission = new Transmission(parts, this.#runner);
+    this.#state = State.transmission;
+  }
+
+  /** Sends the next bank, if there is something to send. Hot path. */
+  #send(): void {
+    if (this.#state >= State.dead) return;
+    const bank = this.#takeHandshakeBank() ?? this.#replies?.takeBank() ?? null;
+    if (bank === null) return;
+    if (bank.isEmpty) {
+      this.#host.banks.give(bank);
+      return;
+    }
+    this.#sending = bank;
+    this.sendStartMs = this.#reactor.clock.nowMs();
+    this.stream.send(this.#sendOp, bank.vector);
+  }
+
+  #takeHandshakeBank(): SendBank | null {
+    const output = this.#handshake?.output;
+    if (output === undefined || output.lengthBytes === 0) return null;
+    const bank = this.#handshakeBank ?? this.#host.banks.take();
+    this.#handshakeBank = null;
+    const copied = bank.pushBytes(output.written);
+    const rest = output.written.slice(copied);
+    output.clear();
+    output.append(rest);
+    return bank;
+  }
+
+  // hot path
+  #sent(result: number): void {
+    const bank = this.#sending;
+    assert(bank !== null, "a send has its bank");
+    if (result > 0) {
+      bank.vector.advance(result);
+      if (bank.vector.lengthBytes > 0 && this.#state < State.dead) {
+        this.stream.send(this.#sendOp, bank.vector);
+        return;
+      }
+    }
+    this.#sending = null;
+    this.#releaseBank(bank);
+    if (result <= 0) this.fail(`sending failed (errno ${-result})`);
+    if (this.#state < State.dead) {
+      this.#replies?.refill();
+      if (this.#stalled) this.#roomFreed = true;
+      const drained = this.#state === State.handshake && this.#handshake?.outcome.kind === "drain";
+      if (drained && this.#handshake?.output.lengthBytes === 0) this.#feedHandshake();
+    }
+    this.#reactor.markDirty(this);
+  }
+
+  // hot path
+  #releaseBank(bank: SendBank): void {
+    const runner = this.#runner;
+    const exported = this.#exported;
+    if (runner !== null && exported !== null) {
+      const { stats } = exported;
+      dropList(bank.commands, (command) => {
+        stats.latencyMsSum += this.sendStartMs - command.startMs;
+        runner.sent(command);
+      });
+    }
+    this.#host.banks.give(bank);
+  }
+
+  #drain(reason: string): void {
+    if (this.#state >= State.draining) return;
+    this.#state = State.draining;
+    this.#reason = reason;
+    this.#transmission?.stop();
+    this.#runner?.abandonPayload();
+    if (this.#receiveOp.inFlight) this.stream.cancelReceive(this.#receiveOp);
+    this.#timer?.cancel();
+    this.#timer = this.#reactor.clock.startTimer(this.#host.drainMsMax, () => {
+      this.fail(`${reason}, and it does not read its replies`);
+    });
+    this.#reactor.markDirty(this);
+  }
+
+  #finishIfDone(): void {
+    if (this.#state === State.closed) return;
+    if (this.#receiveOp.inFlight || this.#sendOp.inFlight) return;
+    if (this.#commands !== null && this.#commands.inFlight > 0) return;
+    const isDead = this.#state === State.dead;
+    const unsent =
+      this.#replies?.isEmpty === false || (this.#handshake?.output.lengthBytes ?? 0) > 0;
+    if (!isDead && unsent) {
+      this.#reactor.markDirty(this);
+      return;
+    }
+    if (this.#state === State.handingOff) this.#handOff();
+    else this.#close(true);
+  }
+
+  #handOff(): void {
+    const session = this.#session;
+    assert(session !== null, "a connection is handed off after its handshake");
+    const { slab, offset } = this.window.buffer;
+    const unread = slab.bytes.slice(offset + this.window.start, offset + this.window.end);
+    const taken = this.#host.handOff(this, session, unread);
+    this.#reason = taken ? "handed off" : `export ${session.export.name} is gone`;
+    this.#close(!taken);
+  }
+
+  #close(closeStream: boolean): void {
+    this.#state = State.closed;
+    this.#timer?.cancel();
+    if (this.#waiting) this.#reactor.buffers.stopWaiting(this);
+    const unsent = this.#replies?.takeBank() ?? null;
+    if (unsent !== null) this.#host.banks.give(unsent);
+    this.window.release();
+    this.#reactor.io.detach(this.#receiveOp);
+    this.#reactor.io.detach(this.#sendOp);
+    if (closeStream) this.stream.close();
+    const exported = this.#exported;
+    if (exported?.connections.delete(this) === true) exported.stats.connections--;
+    this.#host.connectionClosed(this, this.#reason);
+    const resolve = this.#resolveClosed;
+    if (resolve !== null) this.#reactor.deliverLater(resolve);
+  }
+}
+
+/** An op that calls one function, made once. */
+class CallbackOp extends IoOp {
+  readonly #callback: (result: number) => void;
+
+  constructor(callback: (result: number) => void) {
+    super();
+    this.#callback = callback;
+  }
+
+  override complete(result: number): void {
+    this.#callback(result);
+  }
+}
