@@ -1,0 +1,147 @@
+/**
+ * FakeFileTable: the open files of one fake process, and the claims on them: exclusive for
+ * writers, shared among readers, as every Io of ours keeps them.
+ */
+
+import { assert } from "../../util/assert.ts";
+import { PenstockError } from "../../util/errors.ts";
+import { Errno } from "../errno.ts";
+import { openFileError, sizeMismatchError } from "../io-errors.ts";
+import type { FileHandle, OpenedFile, OpenFileOptions } from "../io.ts";
+import type { FakeDisk } from "./fake-disk.ts";
+import type { FakeFile } from "./fake-file.ts";
+import type { FakeOp } from "./fake-op.ts";
+
+const BLOCK_BYTES = 512;
+const PAGE_BYTES = 4096;
+
+/** One open file. */
+export class FakeOpenFile {
+  readonly file: FakeFile;
+  readonly write: boolean;
+  readonly alignmentBytes: number;
+  readonly holder: string;
+  /** The operation started last; a file is closed when nothing is in flight. */
+  readonly #ops = new Set<FakeOp>();
+
+  constructor(file: FakeFile, options: OpenFileOptions) {
+    this.file = file;
+    this.write = options.write;
+    this.alignmentBytes = options.direct === true ? BLOCK_BYTES : 1;
+    this.holder = options.holder ?? "another process";
+  }
+
+  get isBusy(): boolean {
+    for (const op of this.#ops) if (op.file === this.file && op.kind !== "idle") return true;
+    return false;
+  }
+
+  /** Asserts what a real file would answer with EINVAL or EBADF: bugs of the caller. */
+  check(op: FakeOp): void {
+    this.#ops.add(op);
+    const { kind } = op;
+    const modifies = kind === "write" || kind === "punch" || kind === "zero";
+    assert(this.write || !modifies, "a file opened for reading is not changed");
+    if (this.alignmentBytes === 1 || (kind !== "read" && kind !== "write")) return;
+    const mask = this.alignmentBytes - 1;
+    assert(op.position % this.alignmentBytes === 0, "direct I/O is at an aligned position");
+    for (let index = 0; index < op.vector.count; index++) {
+      const misaligned = (op.vector.offsetAt(index) | op.vector.lengthAt(index)) & mask;
+      assert(misaligned === 0, "direct I/O has aligned memory");
+    }
+  }
+}
+
+export class FakeFileTable {
+  readonly #disk: FakeDisk;
+  readonly #host: string;
+  readonly #opened: (FakeOpenFile | null)[] = [];
+
+  constructor(disk: FakeDisk, host: string) {
+    this.#disk = disk;
+    this.#host = host;
+  }
+
+  open(options: OpenFileOptions): OpenedFile {
+    const effect = this.#disk.faults.strike(options.path, "open", 0, 0)?.options.effect;
+    if (effect?.kind === "error") throw openFileError(options.path, { errno: effect.errno });
+    const file = this.#findOrCreate(options);
+    const opened = new FakeOpenFile(file, options);
+    this.#checkClaims(opened);
+    resize(file, options);
+    this.#disk.holders.add(opened);
+    const handle = this.#opened.length;
+    this.#opened.push(opened);
+    return {
+      file: handle,
+      sizeBytes: file.sizeBytes,
+      isBlockDevice: file.isBlockDevice,
+      alignmentBytes: opened.alignmentBytes,
+      logicalBlockBytes: BLOCK_BYTES,
+      physicalBlockBytes: PAGE_BYTES,
+      canPunch: true,
+      canZero: true,
+      identity: `fake:${this.#host}:${file.id}`,
+      bootId: `boot-${this.#host}-${this.#disk.powerLossCount}`,
+    };
+  }
+
+  get(handle: FileHandle): FakeOpenFile {
+    const opened = this.#opened[handle];
+    assert(opened !== null && opened !== undefined, "a file handle is open");
+    return opened;
+  }
+
+  close(handle: FileHandle): void {
+    const opened = this.get(handle);
+    assert(!opened.isBusy, "a file is closed when nothing is in flight on it");
+    this.#forget(handle, opened);
+  }
+
+  assertClosed(): void {
+    assert(
+      this.#opened.every((opened) => opened === null),
+      "an Io is closed after its files",
+    );
+  }
+
+  abandonAll(): void {
+    for (const [handle, opened] of this.#opened.entries()) {
+      if (opened !== null) this.#forget(handle, opened);
+    }
+  }
+
+  #forget(handle: FileHandle, opened: FakeOpenFile): void {
+    this.#opened[handle] = null;
+    this.#disk.holders.delete(opened);
+  }
+
+  #findOrCreate(options: OpenFileOptions): FakeFile {
+    const { path, createSizeBytes } = options;
+    const file = this.#disk.file(path);
+    if (file !== undefined) return file;
+    if (createSizeBytes === undefined) throw openFileError(path, { errno: Errno.ENOENT });
+    return this.#disk.create({ path, sizeBytes: createSizeBytes });
+  }
+
+  #checkClaims(opened: FakeOpenFile): void {
+    for (const other of this.#disk.holders) {
+      if (other.file !== opened.file || !(other.write || opened.write)) continue;
+      throw new PenstockError({
+        code: "claimed",
+        message: `${opened.file.path} is in use by ${other.holder}`,
+        retryable: true,
+        details: { path: opened.file.path, holder: other.holder },
+      });
+    }
+  }
+}
+
+/** Grows a regular file to the size asked for; the other cases are errors. */
+function resize(file: FakeFile, { path, createSizeBytes }: OpenFileOptions): void {
+  const wantedBytes = createSizeBytes ?? file.sizeBytes;
+  if (file.sizeBytes > wantedBytes || (file.isBlockDevice && file.sizeBytes !== wantedBytes)) {
+    throw sizeMismatchError(path, { haveBytes: file.sizeBytes, wantedBytes });
+  }
+  file.sizeBytes = wantedBytes;
+}
