@@ -1,0 +1,60 @@
+/**
+ * Errors as a person sees them on standard error, and the exit code that goes with each.
+ *
+ *   penstock: CODE: message
+ *     the pipe's text         (errors of a pipe's text only)
+ *        ^
+ */
+
+import { CommanderError } from "commander";
+import { GrammarError } from "../pipe/grammar-error.ts";
+import { AssertionError } from "../util/assert.ts";
+import { PenstockError, toPenstockError } from "../util/errors.ts";
+import { ExitCode } from "./exit-code.ts";
+
+/** Errors that come from what was typed, whatever found them. */
+const USAGE_CODES: ReadonlySet<string> = new Set([
+  "usage",
+  "level-unsupported",
+  "placement-unsupported",
+  "reactors-unsupported",
+  "export-exists",
+]);
+
+export interface ErrorReport {
+  /** Lines without the last line's end. */
+  readonly text: string;
+  readonly exitCode: ExitCode;
+}
+
+export function reportError(thrown: unknown): ErrorReport {
+  if (thrown instanceof GrammarError) return reportGrammarError(thrown);
+  if (thrown instanceof CommanderError) return reportUsage(thrown);
+  const error = toPenstockError(thrown);
+  if (isInternal(thrown, error)) {
+    const stack = thrown instanceof Error ? thrown.stack : undefined;
+    const text = `penstock: internal: ${stack ?? error.message}`;
+    return { text, exitCode: ExitCode.internal };
+  }
+  const exitCode = USAGE_CODES.has(error.code) ? ExitCode.usage : ExitCode.failure;
+  return { text: `penstock: ${error.code}: ${error.message}`, exitCode };
+}
+
+function reportGrammarError(error: GrammarError): ErrorReport {
+  const [text = "", caret = ""] = error.render().split("\n");
+  const lines = [`penstock: ${error.code}: ${error.message}`, `  ${text}`, `  ${caret}`];
+  return { text: lines.join("\n"), exitCode: ExitCode.usage };
+}
+
+/** `commander.unknownOption` is ours as `unknown-option`. */
+function reportUsage(error: CommanderError): ErrorReport {
+  const code = error.code
+    .replace(/^commander\./, "")
+    .replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  const message = error.message.replace(/^error: /, "").replaceAll("\n", " ");
+  return { text: `penstock: ${code}: ${message}`, exitCode: ExitCode.usage };
+}
+
+function isInternal(thrown: unknown, error: PenstockError): boolean {
+  return error.code === "internal" || thrown instanceof AssertionError;
+}

@@ -1,0 +1,23 @@
+/**
+ * What `penstock pipe run --help` says about stages: printed from the registry, so that it cannot
+ * fall behind. Pure.
+ */
+
+import { FILTERS, SHARES, SOURCES, type StageHelp } from "../pipe/registry.ts";
+
+export function stageHelp(): string {
+  return [
+    "Sources (the first stage):",
+    ...SOURCES.flatMap(describe),
+    ...(FILTERS.length === 0 ? [] : ["Filters (in between):", ...FILTERS.flatMap(describe)]),
+    "Shares (the last stage):",
+    ...SHARES.flatMap(describe),
+  ].join("\n");
+}
+
+function describe(stage: StageHelp): string[] {
+  const options = stage.options.map(
+    ({ key, value, text }) => `      ${`${key}=${value}`.padEnd(22)} ${text}`,
+  );
+  return [`  ${stage.example}`, `      ${stage.text}`, ...options];
+}

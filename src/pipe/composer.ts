@@ -1,0 +1,169 @@
+/**
+ * ComposedPipe: the part of one pipe that lives on one reactor: devices bottom up, share last.
+ *
+ *   opening --all open--> ready --close()--> closing --> closed
+ *      |                                        | flush or a device failed
+ *      +--a step failed, rest undone--> failed <+
+ *
+ * Closing goes the other way round: the share is drained, the device flushed, then the devices
+ * close, top first; each step runs whatever became of the one before, and the first failure is
+ * reported. Steps run one after the other, so close() waits for an opening step to end.
+ */
+
+import { AwaitedRequest } from "../block/awaited-request.ts";
+import type { Device } from "../block/device.ts";
+import { Operation, Support } from "../block/operation.ts";
+import { Status, statusName } from "../block/status.ts";
+import { assert } from "../util/assert.ts";
+import { PenstockError, toPenstockError } from "../util/errors.ts";
+import type { PipePlan } from "./pipe-plan.ts";
+import type { OpenContext } from "./stage-plan.ts";
+
+export type PipeState = "opening" | "ready" | "closing" | "closed" | "failed";
+
+/** What a share looks like once it is open. */
+export interface OpenedShare {
+  /** Ends it: no new requests, those in flight answered. */
+  close(): Promise<void>;
+}
+
+export class ComposedPipe {
+  readonly plan: PipePlan;
+  readonly #context: OpenContext;
+  /** Bottom up. */
+  readonly #devices: Device[] = [];
+  /** False when the bottom is a proxy: its owner flushes. */
+  #ownsMedium = true;
+  #share: OpenedShare | null = null;
+  #state: PipeState = "opening";
+  #failure: PenstockError | null = null;
+  #lastStep: Promise<unknown> = Promise.resolve();
+  #closed: Promise<void> | null = null;
+
+  constructor(plan: PipePlan, context: OpenContext) {
+    this.plan = plan;
+    this.#context = context;
+  }
+
+  get state(): PipeState {
+    return this.#state;
+  }
+
+  /** Why it failed, or null. */
+  get failure(): PenstockError | null {
+    return this.#failure;
+  }
+
+  /** The topmost device: what a share serves. */
+  get device(): Device {
+    const device = this.#devices.at(-1);
+    assert(device !== undefined, "a pipe is open before its device is used");
+    return device;
+  }
+
+  /** Opens source and filters, in order. */
+  openDevices(): Promise<void> {
+    return this.#openStep(async () => {
+      this.#devices.push(await this.plan.source.open(this.#context));
+      for (const filter of this.plan.filters) {
+        this.#devices.push(await filter.open(this.#context, this.device));
+      }
+    });
+  }
+
+  /** Takes a device that stands for one on another reactor, instead of `openDevices`. */
+  openProxy(open: () => Promise<Device>): Promise<void> {
+    this.#ownsMedium = false;
+    return this.#openStep(async () => {
+      this.#devices.push(await open());
+    });
+  }
+
+  /** Opens the share on top of the devices. With it, or without one if there is none, `ready`. */
+  openShare<T extends OpenedShare>(open: (device: Device) => Promise<T>): Promise<T> {
+    return this.#openStep(async () => {
+      const share = await open(this.device);
+      this.#share = share;
+      return share;
+    });
+  }
+
+  markReady(): void {
+    if (this.#state === "opening") this.#state = "ready";
+  }
+
+  /**
+   * Idempotent: later calls return the same promise.
+   * @throws PenstockError `flush-failed`, or what a device or the share reported
+   */
+  close(): Promise<void> {
+    this.#closed ??= this.#lastStep.then(() => this.#close());
+    return this.#closed;
+  }
+
+  #openStep<T>(step: () => Promise<T>): Promise<T> {
+    const run = async (): Promise<T> => {
+      if (this.#state !== "opening") throw this.#failure ?? closingError(this.plan);
+      try {
+        return await step();
+      } catch (thrown) {
+        this.#failure = toPenstockError(thrown);
+        // What failed to open has nothing to lose: no flush, and later failures say less.
+        await this.#closeAll({ flush: false });
+        this.#state = "failed";
+        throw this.#failure;
+      }
+    };
+    const result = this.#lastStep.then(run);
+    this.#lastStep = result.catch(() => undefined);
+    return result;
+  }
+
+  async #close(): Promise<void> {
+    if (this.#state === "failed") return;
+    this.#state = "closing";
+    const failure = await this.#closeAll({ flush: true });
+    this.#state = failure === null ? "closed" : "failed";
+    this.#failure = failure;
+    if (failure !== null) throw failure;
+  }
+
+  /** Runs every step; the first failure. */
+  async #closeAll(options: { readonly flush: boolean }): Promise<PenstockError | null> {
+    let failure: PenstockError | null = null;
+    const attempt = async (step: () => Promise<void>): Promise<void> => {
+      try {
+        await step();
+      } catch (thrown) {
+        failure ??= toPenstockError(thrown);
+      }
+    };
+    const share = this.#share;
+    this.#share = null;
+    if (share !== null) await attempt(() => share.close());
+    const top = this.#devices.at(-1);
+    if (top !== undefined && options.flush && this.#ownsMedium) await attempt(() => flush(top));
+    for (let device = this.#devices.pop(); device !== undefined; device = this.#devices.pop()) {
+      const closing = device;
+      await attempt(() => closing.close());
+    }
+    return failure;
+  }
+}
+
+async function flush(device: Device): Promise<void> {
+  if (device.operations.flush === Support.refuse) return;
+  const status = await new AwaitedRequest().run(device, { operation: Operation.flush });
+  if (status === Status.ok) return;
+  throw new PenstockError({
+    code: "flush-failed",
+    message:
+      `the last flush of ${device.info.name} failed with ${statusName(status)}: ` +
+      "writes since the flush before may be lost",
+    details: { device: device.info.name, status: statusName(status) },
+  });
+}
+
+function closingError(plan: PipePlan): PenstockError {
+  return new PenstockError({ code: "aborted", message: `${plan.shareText} is being closed` });
+}

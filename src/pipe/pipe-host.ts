@@ -1,0 +1,203 @@
+/**
+ * PipeHost: the pipes of this process, opened on its reactors and closed in order.
+ *
+ * A pipe lives on one reactor (`together`) or has its source on one and its share on another
+ * (`apart`), joined by a proxy. Opened source first and share last, closed the other way round;
+ * an opening that fails leaves nothing behind. On the main thread.
+ */
+
+import { PenstockError, toPenstockError } from "../util/errors.ts";
+import { ListenerDirectory, type ListenerPlace } from "./listener-directory.ts";
+import { type PipePlan, planPipe } from "./pipe-plan.ts";
+import { ReactorPool, type ReactorPoolOptions, type RemoteReactor } from "./reactor-pool.ts";
+import type { PipeStats, ReactorStats } from "./reactor-protocol.ts";
+import { nbdUri } from "./shares/nbd-share.ts";
+
+export const PLACEMENTS = ["together", "apart"] as const;
+export type Placement = (typeof PLACEMENTS)[number];
+
+export interface PipeHostOptions extends ReactorPoolOptions {
+  readonly placement: Placement;
+  /** A fresh UUID; randomness comes from the caller. */
+  makeUuid(): string;
+}
+
+/** A pipe that serves. */
+export interface ServedPipe {
+  readonly id: number;
+  /** Canonical text. */
+  readonly text: string;
+  /** What a client connects to. */
+  readonly uri: string;
+}
+
+/** What a pipe did so far. */
+export interface ServedPipeStats extends ServedPipe {
+  readonly stats: PipeStats;
+}
+
+interface OpenPipe extends ServedPipe {
+  readonly place: ListenerPlace;
+  readonly shareReactor: RemoteReactor;
+  readonly deviceReactor: RemoteReactor;
+}
+
+export class PipeHost {
+  readonly #pool: ReactorPool;
+  readonly #options: PipeHostOptions;
+  readonly #listeners = new ListenerDirectory();
+  readonly #pipes = new Map<number, OpenPipe>();
+  readonly #openings = new Set<Promise<unknown>>();
+  #lastId = 0;
+  #closed: Promise<readonly PenstockError[]> | null = null;
+
+  /** @throws PenstockError `reactors-unsupported`, `placement-unsupported` and those of the Io */
+  static async start(options: PipeHostOptions): Promise<PipeHost> {
+    if (options.placement === "apart" && options.reactors < 2) {
+      throw new PenstockError({
+        code: "placement-unsupported",
+        message: "placement apart needs two reactors or more (--reactors 2)",
+      });
+    }
+    return new PipeHost(await ReactorPool.start(options), options);
+  }
+
+  private constructor(pool: ReactorPool, options: PipeHostOptions) {
+    this.#pool = pool;
+    this.#options = options;
+  }
+
+  /**
+   * Opens a pipe; clients can connect when it settles.
+   * @throws GrammarError, or a PenstockError of the device or the share
+   */
+  async open(text: string): Promise<ServedPipe> {
+    const plan = planPipe(text);
+    if (this.#closed !== null) {
+      throw new PenstockError({ code: "aborted", message: "the process is being stopped" });
+    }
+    const opening = this.#open(text, plan);
+    this.#openings.add(opening);
+    try {
+      return await opening;
+    } finally {
+      this.#openings.delete(opening);
+    }
+  }
+
+  /** Ends one pipe. @throws what its devices or share reported, after all is closed */
+  async closePipe(id: number): Promise<void> {
+    const pipe = this.#pipes.get(id);
+    if (pipe === undefined) return;
+    this.#pipes.delete(id);
+    const failure = await closeAll(pipe.id, pipe.place, [pipe.shareReactor, pipe.deviceReactor]);
+    if (failure !== null) throw failure;
+  }
+
+  /**
+   * Ends all pipes, then the reactors. Idempotent.
+   * @returns what went wrong on the way; empty when all data that was acknowledged is safe
+   */
+  close(): Promise<readonly PenstockError[]> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async reactorStats(): Promise<readonly ReactorStats[]> {
+    return await Promise.all(this.#pool.reactors.map((reactor) => reactor.call("stats", null)));
+  }
+
+  /** In the order of opening. */
+  pipeStats(reactors: readonly ReactorStats[]): ServedPipeStats[] {
+    return [...this.#pipes.values()].flatMap(({ id, text, uri, shareReactor }) => {
+      const { pipes = [] } = reactors.find(({ reactor }) => reactor === shareReactor.id) ?? {};
+      const stats = pipes.find(({ pipeId }) => pipeId === id);
+      return stats === undefined ? [] : [{ id, text, uri, stats }];
+    });
+  }
+
+  async #open(text: string, plan: PipePlan): Promise<ServedPipe> {
+    const { share } = plan;
+    // Before anything is touched: two pipes of one command must not fight over a name.
+    this.#listeners.checkFree(share.address, share.exportName);
+    this.#lastId += 1;
+    const id = this.#lastId;
+    const { deviceReactor, shareReactor } = this.#place(id);
+    let place: ListenerPlace | null = null;
+    try {
+      await this.#openDevices({ id, text, deviceReactor, shareReactor });
+      place = await this.#listeners.enter(share.address, share.exportName, shareReactor);
+      const { address } = place;
+      const description = await shareReactor.call("openShare", { pipeId: id, address });
+      await place.announce(description);
+      const uri = nbdUri(address, share.exportName);
+      const pipe = { id, text: plan.text, uri, place, shareReactor, deviceReactor };
+      this.#pipes.set(id, pipe);
+      return { id, text: plan.text, uri };
+    } catch (thrown) {
+      await closeAll(id, place, [shareReactor, deviceReactor]);
+      throw thrown;
+    }
+  }
+
+  async #openDevices(pipe: {
+    readonly id: number;
+    readonly text: string;
+    readonly deviceReactor: RemoteReactor;
+    readonly shareReactor: RemoteReactor;
+  }): Promise<void> {
+    const { id, text, deviceReactor, shareReactor } = pipe;
+    const opening = { pipeId: id, text, instanceSeed: this.#options.makeUuid() };
+    await deviceReactor.call("openDevices", opening);
+    if (deviceReactor === shareReactor) return;
+    const toReactor = shareReactor.id;
+    const ticket = await deviceReactor.call("serveDevices", { pipeId: id, toReactor });
+    await shareReactor.call("openProxy", { ...opening, ticket });
+  }
+
+  /** Pipes go round the reactors; apart, shares keep to the first and sources to the others. */
+  #place(id: number): {
+    readonly deviceReactor: RemoteReactor;
+    readonly shareReactor: RemoteReactor;
+  } {
+    const { count } = this.#pool;
+    if (this.#options.placement === "together") {
+      const reactor = this.#pool.reactor((id - 1) % count);
+      return { deviceReactor: reactor, shareReactor: reactor };
+    }
+    const deviceReactor = this.#pool.reactor(1 + ((id - 1) % (count - 1)));
+    return { deviceReactor, shareReactor: this.#pool.reactor(0) };
+  }
+
+  async #close(): Promise<readonly PenstockError[]> {
+    await Promise.allSettled([...this.#openings]);
+    const results = await Promise.allSettled(
+      [...this.#pipes.keys()].map((id) => this.closePipe(id)),
+    );
+    await this.#pool.stop();
+    return results.flatMap((result) =>
+      result.status === "rejected" ? [toPenstockError(result.reason)] : [],
+    );
+  }
+}
+
+/** Listener first, then the share's side, then the source's. The first failure, after all ended. */
+async function closeAll(
+  pipeId: number,
+  place: ListenerPlace | null,
+  reactors: readonly RemoteReactor[],
+): Promise<PenstockError | null> {
+  const steps = [
+    async () => place?.leave(),
+    ...[...new Set(reactors)].map((reactor) => () => reactor.call("closePipe", { pipeId })),
+  ];
+  let failure: PenstockError | null = null;
+  for (const step of steps) {
+    try {
+      await step();
+    } catch (thrown) {
+      failure ??= toPenstockError(thrown);
+    }
+  }
+  return failure;
+}

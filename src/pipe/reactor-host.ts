@@ -1,0 +1,181 @@
+/**
+ * ReactorHost: everything that lives on one reactor: its Io, its shares' services, its parts of
+ * pipes. Answers the main thread's calls; owns all of it until `stop`.
+ */
+
+import { openProxy } from "../block/proxy-device.ts";
+import { serveDevice } from "../block/proxy-server.ts";
+import type { DeviceTicket } from "../block/proxy-wire.ts";
+import type { ExportDescription } from "../proto/nbd/export-description.ts";
+import type { NbdExport } from "../proto/nbd/export.ts";
+import type { Io, SocketAddress } from "../reactor/io.ts";
+import { openIo } from "../reactor/open-io.ts";
+import { Reactor } from "../reactor/reactor.ts";
+import { type NbdHandOff, NbdService } from "../shares/nbd-service.ts";
+import { assert } from "../util/assert.ts";
+import { ComposedPipe } from "./composer.ts";
+import { planPipe } from "./pipe-plan.ts";
+import type {
+  PipeOpening,
+  PipeStats,
+  ReactorMethods,
+  ReactorSettings,
+  ReactorStats,
+} from "./reactor-protocol.ts";
+
+interface HostedPart {
+  readonly pipe: ComposedPipe;
+  export: NbdExport | null;
+}
+
+export class ReactorHost implements ReactorMethods {
+  readonly #settings: ReactorSettings;
+  readonly #handOff: (toReactor: number, message: NbdHandOff) => void;
+  readonly #parts = new Map<number, HostedPart>();
+  #io: Io | null = null;
+  #reactor: Reactor | null = null;
+  #nbd: NbdService | null = null;
+
+  constructor(
+    settings: ReactorSettings,
+    handOff: (toReactor: number, message: NbdHandOff) => void,
+  ) {
+    this.#settings = settings;
+    this.#handOff = handOff;
+  }
+
+  async start(): Promise<void> {
+    const { id, level, slabTable, spinMsMax, bufferLimitBytes } = this.#settings;
+    this.#io = await openIo({
+      level,
+      ...(slabTable === undefined ? {} : { slabTable }),
+      ...(spinMsMax === undefined ? {} : { spinMsMax }),
+    });
+    const limit = bufferLimitBytes === undefined ? {} : { bufferLimitBytes };
+    this.#reactor = new Reactor({ id, io: this.#io, ...limit });
+    this.#nbd = new NbdService(this.#reactor, { handOff: this.#handOff });
+  }
+
+  async openDevices(params: PipeOpening): Promise<void> {
+    const { pipe } = this.#addPart(params);
+    await pipe.openDevices();
+  }
+
+  async serveDevices(params: { pipeId: number; toReactor: number }): Promise<DeviceTicket> {
+    const { pipe } = this.#part(params.pipeId);
+    const served = await pipe.openShare(async (device) => serveDevice(this.#live, device));
+    pipe.markReady();
+    return served.ticket;
+  }
+
+  async openProxy(params: PipeOpening & { ticket: DeviceTicket }): Promise<void> {
+    const { pipe } = this.#addPart(params);
+    await pipe.openProxy(async () => openProxy(this.#live, params.ticket));
+  }
+
+  listen(params: { address: SocketAddress }): Promise<SocketAddress> {
+    return this.#service.listen(params.address);
+  }
+
+  unlisten(params: { address: SocketAddress }): Promise<void> {
+    return this.#service.unlisten(params.address);
+  }
+
+  async openShare(params: { pipeId: number; address: SocketAddress }): Promise<ExportDescription> {
+    const part = this.#part(params.pipeId);
+    const { share } = part.pipe.plan;
+    const service = this.#service;
+    await part.pipe.openShare(async (device) => {
+      const opened = service.addExport(params.address, device, {
+        name: share.exportName,
+        readOnly: share.readOnly,
+        ...(share.description === "" ? {} : { description: share.description }),
+        ...(share.maxConnections === undefined ? {} : { maxConnections: share.maxConnections }),
+      });
+      part.export = opened;
+      return { close: () => service.removeExport(opened) };
+    });
+    part.pipe.markReady();
+    assert(part.export !== null, "an opened share has its export");
+    return part.export.description;
+  }
+
+  async addRemoteExport(params: {
+    address: SocketAddress;
+    description: ExportDescription;
+    reactorId: number;
+  }): Promise<void> {
+    this.#service.addRemoteExport(params.address, params.description, params.reactorId);
+  }
+
+  async removeRemoteExport(params: { address: SocketAddress; name: string }): Promise<void> {
+    this.#service.removeRemoteExport(params.address, params.name);
+  }
+
+  async closePipe(params: { pipeId: number }): Promise<void> {
+    const part = this.#parts.get(params.pipeId);
+    if (part === undefined) return;
+    try {
+      await part.pipe.close();
+    } finally {
+      this.#parts.delete(params.pipeId);
+    }
+  }
+
+  async stats(): Promise<ReactorStats> {
+    const { id, buffers } = this.#live;
+    return {
+      reactor: id,
+      bufferLimitBytes: buffers.limitBytes,
+      bufferAllocatedBytes: buffers.allocatedBytes,
+      bufferHeldBytes: buffers.heldBytes,
+      pipes: [...this.#parts].map(([pipeId, part]) => statsOf(pipeId, part)),
+    };
+  }
+
+  /** A connection that another reactor accepted for an export of this one. */
+  adopt(message: NbdHandOff): void {
+    this.#service.adopt(message);
+  }
+
+  async stop(): Promise<void> {
+    for (const pipeId of [...this.#parts.keys()]) await this.closePipe({ pipeId });
+    await this.#nbd?.close();
+    await this.#io?.close();
+  }
+
+  get #live(): Reactor {
+    assert(this.#reactor !== null, "a reactor is started before it is used");
+    return this.#reactor;
+  }
+
+  get #service(): NbdService {
+    assert(this.#nbd !== null, "a reactor is started before it is used");
+    return this.#nbd;
+  }
+
+  #part(pipeId: number): HostedPart {
+    const part = this.#parts.get(pipeId);
+    assert(part !== undefined, "a pipe is opened before it is used");
+    return part;
+  }
+
+  #addPart(params: PipeOpening): HostedPart {
+    assert(!this.#parts.has(params.pipeId), "a pipe has one part per reactor");
+    const plan = planPipe(params.text);
+    const pipe = new ComposedPipe(plan, {
+      reactor: this.#live,
+      holder: `pipe ${plan.shareText}`,
+      instanceSeed: params.instanceSeed,
+    });
+    const part = { pipe, export: null };
+    this.#parts.set(params.pipeId, part);
+    return part;
+  }
+}
+
+function statsOf(pipeId: number, part: HostedPart): PipeStats {
+  const { state, failure } = part.pipe;
+  const share = part.export === null ? null : { ...part.export.stats };
+  return { pipeId, state, failure: failure?.message ?? null, share };
+}

@@ -1,0 +1,160 @@
+/**
+ * ReactorPool: the threads that reactors run on, as the main thread sees them.
+ *
+ * Starts them, calls them, passes connections from one to another, and stops them by asking: a
+ * reactor's thread leaves by itself (FFI rule 3). A thread that ends unasked is fatal.
+ */
+
+import { Worker } from "node:worker_threads";
+import { IoLevel } from "../reactor/io.ts";
+import { levelCan, type RealLevel } from "../reactor/level-capabilities.ts";
+import { assert } from "../util/assert.ts";
+import { PenstockError } from "../util/errors.ts";
+import { ControlChannel } from "./control-channel.ts";
+import type { MainNote, ReactorMethods, ReactorNote, ReactorSettings } from "./reactor-protocol.ts";
+
+/** More than any machine's cores that this was measured on; each has its buffers and its ring. */
+const REACTOR_COUNT_MAX = 64;
+
+export interface ReactorPoolOptions {
+  readonly level: RealLevel;
+  /** 1 to REACTOR_COUNT_MAX; 1 at the portable level. */
+  readonly reactors: number;
+  /** Buffer memory of each reactor; default 64 MiB. */
+  readonly bufferLimitBytes?: number;
+  /** Longest look for work before sleeping; 0 never looks. */
+  readonly spinMsMax?: number;
+  /** A reactor has failed for good: the process must end, with this on standard error. */
+  onFatal(stack: string): void;
+}
+
+/** A reactor's calls, as seen from the main thread. */
+export type RemoteReactor = Pick<ReactorThread, "id" | "call">;
+
+export class ReactorPool {
+  readonly #threads: ReactorThread[];
+
+  /** @throws PenstockError `reactors-unsupported`, or why a reactor could not open its Io */
+  static async start(options: ReactorPoolOptions): Promise<ReactorPool> {
+    checkCount(options);
+    const pool = new ReactorPool(options, await makeSlabTable(options.level));
+    const starts = pool.#threads.map((thread) => thread.call("start", null));
+    const results = await Promise.allSettled(starts);
+    const failed = results.find((result) => result.status === "rejected");
+    if (failed === undefined) return pool;
+    await pool.stop();
+    throw failed.reason;
+  }
+
+  private constructor(options: ReactorPoolOptions, slabTable: ReactorSettings["slabTable"]) {
+    const { level, bufferLimitBytes, spinMsMax } = options;
+    this.#threads = Array.from({ length: options.reactors }, (_, id) => {
+      const settings = { id, level, bufferLimitBytes, spinMsMax, slabTable };
+      return new ReactorThread(settings, (note) => this.#noted(note), options.onFatal);
+    });
+  }
+
+  get count(): number {
+    return this.#threads.length;
+  }
+
+  get reactors(): readonly RemoteReactor[] {
+    return this.#threads;
+  }
+
+  reactor(id: number): RemoteReactor {
+    const thread = this.#threads[id];
+    assert(thread !== undefined, "a reactor's id is below their count");
+    return thread;
+  }
+
+  /** Ends all reactors; their pipes must be closed. Settles when the threads are gone. */
+  async stop(): Promise<void> {
+    await Promise.all(this.#threads.map((thread) => thread.stop()));
+  }
+
+  #noted(note: ReactorNote & { readonly kind: "hand-off" }): void {
+    this.#threads[note.toReactor]?.note({ kind: "adopt", message: note.message });
+  }
+}
+
+class ReactorThread {
+  readonly id: number;
+  readonly #channel: ControlChannel<ReactorMethods, Record<never, never>, ReactorNote, MainNote>;
+  readonly #exited: Promise<void>;
+  #stopping = false;
+
+  constructor(
+    settings: ReactorSettings,
+    onHandOff: (note: ReactorNote & { readonly kind: "hand-off" }) => void,
+    onFatal: (stack: string) => void,
+  ) {
+    this.id = settings.id;
+    const worker = new Worker(new URL("./reactor-worker.ts", import.meta.url), {
+      name: `reactor-${settings.id}`,
+      workerData: settings,
+    });
+    this.#channel = new ControlChannel(worker, {
+      methods: {},
+      onNote: (note) => {
+        if (note.kind === "hand-off") onHandOff(note);
+        else onFatal(`reactor ${settings.id}: ${note.stack}`);
+      },
+    });
+    worker.on("error", (error) => {
+      onFatal(`reactor ${settings.id}: ${error instanceof Error ? error.stack : String(error)}`);
+    });
+    this.#exited = new Promise((resolve) => {
+      worker.on("exit", (code) => {
+        this.#channel.end(goneError(settings.id));
+        if (!this.#stopping || code !== 0) {
+          onFatal(`reactor ${settings.id} ended with code ${code}`);
+        }
+        resolve();
+      });
+    });
+  }
+
+  get call(): ControlChannel<ReactorMethods, Record<never, never>, ReactorNote, MainNote>["call"] {
+    return this.#channel.call.bind(this.#channel);
+  }
+
+  note(note: MainNote): void {
+    this.#channel.note(note);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    await this.#channel.call("stop", null);
+    await this.#exited;
+  }
+}
+
+function checkCount(options: ReactorPoolOptions): void {
+  const { level, reactors } = options;
+  assert(Number.isSafeInteger(reactors) && reactors > 0, "a pool has reactors");
+  if (reactors > 1 && !levelCan(level, "several-reactors")) {
+    throw new PenstockError({
+      code: "reactors-unsupported",
+      message: `level ${level} has one reactor, but ${reactors} are asked for`,
+      details: { level, reactors },
+    });
+  }
+  if (reactors > REACTOR_COUNT_MAX) {
+    throw new PenstockError({
+      code: "reactors-unsupported",
+      message: `${reactors} reactors are asked for, at most ${REACTOR_COUNT_MAX} are possible`,
+      details: { reactors },
+    });
+  }
+}
+
+async function makeSlabTable(level: RealLevel): Promise<ReactorSettings["slabTable"]> {
+  if (level === IoLevel.portable) return undefined;
+  const { createSharedSlabTable } = await import("../reactor/slab-space-shared.ts");
+  return createSharedSlabTable();
+}
+
+function goneError(id: number): PenstockError {
+  return new PenstockError({ code: "internal", message: `reactor ${id} is gone` });
+}

@@ -1,0 +1,91 @@
+/**
+ * What the main thread and a reactor's thread say to each other. Plain values only.
+ */
+
+import type { DeviceTicket } from "../block/proxy-wire.ts";
+import type { ExportDescription } from "../proto/nbd/export-description.ts";
+import type { NbdExportStats } from "../proto/nbd/export.ts";
+import type { SocketAddress } from "../reactor/io.ts";
+import type { RealLevel } from "../reactor/level-capabilities.ts";
+import type { SharedSlabTable } from "../reactor/slab-space-shared.ts";
+import type { NbdHandOff } from "../shares/nbd-service.ts";
+import type { PipeState } from "./composer.ts";
+
+/** A reactor's `workerData`. */
+export interface ReactorSettings {
+  /** From 0. */
+  readonly id: number;
+  readonly level: RealLevel;
+  readonly bufferLimitBytes: number | undefined;
+  readonly spinMsMax: number | undefined;
+  /** One for all reactors of the process; undefined at the portable level. */
+  readonly slabTable: SharedSlabTable | undefined;
+}
+
+export interface PipeOpening {
+  readonly pipeId: number;
+  readonly text: string;
+  /** A UUID of this opening, see OpenContext. */
+  readonly instanceSeed: string;
+}
+
+export interface PipeStats {
+  readonly pipeId: number;
+  readonly state: PipeState;
+  readonly failure: string | null;
+  /** Null where the share is on another reactor. */
+  readonly share: Readonly<NbdExportStats> | null;
+}
+
+export interface ReactorStats {
+  readonly reactor: number;
+  readonly bufferLimitBytes: number;
+  readonly bufferAllocatedBytes: number;
+  readonly bufferHeldBytes: number;
+  readonly pipes: readonly PipeStats[];
+}
+
+/** What the main thread calls on a reactor. */
+export interface ReactorMethods {
+  /** Opens the Io. First call. */
+  start(params: null): Promise<void>;
+  openDevices(params: PipeOpening): Promise<void>;
+  /** Makes the opened devices usable on another reactor. */
+  serveDevices(params: {
+    readonly pipeId: number;
+    readonly toReactor: number;
+  }): Promise<DeviceTicket>;
+  openProxy(params: PipeOpening & { readonly ticket: DeviceTicket }): Promise<void>;
+  listen(params: { readonly address: SocketAddress }): Promise<SocketAddress>;
+  unlisten(params: { readonly address: SocketAddress }): Promise<void>;
+  openShare(params: {
+    readonly pipeId: number;
+    readonly address: SocketAddress;
+  }): Promise<ExportDescription>;
+  addRemoteExport(params: {
+    readonly address: SocketAddress;
+    readonly description: ExportDescription;
+    readonly reactorId: number;
+  }): Promise<void>;
+  removeRemoteExport(params: {
+    readonly address: SocketAddress;
+    readonly name: string;
+  }): Promise<void>;
+  /** Also undoes a half-opened pipe; a pipe that this reactor has no part of is closed already. */
+  closePipe(params: { readonly pipeId: number }): Promise<void>;
+  stats(params: null): Promise<ReactorStats>;
+  /** Closes everything; the thread ends by itself afterwards. Last call. */
+  stop(params: null): Promise<void>;
+}
+
+/** What a reactor tells the main thread. */
+export type ReactorNote =
+  | { readonly kind: "hand-off"; readonly toReactor: number; readonly message: NbdHandOff }
+  /** A bug: the process has to end. */
+  | { readonly kind: "fatal"; readonly stack: string };
+
+/** What the main thread tells a reactor. */
+export interface MainNote {
+  readonly kind: "adopt";
+  readonly message: NbdHandOff;
+}

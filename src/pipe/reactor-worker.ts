@@ -1,0 +1,70 @@
+/**
+ * Entry of a reactor's thread: a ReactorHost behind a control channel, and nothing else.
+ *
+ * The thread ends by itself once `stop` has closed every handle; it is never terminated, as that
+ * could abort the process (FFI rule 3). An error that nobody caught is a bug: it is written to
+ * standard error and the process ends, because nothing here can be trusted any more.
+ */
+
+import { writeSync } from "node:fs";
+import { parentPort, workerData } from "node:worker_threads";
+import { IoLevel } from "../reactor/io.ts";
+import { assert } from "../util/assert.ts";
+import { ControlChannel } from "./control-channel.ts";
+import { ReactorHost } from "./reactor-host.ts";
+import type { MainNote, ReactorMethods, ReactorNote, ReactorSettings } from "./reactor-protocol.ts";
+
+/** Documented: a bug in Penstock. */
+const EXIT_INTERNAL = 70;
+const STDERR = 2;
+
+function main(): void {
+  assert(parentPort !== null, "a reactor runs in a worker");
+  const port = parentPort;
+  const settings = workerData as ReactorSettings;
+  const host = new ReactorHost(settings, (toReactor, message) => {
+    channel.note({ kind: "hand-off", toReactor, message });
+  });
+  const methods: ReactorMethods = {
+    start: () => host.start(),
+    openDevices: (params) => host.openDevices(params),
+    serveDevices: (params) => host.serveDevices(params),
+    openProxy: (params) => host.openProxy(params),
+    listen: (params) => host.listen(params),
+    unlisten: (params) => host.unlisten(params),
+    openShare: (params) => host.openShare(params),
+    addRemoteExport: (params) => host.addRemoteExport(params),
+    removeRemoteExport: (params) => host.removeRemoteExport(params),
+    closePipe: (params) => host.closePipe(params),
+    stats: () => host.stats(),
+    stop: async () => {
+      await host.stop();
+      // After the answer has been posted: with its port closed the thread has nothing left.
+      setImmediate(() => port.close());
+    },
+  };
+  const channel = new ControlChannel<Record<never, never>, ReactorMethods, MainNote, ReactorNote>(
+    port,
+    { methods, onNote: (note) => host.adopt(note.message) },
+  );
+  process.on("uncaughtException", (error) => {
+    endProcess(settings, channel, error);
+  });
+}
+
+function endProcess(
+  settings: ReactorSettings,
+  channel: { note(note: ReactorNote): void },
+  error: unknown,
+): void {
+  const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  if (settings.level === IoLevel.portable) {
+    channel.note({ kind: "fatal", stack });
+    return;
+  }
+  // From here, since the main thread may be the one that is stuck.
+  writeSync(STDERR, `penstock: internal: reactor ${settings.id}: ${stack}\n`);
+  void import("../sys/exit-now.ts").then(({ exitNow }) => exitNow(EXIT_INTERNAL));
+}
+
+main();

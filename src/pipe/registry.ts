@@ -1,0 +1,203 @@
+/**
+ * Every source, filter and share there is, listed by hand, and the look-up of a stage among them.
+ *
+ * Data and pure functions. A stage that is not here is refused at its character: with the nearest
+ * name, with where it belongs when it stands in the wrong place, or as something still to come.
+ */
+
+import type { CallStage, Stage, UriStage } from "./ast.ts";
+import { GrammarError, quote } from "./grammar-error.ts";
+import { suggestName } from "./nearest-name.ts";
+import { NBD_OPTIONS, NBD_UNIX_OPTIONS, planNbd, planNbdUnix } from "./shares/nbd-share.ts";
+import { FILE_OPTIONS, planFile } from "./sources/file-source.ts";
+import { MEMORY_OPTIONS, planMalloc, planNull } from "./sources/memory-sources.ts";
+import { StageOptions } from "./stage-options.ts";
+import type { FilterPlan, OptionHelp, SharePlan, SourcePlan } from "./stage-plan.ts";
+
+/** What `--help` says of a stage. */
+export interface StageHelp {
+  readonly example: string;
+  readonly text: string;
+  readonly options: readonly OptionHelp[];
+}
+
+interface UriEntry<P> extends StageHelp {
+  readonly scheme: string;
+  /** Reads every option it knows. Throws GrammarErrors only. */
+  plan(text: string, stage: UriStage, options: StageOptions): P;
+}
+
+interface FilterEntry extends StageHelp {
+  readonly name: string;
+  plan(text: string, stage: CallStage, options: StageOptions): FilterPlan;
+}
+
+export const SOURCES: readonly UriEntry<SourcePlan>[] = [
+  {
+    scheme: "file",
+    example: "file:///var/lib/disk.img?size=10GiB",
+    text: "a regular file or a block device; a bare path means the same",
+    options: FILE_OPTIONS,
+    plan: planFile,
+  },
+  {
+    scheme: "malloc",
+    example: "malloc:///name?size=64MiB",
+    text: "memory of this process; its content is gone when the pipe ends",
+    options: MEMORY_OPTIONS,
+    plan: planMalloc,
+  },
+  {
+    scheme: "null",
+    example: "null:///name?size=1TiB",
+    text: "reads zeroes, forgets writes",
+    options: MEMORY_OPTIONS,
+    plan: planNull,
+  },
+];
+
+export const FILTERS: readonly FilterEntry[] = [];
+
+export const SHARES: readonly UriEntry<SharePlan>[] = [
+  {
+    scheme: "nbd",
+    example: "nbd://127.0.0.1:10809/name",
+    text: "an NBD export over TCP; port 0 takes any free one",
+    options: NBD_OPTIONS,
+    plan: planNbd,
+  },
+  {
+    scheme: "nbd+unix",
+    example: "nbd+unix:///name?socket=/run/disk.sock",
+    text: "an NBD export on a Unix socket",
+    options: NBD_UNIX_OPTIONS,
+    plan: planNbdUnix,
+  },
+];
+
+/** Part of the plan but not of this version. */
+const LATER_SCHEMES: readonly string[] = ["lvol", "nvmf", "iscsi", "vhost-user", "fuse", "s3"];
+const LATER_NAMES: readonly string[] = [
+  "mirror",
+  "crypt",
+  "limit",
+  "delay",
+  "fault",
+  "log",
+  "slice",
+  "tee",
+];
+
+/** @throws GrammarError */
+export function planSource(text: string, stage: Stage): SourcePlan {
+  if (stage.kind === "call") throw notASource(text, stage);
+  const entry = SOURCES.find(({ scheme }) => scheme === stage.scheme);
+  if (entry !== undefined) return planUri(text, stage, entry);
+  if (SHARES.some(({ scheme }) => scheme === stage.scheme)) {
+    const found = `found ${stage.scheme}:// as the source`;
+    const message = `${found}, which is a share, expected one of ${listOf(SOURCES)} to begin with`;
+    throw schemeError(text, stage, "share-as-source", message);
+  }
+  throw unknownScheme(text, stage, SOURCES, "a source");
+}
+
+/** @throws GrammarError */
+export function planFilter(text: string, stage: Stage): FilterPlan {
+  if (stage.kind === "uri") {
+    const message =
+      `found ${stage.scheme}:// between source and share, expected a filter: ` +
+      "a pipe has one source, its first stage, and one share, its last";
+    throw schemeError(text, stage, "not-a-filter", message);
+  }
+  const entry = FILTERS.find(({ name }) => name === stage.name);
+  if (entry === undefined) throw unknownName(text, stage, "a filter");
+  const options = new StageOptions(text, stage);
+  const plan = entry.plan(text, stage, options);
+  options.finish();
+  return plan;
+}
+
+/** @throws GrammarError */
+export function planShare(text: string, stage: Stage): SharePlan {
+  if (stage.kind === "call") {
+    if (isKnownName(stage.name)) {
+      const message =
+        `found ${quote(stage.name)} as the last stage, ` +
+        `expected a share: one of ${listOf(SHARES)}`;
+      throw nameError(text, stage, "missing-share", message);
+    }
+    throw unknownName(text, stage, "a share");
+  }
+  const entry = SHARES.find(({ scheme }) => scheme === stage.scheme);
+  if (entry !== undefined) return planUri(text, stage, entry);
+  if (SOURCES.some(({ scheme }) => scheme === stage.scheme)) {
+    const found = `found ${stage.scheme}:// as the last stage`;
+    const message = `${found}, which is a source, expected a share: one of ${listOf(SHARES)}`;
+    throw schemeError(text, stage, "source-as-share", message);
+  }
+  throw unknownScheme(text, stage, SHARES, "a share");
+}
+
+function planUri<P>(text: string, stage: UriStage, entry: UriEntry<P>): P {
+  const options = new StageOptions(text, stage);
+  const plan = entry.plan(text, stage, options);
+  options.finish();
+  return plan;
+}
+
+function notASource(text: string, stage: CallStage): GrammarError {
+  if (FILTERS.some(({ name }) => name === stage.name)) {
+    const message =
+      `found ${quote(stage.name)}, which is a filter, as the source, ` +
+      `expected one of ${listOf(SOURCES)} to begin with`;
+    return nameError(text, stage, "filter-as-source", message);
+  }
+  return unknownName(text, stage, "a source");
+}
+
+function unknownScheme(
+  text: string,
+  stage: UriStage,
+  entries: readonly { readonly scheme: string }[],
+  expected: string,
+): GrammarError {
+  const { scheme } = stage;
+  if (LATER_SCHEMES.includes(scheme)) {
+    const message = `found ${scheme}://, which is not yet in this version`;
+    return schemeError(text, stage, "not-yet", `${message}, expected one of ${listOf(entries)}`);
+  }
+  const names = entries.map((entry) => entry.scheme);
+  const message =
+    `found the scheme ${quote(scheme)}, expected ${expected}: ` +
+    `one of ${listOf(entries)}${suggestName(scheme, names)}`;
+  return schemeError(text, stage, "unknown-scheme", message);
+}
+
+function unknownName(text: string, stage: CallStage, expected: string): GrammarError {
+  const { name } = stage;
+  if (LATER_NAMES.includes(name)) {
+    const message = `found ${quote(name)}, which is not yet in this version`;
+    return nameError(text, stage, "not-yet", message);
+  }
+  const names = [...FILTERS.map((entry) => entry.name), ...LATER_NAMES];
+  const message = `found ${quote(name)}, expected ${expected}${suggestName(name, names)}`;
+  return nameError(text, stage, "unknown-stage", message);
+}
+
+function isKnownName(name: string): boolean {
+  return LATER_NAMES.includes(name) || FILTERS.some((entry) => entry.name === name);
+}
+
+function listOf(entries: readonly { readonly scheme: string }[]): string {
+  return entries.map(({ scheme }) => `${scheme}://`).join(", ");
+}
+
+function schemeError(text: string, stage: UriStage, code: string, message: string): GrammarError {
+  // A bare path has no scheme of its own: then the path is what the error is about.
+  const span = stage.schemeSpan.length === 0 ? stage.pathSpan : stage.schemeSpan;
+  return new GrammarError({ code, text, span, message });
+}
+
+function nameError(text: string, stage: CallStage, code: string, message: string): GrammarError {
+  return new GrammarError({ code, text, span: stage.nameSpan, message });
+}
