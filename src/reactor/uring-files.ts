@@ -18,26 +18,43 @@ const open = promisify(fs.open);
 const fstat = promisify(fs.fstat);
 const ftruncate = promisify(fs.ftruncate);
 const close = promisify(fs.close);
+const statfs = promisify(fs.statfs) as (path: string) => Promise<fs.StatsFs>;
 
 const BLOCK_BYTES_DEFAULT = 512;
 const scratch = mapShared(4096);
 const scratchView = new DataView(scratch.buffer);
 
+/** `f_type` of tmpfs. spec: statfs(2) */
+const TMPFS_MAGIC = 0x01021994;
+
 export class UringFiles {
   readonly #claims = new Map<FileHandle, FileClaim>();
+  readonly #inMemory = new Set<FileHandle>();
 
   /** See `Io.openFile`. */
   async open(options: OpenFileOptions): Promise<OpenedFile> {
     const fd = await openFd(options);
     try {
-      return await this.#describe(fd, options);
+      const opened = await this.#describe(fd, options);
+      const { type } = await statfs(options.path);
+      if (!opened.isBlockDevice && type === TMPFS_MAGIC) this.#inMemory.add(fd);
+      return opened;
     } catch (error) {
       await this.close(fd);
       throw error;
     }
   }
 
+  /**
+   * True for files on tmpfs: reading and writing them is copying memory. The ring would hand each
+   * to a kernel thread (tmpfs has no non-blocking mode), at several times the cost. Hot path.
+   */
+  isInMemory(fd: FileHandle): boolean {
+    return this.#inMemory.has(fd);
+  }
+
   async close(fd: FileHandle): Promise<void> {
+    this.#inMemory.delete(fd);
     const claim = this.#claims.get(fd);
     this.#claims.delete(fd);
     await close(fd);

@@ -21,6 +21,7 @@ import {
   type SocketHandle,
   type TurnHandler,
 } from "./io.ts";
+import { ArrivedResults } from "./arrived-results.ts";
 import { OpTable } from "./op-table.ts";
 import { RealClock } from "./real-clock.ts";
 import type { Slab } from "./slab.ts";
@@ -70,8 +71,8 @@ export class UringIo implements Io, CompletionSink {
   readonly #files = new UringFiles();
   readonly #seeker: UringSeeker;
   readonly #sockets: SocketContext;
-  /** Results that came by other ways than the ring: {slot, result} pairs for the next turn. */
-  #arrived: { readonly slot: number; readonly result: number }[] = [];
+  /** Results that came by other ways than the ring, for the next turn. */
+  readonly #arrived = new ArrivedResults();
 
   /** @throws PenstockError `io-uring-unavailable` */
   constructor(options: UringIoOptions = {}) {
@@ -95,9 +96,12 @@ export class UringIo implements Io, CompletionSink {
     return this.#turn.stats;
   }
 
-  /** Another thread writes 8 bytes of value 1 here to wake this reactor. */
-  get wakeFd(): number {
+  get wakeHandle(): number {
     return this.#turn.wakeFd;
+  }
+
+  wake(wakeHandle: number): void {
+    this.#turn.wakeOther(wakeHandle);
   }
 
   setTurnHandler(handler: TurnHandler): void {
@@ -107,6 +111,9 @@ export class UringIo implements Io, CompletionSink {
         const delivered = this.#deliverArrived();
         return handler.runTurn() || delivered;
       },
+      awake: () => handler.awake?.(),
+      hasWork: () => handler.hasWork?.() === true,
+      aboutToSleep: () => handler.aboutToSleep?.() === true,
     };
   }
 
@@ -159,6 +166,10 @@ export class UringIo implements Io, CompletionSink {
     position: number,
   ): void {
     const slot = this.#ops.begin(op);
+    if (this.#files.isInMemory(file)) {
+      this.#arrive(slot, libc.preadInMemory(file, slab.address + offset, length, position));
+      return;
+    }
     this.#prepare(RingOperation.read, file, slab.address + offset, length, position, 0, slot);
   }
 
@@ -166,6 +177,10 @@ export class UringIo implements Io, CompletionSink {
   readVector(op: IoOp, file: FileHandle, vector: IoVector, position: number): void {
     const { entriesAddress, count } = vector as UringVector;
     const slot = this.#ops.begin(op);
+    if (this.#files.isInMemory(file)) {
+      this.#arrive(slot, libc.preadvInMemory(file, entriesAddress, count, position));
+      return;
+    }
     this.#prepare(RingOperation.readv, file, entriesAddress, count, position, 0, slot);
   }
 
@@ -180,6 +195,10 @@ export class UringIo implements Io, CompletionSink {
     durable: boolean,
   ): void {
     const slot = this.#ops.begin(op);
+    if (this.#files.isInMemory(file)) {
+      this.#arrive(slot, libc.pwriteInMemory(file, slab.address + offset, length, position));
+      return;
+    }
     const flags = durable ? RWF_DSYNC : 0;
     this.#prepare(RingOperation.write, file, slab.address + offset, length, position, flags, slot);
   }
@@ -194,6 +213,10 @@ export class UringIo implements Io, CompletionSink {
   ): void {
     const { entriesAddress, count } = vector as UringVector;
     const slot = this.#ops.begin(op);
+    if (this.#files.isInMemory(file)) {
+      this.#arrive(slot, libc.pwritevInMemory(file, entriesAddress, count, position));
+      return;
+    }
     const flags = durable ? RWF_DSYNC : 0;
     this.#prepare(RingOperation.writev, file, entriesAddress, count, position, flags, slot);
   }
@@ -273,16 +296,19 @@ export class UringIo implements Io, CompletionSink {
     this.#ring.prepare(operation, fd, address, length, position, flags, slot);
   }
 
+  // hot path
   #arrive(slot: number, result: number): void {
-    this.#arrived.push({ slot, result });
+    this.#arrived.push(slot, result);
     this.#turn.requestTurn();
   }
 
+  // hot path
   #deliverArrived(): boolean {
-    if (this.#arrived.length === 0) return false;
-    const arrived = this.#arrived;
-    this.#arrived = [];
-    for (const item of arrived) this.#ops.end(item.slot, item.result);
-    return true;
+    const { count } = this.#arrived;
+    for (let index = 0; index < count; index++) {
+      this.#ops.end(this.#arrived.slot(index), this.#arrived.result(index));
+    }
+    this.#arrived.removeFirst(count);
+    return count > 0;
   }
 }
