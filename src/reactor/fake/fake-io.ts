@@ -59,6 +59,7 @@ export class FakeIo implements Io, FakeOpOwner {
   readonly #sockets: FakeSocketTable;
   readonly #ops: (FakeOp | null)[] = [];
   #inFlight = 0;
+  #closed: Promise<void> | null = null;
 
   constructor(options: FakeIoOptions) {
     this.#gate = options.gate;
@@ -219,19 +220,15 @@ export class FakeIo implements Io, FakeOpOwner {
     this.#sockets.close(socket);
   }
 
-  async close(): Promise<void> {
-    assert(this.#inFlight === 0, "an Io is closed when nothing is in flight");
-    this.#files.assertClosed();
-    // What has been deferred until now still runs.
-    await this.#later(2 * DEFER_MS_MAX);
-    this.#sockets.abandonAll();
-    this.#gate.kill();
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
   }
 
   /** kill -9: what was in flight on files took effect or not; sockets end as the kernel ends them. */
   abandon(options: { readonly vanish: boolean }): void {
     for (const op of this.#ops) {
-      if (op === null || op.kind === "idle" || op.file === null) continue;
+      if (op === null || op.file === null || op.refusedErrno !== 0) continue;
       if (!options.vanish) abandonFileOp(op, this.#disk, this.#prng);
       else op.fault?.forget(op);
     }
@@ -241,12 +238,26 @@ export class FakeIo implements Io, FakeOpOwner {
   }
 
   opDue(op: FakeOp): void {
-    const result = op.socket === null ? stepFileOp(op, this.#disk, this.#prng) : op.socket.step(op);
+    const result = this.#step(op);
     if (result === null) return;
     op.end();
     this.#inFlight--;
     op.target.complete(result);
     this.#turn.request();
+  }
+
+  #step(op: FakeOp): number | null {
+    if (op.refusedErrno !== 0) return -op.refusedErrno;
+    return op.socket === null ? stepFileOp(op, this.#disk, this.#prng) : op.socket.step(op);
+  }
+
+  async #close(): Promise<void> {
+    assert(this.#inFlight === 0, "an Io is closed when nothing is in flight");
+    // What has been deferred until now still runs.
+    await this.#later(2 * DEFER_MS_MAX);
+    this.#files.abandonAll();
+    this.#sockets.abandonAll();
+    this.#gate.kill();
   }
 
   #begin(op: IoOp, kind: FakeOpKind): FakeOp {
@@ -282,8 +293,9 @@ export class FakeIo implements Io, FakeOpOwner {
     op.file = opened.file;
     op.position = position;
     op.length = length;
-    opened.check(op);
-    startFileOp(op, this.#disk, this.#prng);
+    op.refusedErrno = opened.check(op);
+    if (op.refusedErrno === 0) startFileOp(op, this.#disk, this.#prng);
+    else op.wake(0);
   }
 
   #startSocket(op: FakeOp, handle: SocketHandle, length: number): void {

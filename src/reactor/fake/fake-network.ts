@@ -155,7 +155,7 @@ export class FakeNetwork implements StreamCarrier {
     const client = new FakeSocket(fromHost, this.#prng, toClient, toServer);
     const server = new FakeSocket(toHost, this.#prng, toServer, toClient);
     this.#connections = [...this.connections, new FakeConnection(key, client, server)];
-    acceptor.accept(server, fromHost);
+    acceptor.accept(server, fromHost === toHost ? "127.0.0.1" : fromHost);
     return client;
   }
 }

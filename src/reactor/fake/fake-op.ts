@@ -50,6 +50,8 @@ export class FakeOp extends ProcessEvent {
   done = 0;
   /** Where the first of two steps ends; 0 when there is one. */
   splitAt = 0;
+  /** The kernel refuses it at once with this; 0 when it does not. */
+  refusedErrno = 0;
   fault: FakeFault | null = null;
   synced: readonly SyncedSectors[] = [];
   readonly #owner: FakeOpOwner;
@@ -71,6 +73,7 @@ export class FakeOp extends ProcessEvent {
     this.durable = false;
     this.done = 0;
     this.splitAt = 0;
+    this.refusedErrno = 0;
     this.fault = null;
   }
 
