@@ -95,7 +95,8 @@ class UringListener extends IoOp implements Listener {
   override complete(result: number): void {
     if (result >= 0) this.#accepted(result);
     if (this.#closing) {
-      this.#ended?.();
+      // No microtask follows a ring callback: what awaits this would sleep on.
+      setImmediate(() => this.#ended?.());
       return;
     }
     if (result >= 0 || result === -Errno.ECONNABORTED) this.#accept();
