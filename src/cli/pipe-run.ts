@@ -8,7 +8,7 @@
 
 import { randomUUID } from "node:crypto";
 import { PipeHost, type Placement } from "../pipe/pipe-host.ts";
-import { planPipe } from "../pipe/pipe-plan.ts";
+import { planPipes } from "../pipe/pipe-plan.ts";
 import { chooseLevel, type LevelChoice } from "../reactor/open-io.ts";
 import { ExitCode } from "./exit-code.ts";
 import { endByBug, exitAtOnceFor, StopSignals } from "./process-end.ts";
@@ -31,8 +31,7 @@ export async function runPipes(
   texts: readonly string[],
   options: PipeRunOptions,
 ): Promise<ExitCode> {
-  // All texts before anything is opened: a mistake in the last one must not touch the first.
-  for (const text of texts) planPipe(text);
+  planPipes(texts);
   const signals = new StopSignals();
   // Whoever reads our lines may go away; serving goes on.
   process.stdout.on("error", () => undefined);

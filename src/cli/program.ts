@@ -3,7 +3,6 @@
  * its own, loaded when it is used.
  */
 
-import { availableParallelism } from "node:os";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import manifest from "../../package.json" with { type: "json" };
 import { PLACEMENTS } from "../pipe/pipe-host.ts";
@@ -148,10 +147,10 @@ Prints one line \`ready URI\` on standard output for each share as soon as clien
 SIGINT or SIGTERM answers what is under way, flushes and exits; a second one exits at once.
 
 Examples:
-  penstock pipe run 'file:///var/lib/disk.img?size=10GiB | nbd://127.0.0.1:10809/disk'
+  penstock pipe run '/var/lib/disk.img?size=10GiB | nbd://127.0.0.1:10809/disk'
   penstock pipe run '/dev/sdb?direct=1 | nbd+unix:///sdb?socket=/run/sdb.sock'
-  penstock pipe run 'malloc:///a?size=1GiB | nbd://[::1]:0/a' 'null:///b?size=1TiB | nbd://[::1]:0/b'
-  penstock pipe run --reactors ${Math.min(2, availableParallelism())} './disk.img | nbd://0.0.0.0/disk?readonly=1'`;
+  penstock pipe run './a.img | nbd://[::1]:0/a' 'null:///b?size=1TiB | nbd://[::1]:0/b'
+  penstock pipe run --reactors 2 --placement apart './disk.img | nbd://0.0.0.0/disk?readonly=1'`;
 
 const PROGRAM_HELP = `
 Examples:

@@ -9,7 +9,7 @@
 import { CommanderError } from "commander";
 import { GrammarError } from "../pipe/grammar-error.ts";
 import { AssertionError } from "../util/assert.ts";
-import { PenstockError, toPenstockError } from "../util/errors.ts";
+import { type PenstockError, toPenstockError } from "../util/errors.ts";
 import { ExitCode } from "./exit-code.ts";
 
 /** Errors that come from what was typed, whatever found them. */
