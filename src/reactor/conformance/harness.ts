@@ -32,10 +32,10 @@ export interface IoConformanceOptions {
   /** Where test files go; a fresh folder under TMPDIR when absent. */
   readonly folder?: string;
   /**
-   * Makes virtual time go on: called again and again from the event loop while a test runs.
-   * Absent where time goes by itself.
+   * Makes virtual time go on until `test` has settled, and gives its outcome. Absent where time
+   * goes by itself.
    */
-  readonly drive?: (io: Io) => void;
+  readonly runUntil?: (io: Io, test: Promise<void>) => Promise<void>;
 }
 
 export type CreateIo = () => Io | Promise<Io>;
@@ -81,20 +81,11 @@ export class Harness {
   readonly #undo: (() => void | Promise<void>)[] = [];
   readonly #options: IoConformanceOptions;
   #folder: string | null = null;
-  #driving = true;
 
   constructor(io: Io, title: string, options: IoConformanceOptions) {
     this.io = io;
     this.prng = new Prng(title);
     this.#options = options;
-    const { drive } = options;
-    if (drive === undefined) return;
-    const step = (): void => {
-      if (!this.#driving) return;
-      drive(io);
-      setImmediate(step);
-    };
-    setImmediate(step);
   }
 
   /** A path for a file or a socket, in a folder of this test. */
@@ -166,7 +157,6 @@ export class Harness {
     }
     await this.io.close();
     await this.io.close();
-    this.#driving = false;
   }
 
   #makeOp(): AwaitedOp {
