@@ -39,7 +39,7 @@ export class OpTable {
   /** Completes the operation in flight at `slot`. Hot path. */
   end(slot: number, result: number): void {
     const op = this.#ops[slot];
-    assert(op !== null && op !== undefined && op.inFlight, "a completion belongs to an operation");
+    assert(op?.inFlight === true, "a completion belongs to an operation");
     op.inFlight = false;
     this.inFlight--;
     op.complete(result);

@@ -5,22 +5,20 @@
  */
 
 import * as fs from "node:fs";
-import { readFile } from "node:fs/promises";
 import { promisify } from "node:util";
 import { lockFile } from "../sys/file-lock.ts";
 import { directAlignment } from "../sys/libc.ts";
 import { mapShared } from "../sys/memory.ts";
-import { PenstockError } from "../util/errors.ts";
+import { Errno } from "./errno.ts";
 import { claimedError, FileClaim } from "./file-claim.ts";
 import type { FileHandle, OpenedFile, OpenFileOptions } from "./io.ts";
+import { directUnsupportedError, failureOf, openFileError } from "./io-errors.ts";
+import { describeMedium, fitSize, readBootId } from "./medium.ts";
 
 const open = promisify(fs.open);
-const fstat = promisify(fs.fstat);
-const ftruncate = promisify(fs.ftruncate);
 const close = promisify(fs.close);
 const statfs = promisify(fs.statfs) as (path: string) => Promise<fs.StatsFs>;
 
-const BLOCK_BYTES_DEFAULT = 512;
 const scratch = mapShared(4096);
 const scratchView = new DataView(scratch.buffer);
 
@@ -62,38 +60,23 @@ export class UringFiles {
   }
 
   async #describe(fd: number, options: OpenFileOptions): Promise<OpenedFile> {
-    const stat = await fstat(fd);
-    const isBlockDevice = stat.isBlockDevice();
-    if (!isBlockDevice && !stat.isFile()) {
-      throw new PenstockError({
-        code: "invalid-file",
-        message: `${options.path} is neither a regular file nor a block device`,
-      });
-    }
-    const device = isBlockDevice ? stat.rdev : stat.dev;
-    const major = ((device >>> 8) & 0xfff) | (Math.floor(device / 2 ** 32) & ~0xfff);
-    const minor = (device & 0xff) | ((device >>> 12) & 0xfff00);
-    const identity = isBlockDevice ? `${major}:${minor}` : `${major}:${minor}:${stat.ino}`;
-    await this.#claim(fd, identity, options);
-    const media = isBlockDevice ? await blockDeviceFacts(major, minor) : REGULAR_FILE;
-    const sizeBytes = isBlockDevice
-      ? checkDeviceSize(media.sizeBytes, options)
-      : await growFile(fd, stat.size, options);
-    const alignment =
-      options.direct === true
-        ? (directAlignment(fd, scratch.address, scratchView) ?? media.logicalBlockBytes)
-        : 1;
+    const medium = await describeMedium(fd, options.path);
+    await this.#claim(fd, medium.identity, options);
+    const sizeBytes = await fitSize(fd, medium, options);
+    const isDirect = options.direct === true;
     return {
       file: fd,
       sizeBytes,
-      isBlockDevice,
-      alignmentBytes: alignment,
-      logicalBlockBytes: media.logicalBlockBytes,
-      physicalBlockBytes: media.physicalBlockBytes,
+      isBlockDevice: medium.isBlockDevice,
+      alignmentBytes: isDirect
+        ? (directAlignment(fd, scratch.address, scratchView) ?? medium.logicalBlockBytes)
+        : 1,
+      logicalBlockBytes: medium.logicalBlockBytes,
+      physicalBlockBytes: medium.physicalBlockBytes,
       canPunch: true,
       canZero: true,
-      identity,
-      bootId: (await readFile("/proc/sys/kernel/random/boot_id", "utf8")).trim(),
+      identity: medium.identity,
+      bootId: await readBootId(),
     };
   }
 
@@ -116,98 +99,19 @@ async function openFd(options: OpenFileOptions): Promise<number> {
   try {
     return await open(options.path, flags, 0o600);
   } catch (error) {
-    throw openError(options, (error as NodeJS.ErrnoException).code ?? "", error);
+    const failure = failureOf(error);
+    if (options.direct === true && failure.errno === Errno.EINVAL) {
+      throw directUnsupportedError(options.path, "its file system has no direct I/O");
+    }
+    throw openFileError(options.path, failure);
   }
 }
 
 async function isBlockDevicePath(path: string): Promise<boolean> {
   try {
     return (await promisify(fs.stat)(path)).isBlockDevice();
-  } catch {
+  } catch (_unknown) {
     // A path that cannot be looked at is opened all the same: that gives the error to report.
     return false;
   }
-}
-
-const OPEN_ERRORS: Readonly<Record<string, readonly [code: string, words: string]>> = {
-  ENOENT: ["not-found", "does not exist (size=... in the query creates it)"],
-  EACCES: ["permission-denied", "may not be opened by this user"],
-  EPERM: ["permission-denied", "may not be opened by this user"],
-  EROFS: ["permission-denied", "is on a read-only file system (readonly=1 opens it so)"],
-  EISDIR: ["invalid-file", "is a directory"],
-  ENOTDIR: ["not-found", "has a parent that is not a directory"],
-  EBUSY: ["claimed", "is in use by the system (mounted, or held by another program)"],
-  EINVAL: ["unsupported", "cannot be opened for direct I/O on this file system"],
-};
-
-function openError(options: OpenFileOptions, system: string, cause: unknown): PenstockError {
-  const known = OPEN_ERRORS[system];
-  return new PenstockError({
-    code: known?.[0] ?? "open-failed",
-    message: `${options.path} ${known?.[1] ?? `cannot be opened (${system})`}`,
-    cause,
-  });
-}
-
-async function growFile(fd: number, sizeBytes: number, options: OpenFileOptions): Promise<number> {
-  const wanted = options.createSizeBytes;
-  if (wanted === undefined || wanted === sizeBytes) return sizeBytes;
-  if (wanted < sizeBytes) {
-    throw new PenstockError({
-      code: "size-mismatch",
-      message: `${options.path} has ${sizeBytes} bytes, more than size=${wanted}: nothing is cut off`,
-    });
-  }
-  try {
-    await ftruncate(fd, wanted);
-  } catch (cause) {
-    throw new PenstockError({
-      code: "no-space",
-      message: `${options.path} cannot grow from ${sizeBytes} to ${wanted} bytes`,
-      cause,
-    });
-  }
-  return wanted;
-}
-
-interface MediaFacts {
-  readonly sizeBytes: number;
-  readonly logicalBlockBytes: number;
-  readonly physicalBlockBytes: number;
-}
-
-const REGULAR_FILE: MediaFacts = {
-  sizeBytes: 0,
-  logicalBlockBytes: BLOCK_BYTES_DEFAULT,
-  physicalBlockBytes: 4096,
-};
-
-async function blockDeviceFacts(major: number, minor: number): Promise<MediaFacts> {
-  const base = `/sys/dev/block/${major}:${minor}`;
-  const number = async (path: string): Promise<number | null> => {
-    try {
-      return Number((await readFile(path, "utf8")).trim());
-    } catch {
-      return null;
-    }
-  };
-  // A partition has no queue folder of its own; its disk's is one level up.
-  const queue = async (name: string): Promise<number> =>
-    (await number(`${base}/queue/${name}`)) ??
-    (await number(`${base}/../queue/${name}`)) ??
-    BLOCK_BYTES_DEFAULT;
-  return {
-    sizeBytes: ((await number(`${base}/size`)) ?? 0) * 512,
-    logicalBlockBytes: await queue("logical_block_size"),
-    physicalBlockBytes: await queue("physical_block_size"),
-  };
-}
-
-function checkDeviceSize(sizeBytes: number, options: OpenFileOptions): number {
-  const wanted = options.createSizeBytes;
-  if (wanted === undefined || wanted === sizeBytes) return sizeBytes;
-  throw new PenstockError({
-    code: "size-mismatch",
-    message: `${options.path} is a block device of ${sizeBytes} bytes, not of size=${wanted}`,
-  });
 }

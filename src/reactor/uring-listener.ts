@@ -4,7 +4,6 @@
 
 import { lookup } from "node:dns/promises";
 import { unlink } from "node:fs/promises";
-import { createConnection } from "node:net";
 import * as libc from "../sys/libc.ts";
 import { mapShared, type NativeMemory } from "../sys/memory.ts";
 import { type Ring, RingOperation } from "../sys/uring.ts";
@@ -14,10 +13,11 @@ import {
   encodeUnixAddress,
   SOCKET_ADDRESS_BYTES_MAX,
 } from "../sys/socket-address.ts";
-import { PenstockError } from "../util/errors.ts";
 import type { Clock } from "./clock.ts";
 import { Errno } from "./errno.ts";
 import { type AcceptHandler, IoOp, type Listener, type SocketAddress } from "./io.ts";
+import { connectError, failureOf, listenError } from "./io-errors.ts";
+import { checkAddress, removeStale } from "./listen-address.ts";
 import type { OpTable } from "./op-table.ts";
 
 const BACKLOG = 1024;
@@ -45,20 +45,25 @@ export async function listenOn(
   address: SocketAddress,
   onAccept: AcceptHandler,
 ): Promise<Listener> {
+  checkAddress(address);
   const memory = mapShared(4096);
   const target = await resolveAddress(address, memory);
   const fd = libc.socket(target.family);
-  if (fd < 0) throw addressError(address, -fd);
+  if (fd < 0) throw listenError(address, { errno: -fd });
   setOption(fd, memory, SocketOption.level, SocketOption.reuseAddress, 1);
   let bound = libc.bind(fd, memory.address, target.lengthBytes);
-  if (bound === -Errno.EADDRINUSE && address.kind === "unix" && !(await answers(address.path))) {
-    await unlink(address.path).catch(() => undefined);
-    bound = libc.bind(fd, memory.address, target.lengthBytes);
+  try {
+    if (bound === -Errno.EADDRINUSE && address.kind === "unix" && (await removeStale(address))) {
+      bound = libc.bind(fd, memory.address, target.lengthBytes);
+    }
+  } catch (error) {
+    libc.close(fd);
+    throw error;
   }
   const listening = bound < 0 ? bound : libc.listen(fd, BACKLOG);
   if (listening < 0) {
     libc.close(fd);
-    throw addressError(address, -listening);
+    throw listenError(address, { errno: -listening });
   }
   return new UringListener(context, fd, boundAddress(fd, address, memory), memory, onAccept);
 }
@@ -170,10 +175,11 @@ export async function connectTo(
   address: SocketAddress,
   defer: (callback: () => void) => void,
 ): Promise<number> {
+  checkAddress(address);
   const memory = mapShared(4096);
   const target = await resolveAddress(address, memory);
   const fd = libc.socket(target.family);
-  if (fd < 0) throw addressError(address, -fd);
+  if (fd < 0) throw connectError(address, { errno: -fd });
   const op = new ConnectOp();
   context.ops.attach(op);
   const result = await new Promise<number>((resolve) => {
@@ -185,7 +191,7 @@ export async function connectTo(
   context.ops.detach(op);
   if (result < 0) {
     libc.close(fd);
-    throw addressError(address, -result);
+    throw connectError(address, { errno: -result });
   }
   if (address.kind === "tcp") tuneTcp(fd, memory);
   return fd;
@@ -212,11 +218,7 @@ async function resolveAddress(
     const family = found.family === 6 ? libc.AddressFamily.ipv6 : libc.AddressFamily.ipv4;
     return { family, lengthBytes: encodeIpAddress(view, found.address, address.port) };
   } catch (cause) {
-    throw new PenstockError({
-      code: "address-invalid",
-      message: `host ${address.host} cannot be resolved`,
-      cause,
-    });
+    throw connectError(address, failureOf(cause));
   }
 }
 
@@ -226,38 +228,4 @@ function boundAddress(fd: number, wanted: SocketAddress, memory: NativeMemory): 
   view.setInt32(LENGTH_AT, SOCKET_ADDRESS_BYTES_MAX, true);
   libc.getsockname(fd, memory.address, memory.address + LENGTH_AT);
   return { kind: "tcp", host: wanted.host, port: decodeAddress(view).port };
-}
-
-/** True when a live listener answers on this path. */
-function answers(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = createConnection(path);
-    socket.on("connect", () => {
-      socket.destroy();
-      resolve(true);
-    });
-    // Only a refusal says that nobody listens; anything else leaves the path alone.
-    socket.on("error", (error: NodeJS.ErrnoException) => resolve(error.code !== "ECONNREFUSED"));
-  });
-}
-
-const ADDRESS_ERRORS: Readonly<Record<number, readonly [code: string, words: string]>> = {
-  [Errno.EADDRINUSE]: ["address-in-use", "is in use by another program"],
-  [Errno.EACCES]: ["permission-denied", "may not be used by this user"],
-  [Errno.EPERM]: ["permission-denied", "may not be used by this user"],
-  [Errno.EADDRNOTAVAIL]: ["address-invalid", "is not an address of this machine"],
-  [Errno.ENOENT]: ["address-invalid", "lies in a folder that does not exist"],
-  [Errno.ECONNREFUSED]: ["connection-refused", "refuses connections"],
-  [Errno.ETIMEDOUT]: ["connection-timeout", "does not answer"],
-};
-
-/** The error for an address that cannot be bound or connected to. */
-export function addressError(address: SocketAddress, errno: number): PenstockError {
-  const text = address.kind === "unix" ? address.path : `${address.host}:${address.port}`;
-  const known = ADDRESS_ERRORS[errno];
-  return new PenstockError({
-    code: known?.[0] ?? "address-invalid",
-    message: `${text} ${known?.[1] ?? `cannot be used (errno ${errno})`}`,
-    details: { address: text, errno },
-  });
 }

@@ -6,7 +6,7 @@
  */
 
 import { isIPv6 } from "node:net";
-import { PenstockError } from "../util/errors.ts";
+import { assert } from "../util/assert.ts";
 import { AddressFamily } from "./libc.ts";
 
 export const SOCKET_ADDRESS_BYTES_MAX = 128;
@@ -37,12 +37,7 @@ export function encodeIpAddress(into: DataView, ip: string, port: number): numbe
 /** Writes a Unix path; returns the structure's length. */
 export function encodeUnixAddress(into: DataView, path: string): number {
   const bytes = new TextEncoder().encode(path);
-  if (bytes.length === 0 || bytes.length > UNIX_PATH_BYTES_MAX) {
-    throw new PenstockError({
-      code: "address-invalid",
-      message: `socket path of ${bytes.length} bytes: 1 to ${UNIX_PATH_BYTES_MAX} are allowed: ${path}`,
-    });
-  }
+  assert(bytes.length <= UNIX_PATH_BYTES_MAX, "the path of a Unix socket has been checked");
   into.setUint16(0, AddressFamily.unix, true);
   bytes.forEach((byte, index) => {
     into.setUint8(2 + index, byte);

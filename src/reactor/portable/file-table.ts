@@ -14,7 +14,7 @@ import { assert } from "../../util/assert.ts";
 import { askHolder, claimedError, FileClaim } from "../file-claim.ts";
 import { directUnsupportedError, failureOf, openFileError } from "../io-errors.ts";
 import type { FileHandle, OpenedFile, OpenFileOptions } from "../io.ts";
-import { describeMedium, fitSize, type Medium, readBootId } from "./medium.ts";
+import { describeMedium, fitSize, type Medium, readBootId } from "../medium.ts";
 
 const open = promisify(fs.open);
 const close = promisify(fs.close);

@@ -8,29 +8,21 @@
  *   unix path: bind --in use--> is it a socket, does anybody answer? --nobody--> unlink, bind again
  */
 
-import { lstat, stat, unlink } from "node:fs/promises";
-import {
-  createConnection,
-  createServer,
-  type Server,
-  Socket,
-  type SocketConstructorOpts,
-} from "node:net";
+import { stat } from "node:fs/promises";
+import { createServer, type Server, Socket, type SocketConstructorOpts } from "node:net";
 import { dirname } from "node:path";
 
 import { Errno } from "../errno.ts";
-import { addressInvalidError, connectError, failureOf, listenError } from "../io-errors.ts";
+import { connectError, failureOf, listenError } from "../io-errors.ts";
 import type { Listener, SocketAddress } from "../io.ts";
+import { checkAddress, removeStale, type UnixAddress } from "../listen-address.ts";
 import { STREAM_HIGH_WATER_BYTES } from "./stream-socket.ts";
 
 /** The kernel caps it at net.core.somaxconn. */
 const BACKLOG = 4096;
-/** sockaddr_un has 108 bytes with the closing zero; longer ones would be cut off silently. */
-const UNIX_PATH_BYTES_MAX = 107;
 /** A peer that vanished without a word is noticed after this and the kernel's probes. */
 const KEEP_ALIVE_MS = 60_000;
 
-type UnixAddress = SocketAddress & { readonly kind: "unix" };
 type Accept = (socket: Socket, peer: string) => void;
 
 /** Listens; `accept` is called for each connection, outside of the turn, until it is closed. */
@@ -140,21 +132,6 @@ function tuneTcp(socket: Socket, address: SocketAddress): void {
   socket.setKeepAlive(true, KEEP_ALIVE_MS);
 }
 
-function checkAddress(address: SocketAddress): void {
-  if (address.kind === "tcp") {
-    const { port } = address;
-    if (Number.isInteger(port) && port >= 0 && port <= 65_535) return;
-    throw addressInvalidError(address, "a port is 0 to 65535");
-  }
-  const lengthBytes = Buffer.byteLength(address.path);
-  if (lengthBytes === 0 || lengthBytes > UNIX_PATH_BYTES_MAX) {
-    throw addressInvalidError(
-      address,
-      `the path has ${lengthBytes} bytes, 1 to ${UNIX_PATH_BYTES_MAX} are allowed`,
-    );
-  }
-}
-
 /** libuv says EACCES for a missing folder too, as Windows does. */
 async function checkFolder(address: UnixAddress): Promise<void> {
   try {
@@ -162,32 +139,4 @@ async function checkFolder(address: UnixAddress): Promise<void> {
   } catch (error) {
     throw listenError(address, failureOf(error));
   }
-}
-
-/** Unlinks the socket of a dead listener. False when somebody answers there. */
-async function removeStale(address: UnixAddress): Promise<boolean> {
-  const { path } = address;
-  try {
-    if (!(await lstat(path)).isSocket()) {
-      throw addressInvalidError(address, "it exists and is not a socket");
-    }
-    if (await answers(path)) return false;
-    await unlink(path);
-  } catch (error) {
-    // Gone meanwhile: so much the better.
-    if (failureOf(error).errno !== Errno.ENOENT) throw error;
-  }
-  return true;
-}
-
-/** Only a refusal says that nobody listens there. */
-function answers(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const probe = createConnection(path);
-    probe.once("connect", () => {
-      probe.destroy();
-      resolve(true);
-    });
-    probe.once("error", (error) => resolve(failureOf(error).errno !== Errno.ECONNREFUSED));
-  });
 }

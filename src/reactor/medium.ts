@@ -8,8 +8,8 @@ import fs from "node:fs";
 import { readFile } from "node:fs/promises";
 import { promisify } from "node:util";
 
-import { failureOf, invalidFileError, openFileError, sizeMismatchError } from "../io-errors.ts";
-import type { OpenFileOptions } from "../io.ts";
+import { failureOf, invalidFileError, openFileError, sizeMismatchError } from "./io-errors.ts";
+import type { OpenFileOptions } from "./io.ts";
 
 const fstat = promisify(fs.fstat) as (
   fd: number,
