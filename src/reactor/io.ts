@@ -27,6 +27,8 @@ export abstract class IoOp {
   slot = -1;
   /** True from the start of an operation until just before `complete`. Set by the Io. */
   inFlight = false;
+  /** After a receive: false when the socket was empty behind it. A hint, set by the Io. */
+  socketHasMore = true;
 
   /**
    * Called once per started operation, from the reactor's turn (never inside the starting call).
@@ -118,6 +120,16 @@ export type AcceptHandler = (socket: SocketHandle, peer: string) => void;
 export interface TurnHandler {
   /** Drains completions and flushes; true when anything was done. Must not throw. */
   runTurn(): boolean;
+  /*
+   * For Ios that other threads can wake (those with a `wakeHandle`). An Io that calls one of them
+   * calls all: `awake` when it wakes for whatever reason, `hasWork` while it looks for work, and
+   * `aboutToSleep` as the very last look.
+   */
+  awake?(): void;
+  /** Another thread has something for this reactor. Cheap; changes nothing. */
+  hasWork?(): boolean;
+  /** From now on other threads signal. True: there is work already, do not sleep. */
+  aboutToSleep?(): boolean;
 }
 
 export interface Io {
@@ -131,6 +143,13 @@ export interface Io {
   requestTurn(): void;
   /** Runs `callback` soon, outside of any turn: the place to settle promises. */
   defer(callback: () => void): void;
+  /**
+   * What other threads of the process pass to their Io's `wake` to give this one a turn. It stays
+   * harmless after `close`. Absent at levels that have one thread only.
+   */
+  readonly wakeHandle?: number;
+  /** Gives the Io with this `wakeHandle`, on any thread, a turn soon. */
+  wake?(wakeHandle: number): void;
 
   attach(op: IoOp): void;
   /** Asserts that nothing is in flight on it. */

@@ -36,11 +36,15 @@ export class OpTable {
     return op.slot;
   }
 
-  /** Completes the operation in flight at `slot`. Hot path. */
-  end(slot: number, result: number): void {
+  /**
+   * Completes the operation in flight at `slot`. Hot path.
+   * @param socketHasMore see `IoOp.socketHasMore`
+   */
+  end(slot: number, result: number, socketHasMore = true): void {
     const op = this.#ops[slot];
     assert(op?.inFlight === true, "a completion belongs to an operation");
     op.inFlight = false;
+    op.socketHasMore = socketHasMore;
     this.inFlight--;
     op.complete(result);
   }

@@ -3,7 +3,13 @@
  * user data; `UringTurn` decides when entries are submitted and completions delivered.
  */
 
-import { Ring, RingOperation, type CompletionSink } from "../sys/uring.ts";
+import {
+  COMPLETION_SOCKET_NONEMPTY,
+  RECEIVE_POLL_FIRST,
+  Ring,
+  RingOperation,
+  type CompletionSink,
+} from "../sys/uring.ts";
 import * as libc from "../sys/libc.ts";
 import { assert } from "../util/assert.ts";
 import {
@@ -93,6 +99,7 @@ export class UringIo implements Io, CompletionSink {
   }
 
   get turnStats(): TurnStats {
+    this.#turn.stats.enters = this.#ring.enterCount;
     return this.#turn.stats;
   }
 
@@ -127,8 +134,9 @@ export class UringIo implements Io, CompletionSink {
   }
 
   // hot path
-  ringCompleted(userData: number, result: number): void {
-    if (userData !== IGNORED) this.#ops.end(userData, result);
+  ringCompleted(userData: number, result: number, flags: number): void {
+    if (userData === IGNORED) return;
+    this.#ops.end(userData, result, (flags & COMPLETION_SOCKET_NONEMPTY) !== 0);
   }
 
   attach(op: IoOp): void {
@@ -249,13 +257,22 @@ export class UringIo implements Io, CompletionSink {
   // hot path
   receive(op: IoOp, socket: SocketHandle, slab: Slab, offset: number, length: number): void {
     const slot = this.#ops.begin(op);
-    this.#prepare(RingOperation.recv, socket, slab.address + offset, length, 0, 0, slot);
+    this.#prepare(
+      RingOperation.recv | pollFirst(op),
+      socket,
+      slab.address + offset,
+      length,
+      0,
+      0,
+      slot,
+    );
   }
 
   // hot path
   receiveVector(op: IoOp, socket: SocketHandle, vector: IoVector): void {
     const address = (vector as UringVector).prepareHeader();
-    this.#prepare(RingOperation.recvmsg, socket, address, 1, 0, 0, this.#ops.begin(op));
+    const operation = RingOperation.recvmsg | pollFirst(op);
+    this.#prepare(operation, socket, address, 1, 0, 0, this.#ops.begin(op));
   }
 
   // hot path
@@ -311,4 +328,9 @@ export class UringIo implements Io, CompletionSink {
     this.#arrived.removeFirst(count);
     return count > 0;
   }
+}
+
+/** A receive that would find nothing waits at once. Hot path. */
+function pollFirst(op: IoOp): number {
+  return op.socketHasMore ? 0 : RECEIVE_POLL_FIRST;
 }

@@ -3,17 +3,20 @@
  *
  *   asleep --eventfd or requestTurn--> turn: enter, reap, reactor's work, repeat
  *     nothing left --> look for a while (adaptive) --> signals on, one last look --> asleep
+ *     (the handler's `aboutToSleep` is the very last: from there on other threads signal)
  *     ran for long, or the loop has work --> signals on, woken again by the eventfd --> yield
  *
  * While a turn runs the eventfd's signals are off, so that completions cost no extra work.
  */
 
-import { eventfd, eventfdCalls, close as closeFd } from "../sys/libc.ts";
+import { eventfd, eventfdCalls, signalEventfd } from "../sys/libc.ts";
 import { mapShared } from "../sys/memory.ts";
 import type { CompletionSink, Ring } from "../sys/uring.ts";
 import { ReadablePoll } from "../sys/uv-poll.ts";
+import { assert } from "../util/assert.ts";
 import { AdaptivePolling } from "./adaptive-polling.ts";
 import type { Clock } from "./clock.ts";
+import { Errno } from "./errno.ts";
 import type { TurnHandler } from "./io.ts";
 
 /** A turn yields to the thread's event loop after this long, to let timers and messages in. */
@@ -22,17 +25,32 @@ const TURN_MS_MAX = 2;
 /** The clock is read once per this many steps of a turn. */
 const STEPS_PER_CLOCK_READ = 16;
 
+/**
+ * Eventfds of closed turns, of this thread, for use again. They are never closed: a late wake of
+ * another thread must not write into a file or socket that got the same number.
+ */
+const retiredEventfds: number[] = [];
+
 export interface TurnStats {
   turns: number;
   sleeps: number;
+  /** Entries into the kernel, and completions they brought. */
+  enters: number;
+  completions: number;
   /** Milliseconds spent looking for work in vain. */
   idleSpinMs: number;
 }
 
 export class UringTurn {
-  readonly stats: TurnStats = { turns: 0, sleeps: 0, idleSpinMs: 0 };
+  readonly stats: TurnStats = {
+    turns: 0,
+    sleeps: 0,
+    enters: 0,
+    completions: 0,
+    idleSpinMs: 0,
+  };
   handler: TurnHandler | null = null;
-  /** Another thread may signal this fd (8 bytes, value 1) to wake the reactor. */
+  /** Another thread may signal this eventfd, at any time, to wake the reactor. */
   readonly wakeFd: number;
   readonly #ring: Ring;
   readonly #sink: CompletionSink;
@@ -51,7 +69,7 @@ export class UringTurn {
     this.#sink = sink;
     this.#clock = clock;
     this.#polling = new AdaptivePolling(spinMsMax);
-    this.wakeFd = eventfd();
+    this.wakeFd = retiredEventfds.pop() ?? eventfd();
     ring.registerEventfd(this.wakeFd);
     const scratch = mapShared(4096);
     new Int32Array(scratch.buffer)[0] = 1;
@@ -73,6 +91,13 @@ export class UringTurn {
     this.#yieldWanted = true;
   }
 
+  /** Wakes the turn with that `wakeFd`, on any thread. */
+  wakeOther(wakeFd: number): void {
+    const result = signalEventfd(wakeFd);
+    // -EAGAIN: its counter is full, so it is signalled anyway.
+    assert(result === 0 || result === -Errno.EAGAIN, "the wake handle is an eventfd");
+  }
+
   setKeepsAlive(keeps: boolean): void {
     this.#poll.setKeepsAlive(keeps);
   }
@@ -80,7 +105,7 @@ export class UringTurn {
   close(): void {
     this.#closed = true;
     this.#poll.close();
-    closeFd(this.wakeFd);
+    retiredEventfds.push(this.wakeFd);
   }
 
   #onSignal(): void {
@@ -109,6 +134,7 @@ export class UringTurn {
     const ring = this.#ring;
     this.stats.turns++;
     ring.setSignals(false);
+    this.handler?.awake?.();
     this.#yieldWanted = false;
     const startMs = this.#clock.nowMs();
     if (this.#idleSinceMs > 0) this.#noteGap(startMs);
@@ -123,7 +149,7 @@ export class UringTurn {
       this.stats.sleeps++;
       ring.setSignals(true);
       ring.enter();
-      if (!ring.hasCompletions) return;
+      if (!ring.hasCompletions && this.handler?.aboutToSleep?.() !== true) return;
       ring.setSignals(false);
     }
   }
@@ -132,6 +158,7 @@ export class UringTurn {
   #step(): boolean {
     this.#ring.enter();
     const reaped = this.#ring.reap(this.#sink);
+    this.stats.completions += reaped;
     const worked = this.handler?.runTurn() ?? false;
     return reaped > 0 || worked;
   }
@@ -146,7 +173,7 @@ export class UringTurn {
     for (;;) {
       ring.enter();
       const nowMs = this.#clock.nowMs();
-      if (ring.hasCompletions) {
+      if (ring.hasCompletions || this.handler?.hasWork?.() === true) {
         this.#noteGap(nowMs);
         return true;
       }

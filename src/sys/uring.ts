@@ -74,10 +74,19 @@ export interface RingOptions {
   readonly completionEntries: number;
 }
 
-/** Calls back for each completion: the user data given at submission, and the result. */
+/** Calls back for each completion: the user data given at submission, result and flags. */
 export interface CompletionSink {
-  ringCompleted(userData: number, result: number): void;
+  ringCompleted(userData: number, result: number, flags: number): void;
 }
+
+/** Completion flag of a receive: the socket holds more bytes already. */
+export const COMPLETION_SOCKET_NONEMPTY = 4;
+
+/**
+ * Goes into the upper half of `operation` for a receive on a socket that is probably empty: waits
+ * for data instead of trying first.
+ */
+export const RECEIVE_POLL_FIRST = 1 << 16;
 
 export class Ring {
   readonly fd: number;
@@ -132,6 +141,7 @@ export class Ring {
 
   /**
    * Writes one submission entry; submits first when the ring is full. Hot path.
+   * @param operation of `RingOperation`, with flags of the operation's own in bits 16 to 31
    * @param address user address (double), or what the operation has in `addr`
    * @param position file offset or what the operation has in `off`
    * @param operationFlags rw_flags, fsync_flags, msg_flags, ...
@@ -187,7 +197,7 @@ export class Ring {
       const result = ring[at + 2] as number;
       this.#cqHead = (this.#cqHead + 1) | 0;
       count++;
-      sink.ringCompleted(userData, result);
+      sink.ringCompleted(userData, result, ring[at + 3] as number);
     }
     if (count > 0) Atomics.store(ring, this.#cqHeadAt, this.#cqHead);
     return count;
