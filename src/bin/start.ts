@@ -1,0 +1,18 @@
+/**
+ * Entry of `npm start`.
+ */
+
+import { CommanderError } from "commander";
+import { reportError } from "../cli/report-error.ts";
+import { start } from "../cli/start.ts";
+import { readStartOptions } from "../cli/start-options.ts";
+
+try {
+  process.exitCode = await start(readStartOptions(process.argv.slice(2)));
+} catch (thrown) {
+  if (!(thrown instanceof CommanderError && thrown.exitCode === 0)) {
+    const report = reportError(thrown);
+    process.stderr.write(`${report.text}\n`);
+    process.exitCode = report.exitCode;
+  }
+}
