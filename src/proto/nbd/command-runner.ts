@@ -5,7 +5,6 @@
  * through `LongRead`, `LongWrite` and `edge-io`.
  */
 
-import { modifies } from "../../block/device.ts";
 import { Operation, RequestFlag } from "../../block/operation.ts";
 import { Status } from "../../block/status.ts";
 import type { BufferReserve, PoolBuffer } from "../../reactor/buffer-pool.ts";
@@ -205,7 +204,7 @@ export class CommandRunner implements CommandOwner, LongReadHost, LongWriteHost 
 
   // hot path
   commandCompleted(command: NbdCommand): void {
-    if (modifies(command.operation)) this.#exported.gate.leave();
+    this.#exported.ended(command);
     if (command.owner !== null) {
       command.owner.partCompleted(command);
       return;
@@ -333,6 +332,6 @@ export class CommandRunner implements CommandOwner, LongReadHost, LongWriteHost 
 
   /** Slow paths never throw; if one does, the command fails and the process goes on. */
   #then(work: Promise<Status>, next: (status: Status) => void): void {
-    work.catch(() => Status.internal).then(next);
+    void work.catch(() => Status.internal).then(next);
   }
 }

@@ -51,10 +51,6 @@ export class NbdCommand extends Request {
   buffer: PoolBuffer | null = null;
   /** The receive buffer that a small write's payload lies in. */
   payloadIn: PoolBuffer | null = null;
-  /** Bytes counted against the connection's budget. */
-  budgetBytes = 0;
-  /** It has passed the export's gate and must leave it. */
-  gated = false;
   reply: ReplyKind = ReplyKind.done;
   /** `NbdError` of an error reply. */
   error = 0;

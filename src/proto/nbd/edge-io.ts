@@ -1,13 +1,13 @@
 /**
  * Unaligned changes, and CACHE: what a client may ask at byte granularity, done by
- * read-modify-write while no other change runs on the export.
+ * read-modify-write while no other change touches the same blocks.
  *
  * Rare paths: written with promises. Each returns the status of the whole.
  */
 
 import { AwaitedRequest } from "../../block/awaited-request.ts";
 import { TRANSFER_BYTES_MAX } from "../../block/device.ts";
-import { Operation } from "../../block/operation.ts";
+import { Operation, RequestFlag } from "../../block/operation.ts";
 import { Status } from "../../block/status.ts";
 import type { BufferReserve, PoolBuffer } from "../../reactor/buffer-pool.ts";
 import type { Slab } from "../../reactor/slab.ts";
@@ -31,69 +31,61 @@ export interface UnalignedRange {
  * Writes a range whose aligned hull lies in `hull`, with the client's bytes in their places and
  * room for the rest of the first and last block around them. The hull is at most 1 MiB.
  */
-export async function writeUnaligned(
+export function writeUnaligned(
   exported: NbdExport,
   hull: PoolBuffer,
   range: UnalignedRange,
 ): Promise<Status> {
+  const { offset, length, flags } = range;
   const block = exported.device.info.blockSizeBytes;
-  const end = range.offset + range.length;
-  const hullStart = range.offset - (range.offset % block);
+  const end = offset + length;
+  const hullStart = offset - (offset % block);
   const hullEnd = Math.ceil(end / block) * block;
-  await exported.enterAlone();
-  try {
+  return exported.edit(offset, length, async (scratch) => {
     const { bytes } = hull.slab;
-    const { scratch } = exported;
-    if (range.offset > hullStart) {
-      const status = await readBlock(exported, hullStart);
+    if (offset > hullStart) {
+      const status = await readBlock(exported, scratch, hullStart);
       if (status !== Status.ok) return status;
-      bytes.set(scratch.bytes.subarray(0, range.offset - hullStart), hull.offset);
+      bytes.set(scratch.bytes.subarray(0, offset - hullStart), hull.offset);
     }
     if (end < hullEnd) {
-      const status = await readBlock(exported, hullEnd - block);
+      const status = await readBlock(exported, scratch, hullEnd - block);
       if (status !== Status.ok) return status;
       const kept = hullEnd - end;
       bytes.set(scratch.bytes.subarray(block - kept, block), hull.offset + end - hullStart);
     }
-    return await transfer(exported, Operation.write, hull, {
-      offset: hullStart,
-      length: hullEnd - hullStart,
-      flags: range.flags,
-    });
-  } finally {
-    exported.gate.leave();
-  }
+    const whole = { offset: hullStart, length: hullEnd - hullStart, flags };
+    return transfer(exported, Operation.write, hull, whole);
+  });
 }
 
 /** Zeroes a range: its whole blocks by write-zeroes, the blocks at its ends by writing. */
-export async function zeroUnaligned(exported: NbdExport, range: UnalignedRange): Promise<Status> {
+export function zeroUnaligned(exported: NbdExport, range: UnalignedRange): Promise<Status> {
   const block = exported.device.info.blockSizeBytes;
   const end = range.offset + range.length;
-  await exported.enterAlone();
-  try {
+  return exported.edit(range.offset, range.length, async (scratch) => {
     for (let at = range.offset; at < end; ) {
       const blockStart = at - (at % block);
       const wholeEnd = end - (end % block);
-      let next = Math.min(blockStart + block, end);
-      let status: Status;
-      if (at === blockStart && wholeEnd > at) {
-        next = wholeEnd;
-        status = await new AwaitedRequest().run(exported.device, {
-          operation: Operation.writeZeroes,
-          offset: at,
-          length: next - at,
-          flags: range.flags,
-        });
-      } else {
-        status = await zeroInBlock(exported, blockStart, at - blockStart, next - blockStart);
-      }
+      const isWhole = at === blockStart && wholeEnd > at;
+      const next = isWhole ? wholeEnd : Math.min(blockStart + block, end);
+      const status = isWhole
+        ? await new AwaitedRequest().run(exported.device, {
+            operation: Operation.writeZeroes,
+            offset: at,
+            length: next - at,
+            flags: range.flags,
+          })
+        : await zeroInBlock(exported, scratch, {
+            offset: at,
+            length: next - at,
+            flags: range.flags,
+          });
       if (status !== Status.ok) return status;
       at = next;
     }
     return Status.ok;
-  } finally {
-    exported.gate.leave();
-  }
+  });
 }
 
 /**
@@ -123,33 +115,26 @@ export async function cacheRange(
   return Status.ok;
 }
 
-/** Zeroes bytes [start, end) of one block, keeping the others. */
+/** Zeroes a range within one block, keeping the block's other bytes. */
 async function zeroInBlock(
   exported: NbdExport,
-  blockStart: number,
-  start: number,
-  end: number,
+  scratch: Slab,
+  range: UnalignedRange,
 ): Promise<Status> {
-  const read = await readBlock(exported, blockStart);
+  const length = exported.device.info.blockSizeBytes;
+  const start = range.offset % length;
+  const read = await readBlock(exported, scratch, range.offset - start);
   if (read !== Status.ok) return read;
-  const { scratch } = exported;
-  scratch.bytes.fill(0, start, end);
-  return transfer(
-    exported,
-    Operation.write,
-    { slab: scratch, offset: 0 },
-    {
-      offset: blockStart,
-      length: exported.device.info.blockSizeBytes,
-      flags: 0,
-    },
-  );
+  scratch.bytes.fill(0, start, start + range.length);
+  const flags = range.flags & RequestFlag.fua;
+  const whole = { offset: range.offset - start, length, flags };
+  return transfer(exported, Operation.write, { slab: scratch, offset: 0 }, whole);
 }
 
-/** Reads one block into the export's scratch memory. */
-function readBlock(exported: NbdExport, offset: number): Promise<Status> {
+/** Reads one block into scratch memory. */
+function readBlock(exported: NbdExport, scratch: Slab, offset: number): Promise<Status> {
   const length = exported.device.info.blockSizeBytes;
-  const into = { slab: exported.scratch, offset: 0 };
+  const into = { slab: scratch, offset: 0 };
   return transfer(exported, Operation.read, into, { offset, length, flags: 0 });
 }
 

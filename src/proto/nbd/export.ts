@@ -1,12 +1,13 @@
 /**
- * NbdExport: a device under a name, with what its connections share: the gate that keeps
- * read-modify-write cycles alone among changes, counters, and the list of connections.
+ * NbdExport: a device under a name, with what its connections share: the table that keeps
+ * overlapping changes in order, counters, and the list of connections.
  */
 
 import { type Device, modifies } from "../../block/device.ts";
-import { ExclusiveGate } from "../../block/exclusive-gate.ts";
+import { RangeTable } from "../../block/range-table.ts";
 import { Request } from "../../block/request.ts";
 import { Support } from "../../block/operation.ts";
+import type { Status } from "../../block/status.ts";
 import type { Slab } from "../../reactor/slab.ts";
 import { PAYLOAD_BYTES_MAX } from "./constants.ts";
 import { checkExport, type ExportDescription } from "./export-description.ts";
@@ -57,40 +58,67 @@ export class NbdExport {
     errors: 0,
     connections: 0,
   };
-  /** Changes pass here; an unaligned one passes alone. */
-  readonly gate: ExclusiveGate;
+  /** Changes in flight, of all connections. */
+  readonly #changes: RangeTable;
+  /** The read-modify-write cycle that has the scratch memory, and those behind it. */
+  #editing: Promise<void> = Promise.resolve();
   #scratch: Slab | null = null;
 
   constructor(device: Device, options: NbdExportOptions) {
     this.device = device;
     this.description = describeExport(device, options);
     this.maxConnections = options.maxConnections ?? Number.POSITIVE_INFINITY;
-    this.gate = new ExclusiveGate((request) => {
-      if (request instanceof GateTicket) request.admit();
+    this.#changes = new RangeTable((request) => {
+      if (request instanceof RangeTicket) request.admit();
       else device.submit(request);
     });
   }
 
-  /** Memory for the one read-modify-write cycle that the gate admits at a time. */
-  get scratch(): Slab {
-    this.#scratch ??= this.device.reactor.io.slabs.allocate(SCRATCH_BYTES);
-    return this.#scratch;
-  }
-
   /** Starts a checked request of a client. Hot path. */
   submit(request: Request): void {
-    if (!modifies(request.operation) || this.gate.enter(request, false)) {
-      this.device.submit(request);
+    if (!modifies(request.operation) || this.#changes.enter(request)) this.device.submit(request);
+  }
+
+  /** A request that `submit` started has ended. Hot path. */
+  ended(request: Request): void {
+    if (modifies(request.operation)) this.#changes.leave(request);
+  }
+
+  /**
+   * Runs `work` while no other change touches the blocks of [offset, offset + length), with memory
+   * for the first and the last of them. One such work at a time.
+   */
+  async edit(
+    offset: number,
+    length: number,
+    work: (scratch: Slab) => Promise<Status>,
+  ): Promise<Status> {
+    const before = this.#editing;
+    let finished: () => void = () => undefined;
+    this.#editing = new Promise((resolve) => {
+      finished = resolve;
+    });
+    await before;
+    const ticket = await this.#lock(offset, length);
+    try {
+      this.#scratch ??= this.device.reactor.io.slabs.allocate(SCRATCH_BYTES);
+      return await work(this.#scratch);
+    } finally {
+      this.#changes.leave(ticket);
+      finished();
     }
   }
 
-  /** Settles when no other change runs; the caller must leave the gate. */
-  async enterAlone(): Promise<void> {
-    const ticket = new GateTicket();
-    if (this.gate.enter(ticket, true)) return;
+  async #lock(offset: number, length: number): Promise<RangeTicket> {
+    const block = this.device.info.blockSizeBytes;
+    const ticket = new RangeTicket();
+    ticket.offset = offset - (offset % block);
+    ticket.length = Math.ceil((offset + length) / block) * block - ticket.offset;
+    if (this.#changes.enter(ticket)) return ticket;
     await new Promise<void>((resolve) => {
       ticket.admit = () => this.device.reactor.deliverLater(resolve);
     });
+    return ticket;
   }
 
   /** Gives the scratch memory back; nothing runs any more. */
@@ -100,8 +128,8 @@ export class NbdExport {
   }
 }
 
-/** Stands in the gate's queue for work that is no single request. */
-class GateTicket extends Request {
+/** Stands in the table for work that is no single request. */
+class RangeTicket extends Request {
   admit: () => void = () => undefined;
 
   override complete(): void {
@@ -126,7 +154,8 @@ function describeExport(device: Device, options: NbdExportOptions): ExportDescri
     canCache: true,
     // All connections reach the same device, whose flush covers every completed write.
     multiConn: true,
-    minimumBlockBytes: info.blockSizeBytes,
+    // Off the block grid we read, modify and write: clients need not do it, and some cannot.
+    minimumBlockBytes: 1,
     preferredBlockBytes: Math.max(4096, info.physicalBlockSizeBytes),
     maximumPayloadBytes: PAYLOAD_BYTES_MAX,
   };
