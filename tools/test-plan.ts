@@ -35,8 +35,15 @@ const MINUTE_MS = 60_000;
 const UNIT_PATTERNS = ["src/**/*.test.ts", "tools/**/*.test.ts"];
 
 /** In the order in which they run: the quick ones tell first. */
-const SERIAL_FOLDERS = ["test/e2e", "test/interop", "test/crash", "test/hostile", "test/guest"];
-const LONG_ONLY_FOLDERS = ["test/soak", "test/mutants", "bench"];
+const SERIAL_FOLDERS = [
+  "test/e2e",
+  "test/interop",
+  "test/crash",
+  "test/hostile",
+  "test/guest",
+  "bench",
+];
+const LONG_ONLY_FOLDERS = ["test/soak", "test/mutants"];
 
 const USAGE =
   "usage: npm test -- [--unit | --ok | --long] [--name REGEXP] [FILE | FOLDER | GLOB ...]";
