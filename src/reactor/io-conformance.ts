@@ -116,6 +116,7 @@ const FILE_CASES: readonly Case[] = [
   { title: "readers share and keep writers out", run: files.readersShareAndKeepWritersOut },
   { title: "direct I/O is there or refused", run: files.directIsThereOrRefused },
   { title: "file data matches a model beyond 4 GiB", run: fileData.matchesModelBeyond4GiB },
+  { title: "an advanced vector moves the rest", run: fileData.advancedVectorMovesTheRest },
   { title: "reading past the end is short", run: fileData.readPastEndIsShort },
   { title: "durable writes and syncs complete", run: fileData.durableWriteAndSyncComplete },
   { title: "writing to a read-only file fails", run: fileData.writeToReadOnlyFileFails },

@@ -43,6 +43,40 @@ export async function matchesModelBeyond4GiB(h: Harness): Promise<void> {
     const have = slab.bytes.subarray(start, start + length);
     strictEqual(Buffer.compare(have, expected), 0, `content in round ${round}`);
   }
+  // A position cut to 32 bits anywhere would agree with itself, but would show here.
+  const alias = base - 4 * GIB;
+  const moved = await h.run((op) => h.io.read(op, file, slab, 0, lengthBytes, alias));
+  strictEqual(moved, lengthBytes);
+  ok(slab.bytes.every((byte) => byte === 0));
+}
+
+/** After any advance the operation moves exactly the bytes that are left. */
+export async function advancedVectorMovesTheRest(h: Harness): Promise<void> {
+  const lengthBytes = 64 * KIB;
+  const { file } = await h.create("advance.img", lengthBytes);
+  const slab = h.slab(lengthBytes);
+  const copy = h.slab(lengthBytes);
+  const vector = h.io.vector(16);
+  h.prng.fill(slab.bytes);
+  for (let round = 0; round < 50; round++) {
+    cut(h, vector, { slab, start: 0, length: lengthBytes }, 16);
+    let advanced = 0;
+    for (let times = h.prng.below(4) + 1; times > 0; times--) {
+      const step = h.prng.below(lengthBytes - advanced);
+      vector.advance(step);
+      advanced += step;
+    }
+    const left = lengthBytes - advanced;
+    strictEqual(vector.lengthBytes, left);
+    strictEqual(await h.run((op) => h.io.writeVector(op, file, vector, 0, false)), left);
+    strictEqual(await h.run((op) => h.io.read(op, file, copy, 0, left, 0)), left);
+    const wanted = slab.bytes.subarray(advanced, lengthBytes);
+    strictEqual(Buffer.compare(copy.bytes.subarray(0, left), wanted), 0, `round ${round}`);
+  }
+  cut(h, vector, { slab, start: 0, length: lengthBytes }, 16);
+  vector.advance(lengthBytes);
+  strictEqual(vector.lengthBytes, 0);
+  strictEqual(vector.count, 0);
 }
 
 interface Where {
