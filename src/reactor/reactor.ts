@@ -1,15 +1,17 @@
 /**
  * Reactor: one thread's data plane: an Io, its buffers, and the work of each turn.
  *
- * The Io calls `runTurn` after it has delivered I/O completions. A turn drains the completion
- * ring, wakes those who wait for buffers, then flushes what became dirty (one send for many
- * replies), and says whether it did anything. Promises are settled outside of the turn, by one
- * `Io.defer` per turn, because no microtask runs after a ring callback.
+ * The Io calls `runTurn` after it has delivered I/O completions. A turn reads the channels from
+ * other reactors when the doorbell was rung, drains the completion ring, wakes those who wait for
+ * buffers, then flushes what became dirty (one send for many replies), and says whether it did
+ * anything. Promises are settled outside of the turn, by one `Io.defer` per turn, because no
+ * microtask runs after a ring callback.
  */
 
 import { BufferPool } from "./buffer-pool.ts";
 import { CompletionRing } from "./completion-ring.ts";
 import type { Clock } from "./clock.ts";
+import { Doorbell } from "./doorbell.ts";
 import type { Io, TurnHandler } from "./io.ts";
 
 /** Something that gathers output during a turn and sends it once at its end. */
@@ -18,6 +20,12 @@ export interface Flushable {
   isDirty: boolean;
   /** Runs in the turn. Must not throw. */
   flush(): void;
+}
+
+/** The reading end of channels from other reactors. */
+export interface Poller {
+  /** Runs in a turn after the reactor's doorbell was rung. True when it did anything. */
+  poll(): boolean;
 }
 
 export interface ReactorOptions {
@@ -39,6 +47,9 @@ export class Reactor implements TurnHandler {
   readonly clock: Clock;
   readonly buffers: BufferPool;
   readonly completions: CompletionRing;
+  /** Made with the first use from another reactor. */
+  #doorbell: Doorbell | null = null;
+  #pollers: Poller[] = [];
   #dirty: Flushable[] = [];
   #flushing: Flushable[] = [];
   #deliveries: (() => void)[] = [];
@@ -62,6 +73,24 @@ export class Reactor implements TurnHandler {
     if (this.#dirty.push(item) === 1) this.io.requestTurn();
   }
 
+  /** Where other reactors ring when they have put something into a channel of a poller. */
+  get doorbell(): Doorbell {
+    this.#doorbell ??= new Doorbell(this.io);
+    return this.#doorbell;
+  }
+
+  /** From now on `poller.poll()` runs after each ring of the doorbell. */
+  addPoller(poller: Poller): void {
+    // A new array each time: a poller may come or go while all are polled.
+    this.#pollers = [...this.#pollers, poller];
+    this.doorbell.setListening(true);
+  }
+
+  removePoller(poller: Poller): void {
+    this.#pollers = this.#pollers.filter((other) => other !== poller);
+    if (this.#pollers.length === 0) this.doorbell.setListening(false);
+  }
+
   /** Runs `callback` outside of the turn, in order: the way to settle promises. */
   deliverLater(callback: () => void): void {
     this.#deliveries.push(callback);
@@ -71,7 +100,8 @@ export class Reactor implements TurnHandler {
   }
 
   runTurn(): boolean {
-    let worked = this.completions.drain(COMPLETIONS_PER_STEP) > 0;
+    let worked = this.#doorbell?.answer() === true && this.#poll();
+    if (this.completions.drain(COMPLETIONS_PER_STEP) > 0) worked = true;
     if (this.buffers.wakeWaiters()) worked = true;
     const dirty = this.#dirty;
     if (dirty.length === 0) return worked;
@@ -84,6 +114,26 @@ export class Reactor implements TurnHandler {
     }
     dirty.length = 0;
     return true;
+  }
+
+  awake(): void {
+    this.#doorbell?.wake();
+  }
+
+  hasWork(): boolean {
+    return this.#doorbell?.isRung === true;
+  }
+
+  aboutToSleep(): boolean {
+    return this.#doorbell?.sleep() === false;
+  }
+
+  #poll(): boolean {
+    let worked = false;
+    for (const poller of this.#pollers) {
+      if (poller.poll()) worked = true;
+    }
+    return worked;
   }
 
   #deliver(): void {

@@ -32,6 +32,8 @@ export function createSharedSlabTable(): SharedSlabTable {
 }
 
 export class SharedSlabSpace implements SlabSpace {
+  /** For the spaces of other threads. */
+  readonly table: SharedSlabTable;
   readonly #counters: Int32Array;
   readonly #entries: Float64Array;
   readonly #slabs: (Slab | undefined)[] = [];
@@ -39,6 +41,7 @@ export class SharedSlabSpace implements SlabSpace {
   readonly #released = new Map<number, Slab[]>();
 
   constructor(table: SharedSlabTable) {
+    this.table = table;
     this.#counters = new Int32Array(table.counters);
     this.#entries = new Float64Array(table.entries);
   }

@@ -27,6 +27,10 @@ const libc = loadFunctions(LIBC, {
   fcntl: { arguments: ["int32", "int32", "uint64"], return: "int32" },
   read: { arguments: ["int32", "uint64", "uint64"], return: "int64" },
   write: { arguments: ["int32", "uint64", "uint64"], return: "int64" },
+  pread: { arguments: ["int32", "uint64", "uint64", "int64"], return: "int64" },
+  pwrite: { arguments: ["int32", "uint64", "uint64", "int64"], return: "int64" },
+  preadv: { arguments: ["int32", "uint64", "int32", "int64"], return: "int64" },
+  pwritev: { arguments: ["int32", "uint64", "int32", "int64"], return: "int64" },
   statx: { arguments: ["int32", "uint64", "int32", "int32", "uint64"], return: "int32" },
   lseek: { arguments: ["int32", "int64", "int32"], return: "int64" },
   fallocate: { arguments: ["int32", "int32", "int64", "int64"], return: "int32" },
@@ -39,6 +43,10 @@ const general = loadFunctions(LIBC, {
 });
 const fast = loadFunctions(LIBC, {
   syscall: { arguments: ["int32", "int32", "int32", "int32", "int32", "int32"], return: "int32" },
+});
+
+const events = loadFunctions(LIBC, {
+  eventfd_write: { arguments: ["int32", "uint64"], return: "int32" },
 });
 
 const errnoView = new Int32Array(viewMemory(libc.__errno_location(), 4));
@@ -133,6 +141,11 @@ export function eventfdCalls(fd: number, scratch: number): { signal(): void; cle
   };
 }
 
+/** Adds 1 to any eventfd of the process. @returns 0, or -EAGAIN when it is full. Hot path. */
+export function signalEventfd(fd: number): number {
+  return events.eventfd_write(fd, 1n) < 0 ? negativeErrno() : 0;
+}
+
 export const AddressFamily = { unix: 1, ipv4: 2, ipv6: 10 } as const;
 const SOCK_STREAM_CLOEXEC = 1 | 0x80000;
 
@@ -178,6 +191,50 @@ export function close(fd: number): number {
 export function fcntl(fd: number, command: number, argument: number): number {
   const result = libc.fcntl(fd, command, BigInt(argument));
   return result < 0 ? negativeErrno() : result;
+}
+
+/** Only for files in memory (tmpfs), where it is a copy; elsewhere it may block. */
+export function preadInMemory(
+  fd: number,
+  address: number,
+  length: number,
+  position: number,
+): number {
+  const result = libc.pread(fd, BigInt(address), BigInt(length), BigInt(position));
+  return result < 0n ? negativeErrno() : Number(result);
+}
+
+/** Only for files in memory (tmpfs), where it is a copy; elsewhere it may block. */
+export function pwriteInMemory(
+  fd: number,
+  address: number,
+  length: number,
+  position: number,
+): number {
+  const result = libc.pwrite(fd, BigInt(address), BigInt(length), BigInt(position));
+  return result < 0n ? negativeErrno() : Number(result);
+}
+
+/** As `preadInMemory`, with an array of iovecs. */
+export function preadvInMemory(
+  fd: number,
+  iovecs: number,
+  count: number,
+  position: number,
+): number {
+  const result = libc.preadv(fd, BigInt(iovecs), count, BigInt(position));
+  return result < 0n ? negativeErrno() : Number(result);
+}
+
+/** As `pwriteInMemory`, with an array of iovecs. */
+export function pwritevInMemory(
+  fd: number,
+  iovecs: number,
+  count: number,
+  position: number,
+): number {
+  const result = libc.pwritev(fd, BigInt(iovecs), count, BigInt(position));
+  return result < 0n ? negativeErrno() : Number(result);
 }
 
 /** Blocks: helper thread only. */

@@ -24,7 +24,7 @@ import {
   type TurnHandler,
 } from "../io.ts";
 import type { Slab } from "../slab.ts";
-import { HeapSlabSpace } from "../slab-space-heap.ts";
+import type { HeapSlabSpace } from "../slab-space-heap.ts";
 import { FakeClock } from "./fake-clock.ts";
 import type { FakeDisk } from "./fake-disk.ts";
 import { abandonFileOp, startFileOp, stepFileOp } from "./fake-file-steps.ts";
@@ -42,6 +42,7 @@ export interface FakeIoOptions {
   readonly disk: FakeDisk;
   readonly network: FakeNetwork;
   readonly prng: Prng;
+  readonly slabs: HeapSlabSpace;
 }
 
 /** Promises settle within this time, milliseconds. */
@@ -50,7 +51,7 @@ const DEFER_MS_MAX = 0.005;
 export class FakeIo implements Io, FakeOpOwner {
   readonly level: IoLevel = IoLevel.fake;
   readonly clock: FakeClock;
-  readonly slabs = new HeapSlabSpace();
+  readonly slabs: HeapSlabSpace;
   readonly #gate: ProcessGate;
   readonly #disk: FakeDisk;
   readonly #prng: Prng;
@@ -62,6 +63,7 @@ export class FakeIo implements Io, FakeOpOwner {
   #closed: Promise<void> | null = null;
 
   constructor(options: FakeIoOptions) {
+    this.slabs = options.slabs;
     this.#gate = options.gate;
     this.#disk = options.disk;
     this.#prng = options.prng;

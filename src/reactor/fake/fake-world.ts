@@ -9,6 +9,7 @@
 
 import { PenstockError } from "../../util/errors.ts";
 import { Prng } from "../../util/prng.ts";
+import { HeapSlabSpace } from "../slab-space-heap.ts";
 import { EventQueue } from "./event-queue.ts";
 import { FakeDisk, type FakeDiskOptions } from "./fake-disk.ts";
 import { FakeIo } from "./fake-io.ts";
@@ -33,6 +34,8 @@ export interface FakeProcessOptions {
   /** Default "local". */
   readonly host?: string;
   readonly name?: string;
+  /** Memory of another process: both then stand for threads of one, which can die alone. */
+  readonly slabs?: HeapSlabSpace;
 }
 
 export interface RunLimits {
@@ -89,7 +92,9 @@ export class FakeWorld {
       this.#hasDelivery = true;
     });
     const prng = this.#ioPrng.fork(name);
-    const io = new FakeIo({ gate, host, disk: this.disk(host), network: this.network, prng });
+    const slabs = options.slabs ?? new HeapSlabSpace();
+    const disk = this.disk(host);
+    const io = new FakeIo({ gate, host, disk, network: this.network, prng, slabs });
     const process = new FakeProcess(host, gate, io);
     this.#processes.push(process);
     return process;
