@@ -9,8 +9,9 @@
  */
 
 import { spawn } from "node:child_process";
+import { existsSync, statSync } from "node:fs";
 import { mkdir, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { percentEncode } from "../pipe/characters.ts";
 import { PenstockError, toPenstockError } from "../util/errors.ts";
@@ -144,7 +145,7 @@ async function verify(uri: string, signals: StopSignals): Promise<VerifySummary>
 
 async function makeFolder(folder: string): Promise<void> {
   try {
-    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await makeFolders(folder);
   } catch (thrown) {
     const { code, message } = toPenstockError(thrown);
     const isDenied = code === "system-eacces" || code === "system-eperm";
@@ -153,6 +154,14 @@ async function makeFolder(folder: string): Promise<void> {
       message: `the data directory ${folder} cannot be made (${message})`,
     });
   }
+}
+
+/** By hand: mkdir's own `recursive` never ends where a parent is there but takes nothing (/proc). */
+async function makeFolders(folder: string): Promise<void> {
+  const parent = dirname(folder);
+  if (parent !== folder && !existsSync(parent)) await makeFolders(parent);
+  if (existsSync(folder) && statSync(folder).isDirectory()) return;
+  await mkdir(folder, { mode: 0o700 });
 }
 
 async function stop(engine: EngineChild): Promise<ExitCode> {
