@@ -26,9 +26,10 @@ export class DeviceError extends PenstockError {
     const { status, device, offset, length, errorOffset } = options;
     const operation = OPERATION_NAMES[options.operation] ?? `operation ${options.operation}`;
     const place = errorOffset === -1 ? "" : `, first at ${errorOffset}`;
+    const code = statusName(status);
     super({
-      code: statusName(status),
-      message: `${operation} of ${length} bytes at ${offset} on ${device}: ${statusName(status)}${place}`,
+      code,
+      message: `${operation} of ${length} bytes at ${offset} on ${device}: ${code}${place}`,
       retryable: STATUS_TRAITS[status]?.retryable ?? false,
       details: { device, operation, offset, length, errorOffset },
     });

@@ -1,8 +1,8 @@
 /**
  * The parts of PromiseDevice: a call, and the requests (pieces) that it becomes.
  *
- * A call belongs to its PromiseDevice until its promise settles; pieces are pooled and hold a buffer
- * while they run.
+ * A call belongs to its PromiseDevice until its promise settles; pieces are pooled and hold a
+ * buffer while they run.
  */
 
 import type { PoolBuffer } from "../reactor/buffer-pool.ts";

@@ -1,5 +1,5 @@
 /**
- * Conformance: discard, write-zeroes and block status: what reads as zeroes, and what is said of it.
+ * Conformance: discard, write-zeroes and block status: what reads as zeroes, what is said of it.
  */
 
 import { ok, strictEqual } from "node:assert/strict";

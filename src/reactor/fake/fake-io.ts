@@ -134,13 +134,13 @@ export class FakeIo implements Io, FakeOpOwner {
     position: number,
   ): void {
     const fake = this.#begin(op, "read");
-    this.#single(fake, slab, offset, length);
+    fake.useRange(this.slabs, slab, offset, length);
     this.#startFile(fake, file, position, length);
   }
 
   readVector(op: IoOp, file: FileHandle, vector: IoVector, position: number): void {
     const fake = this.#begin(op, "read");
-    this.#vectored(fake, vector);
+    fake.useVector(this.slabs, vector);
     this.#startFile(fake, file, position, vector.lengthBytes);
   }
 
@@ -155,7 +155,7 @@ export class FakeIo implements Io, FakeOpOwner {
   ): void {
     const fake = this.#begin(op, "write");
     fake.durable = durable;
-    this.#single(fake, slab, offset, length);
+    fake.useRange(this.slabs, slab, offset, length);
     this.#startFile(fake, file, position, length);
   }
 
@@ -168,7 +168,7 @@ export class FakeIo implements Io, FakeOpOwner {
   ): void {
     const fake = this.#begin(op, "write");
     fake.durable = durable;
-    this.#vectored(fake, vector);
+    fake.useVector(this.slabs, vector);
     this.#startFile(fake, file, position, vector.lengthBytes);
   }
 
@@ -198,19 +198,19 @@ export class FakeIo implements Io, FakeOpOwner {
 
   receive(op: IoOp, socket: SocketHandle, slab: Slab, offset: number, length: number): void {
     const fake = this.#begin(op, "receive");
-    this.#single(fake, slab, offset, length);
+    fake.useRange(this.slabs, slab, offset, length);
     this.#startSocket(fake, socket, length);
   }
 
   receiveVector(op: IoOp, socket: SocketHandle, vector: IoVector): void {
     const fake = this.#begin(op, "receive");
-    this.#vectored(fake, vector);
+    fake.useVector(this.slabs, vector);
     this.#startSocket(fake, socket, vector.lengthBytes);
   }
 
   send(op: IoOp, socket: SocketHandle, vector: IoVector): void {
     const fake = this.#begin(op, "send");
-    this.#vectored(fake, vector);
+    fake.useVector(this.slabs, vector);
     this.#startSocket(fake, socket, vector.lengthBytes);
   }
 
@@ -227,7 +227,7 @@ export class FakeIo implements Io, FakeOpOwner {
     return this.#closed;
   }
 
-  /** kill -9: what was in flight on files took effect or not; sockets end as the kernel ends them. */
+  /** kill -9: what was in flight on files took effect or not; the kernel ends the sockets. */
   abandon(options: { readonly vanish: boolean }): void {
     for (const op of this.#ops) {
       if (op === null || op.file === null || op.refusedErrno !== 0) continue;
@@ -268,25 +268,6 @@ export class FakeIo implements Io, FakeOpOwner {
     fake.begin(kind);
     this.#inFlight++;
     return fake;
-  }
-
-  #single(op: FakeOp, slab: Slab, offset: number, length: number): void {
-    assert(this.slabs.get(slab.id) === slab, "memory of this process's own slabs");
-    op.vector = op.single;
-    op.single.clear();
-    op.single.push(slab, offset, length);
-  }
-
-  #vectored(op: FakeOp, vector: IoVector): void {
-    assert(vector instanceof FakeVector, "a vector of this Io");
-    assert(!vector.busy, "a vector is used by one operation at a time");
-    assert(vector.lengthBytes > 0, "a vector holds bytes");
-    for (let index = 0; index < vector.count; index++) {
-      const slab = vector.slabAt(index);
-      assert(this.slabs.get(slab.id) === slab, "memory of this process's own slabs");
-    }
-    vector.busy = true;
-    op.vector = vector;
   }
 
   #startFile(op: FakeOp, handle: FileHandle, position: number, length: number): void {

@@ -7,7 +7,8 @@
  */
 
 import { assert } from "../../util/assert.ts";
-import type { IoOp } from "../io.ts";
+import type { IoOp, IoVector } from "../io.ts";
+import type { Slab, SlabSpace } from "../slab.ts";
 import type { FakeFault } from "./fake-faults.ts";
 import type { FakeFile } from "./fake-file.ts";
 import type { SyncedSectors } from "./fake-file-chunk.ts";
@@ -75,6 +76,27 @@ export class FakeOp extends ProcessEvent {
     this.splitAt = 0;
     this.refusedErrno = 0;
     this.fault = null;
+  }
+
+  /** Its memory is one range. */
+  useRange(slabs: SlabSpace, slab: Slab, offset: number, length: number): void {
+    assert(slabs.get(slab.id) === slab, "memory of this process's own slabs");
+    this.vector = this.single;
+    this.single.clear();
+    this.single.push(slab, offset, length);
+  }
+
+  /** Its memory is the vector's ranges, which must not change until it has ended. */
+  useVector(slabs: SlabSpace, vector: IoVector): void {
+    assert(vector instanceof FakeVector, "a vector of this Io");
+    assert(!vector.busy, "a vector is used by one operation at a time");
+    assert(vector.lengthBytes > 0, "a vector holds bytes");
+    for (let index = 0; index < vector.count; index++) {
+      const slab = vector.slabAt(index);
+      assert(slabs.get(slab.id) === slab, "memory of this process's own slabs");
+    }
+    vector.busy = true;
+    this.vector = vector;
   }
 
   /** Has it go on after `delayMs`, unless it is about to anyway. */

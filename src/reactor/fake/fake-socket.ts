@@ -147,6 +147,8 @@ export class FakeSocket {
       this.outgoing.put(op.vector.slabAt(index).bytes, op.vector.offsetAt(index), taken);
       done += taken;
     }
+    const firstSegment = this.#someOf(count);
+    if (firstSegment < count) this.outgoing.push(count - firstSegment);
     this.outgoing.push();
     return count;
   }

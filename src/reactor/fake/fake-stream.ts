@@ -61,8 +61,9 @@ export class FakeStream {
     this.#sent += length;
   }
 
-  push(): void {
-    this.#send("data");
+  /** Sends off what was put, but for the last `heldBackBytes`: a later push takes them. */
+  push(heldBackBytes = 0): void {
+    this.#send("data", heldBackBytes);
   }
 
   take(target: Uint8Array, start: number, length: number): void {
@@ -128,8 +129,8 @@ export class FakeStream {
     return this.#isPaused || this.#carrier.isCut(this.sender.host, this.receiver.host);
   }
 
-  #send(kind: SegmentKind): void {
-    this.#schedule(new SegmentEvent(this, kind, this.#sent));
+  #send(kind: SegmentKind, heldBackBytes = 0): void {
+    this.#schedule(new SegmentEvent(this, kind, this.#sent - heldBackBytes));
   }
 
   #schedule(segment: SegmentEvent): void {
