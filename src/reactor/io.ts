@@ -141,7 +141,7 @@ export interface Io {
   setTurnHandler(handler: TurnHandler): void;
   /** Asks for a turn soon, for work queued outside of one. Cheap, idempotent within a turn. */
   requestTurn(): void;
-  /** Runs `callback` soon, outside of any turn: the place to settle promises. */
+  /** Runs `callback` soon, outside of any turn, in no order: the place to settle promises. */
   defer(callback: () => void): void;
   /**
    * What other threads of the process pass to their Io's `wake` to give this one a turn. It stays
@@ -224,6 +224,6 @@ export interface Io {
   /** Gives the handle up; asserts in the level's debug checks that nothing is in flight. */
   closeSocket(socket: SocketHandle): void;
 
-  /** Ends the Io: no operation may be in flight. The thread can exit cleanly afterwards. */
+  /** Ends the Io: no operation may be in flight. The thread can exit then. Idempotent. */
   close(): Promise<void>;
 }

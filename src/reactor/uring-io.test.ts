@@ -1,6 +1,7 @@
 // Tests of the uring level: the suite of every level, and what only this one promises.
 
 import assert from "node:assert/strict";
+import { closeSync, fstatSync, openSync } from "node:fs";
 import { test } from "node:test";
 import { makeLoopDevice } from "../testing/loop-device.ts";
 import { missingTools } from "../testing/require-tool.ts";
@@ -41,6 +42,18 @@ test("UringIo states a block device's size and sectors", {
     await assert.rejects(io.openFile({ path: device.path, write: true }), { code: "claimed" });
     await io.closeFile(opened.file);
     await io.close();
+  }
+});
+
+test("UringIo closes its own fds once, however often it is closed", async () => {
+  const io = new UringIo();
+  new Reactor({ id: 0, io });
+  await io.close();
+  const others = Array.from({ length: 16 }, () => openSync("/dev/null", "r"));
+  await io.close();
+  for (const fd of others) {
+    assert.ok(fstatSync(fd).isCharacterDevice());
+    closeSync(fd);
   }
 });
 

@@ -79,6 +79,7 @@ export class UringIo implements Io, CompletionSink {
   readonly #sockets: SocketContext;
   /** Results that came by other ways than the ring, for the next turn. */
   readonly #arrived = new ArrivedResults();
+  #closed: Promise<void> | null = null;
 
   /** @throws PenstockError `io-uring-unavailable` */
   constructor(options: UringIoOptions = {}) {
@@ -290,7 +291,12 @@ export class UringIo implements Io, CompletionSink {
     libc.close(socket);
   }
 
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
     assert(this.#ops.inFlight === 0, "an Io closes with nothing in flight");
     await this.#seeker.close();
     this.clock.close();
