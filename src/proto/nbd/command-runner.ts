@@ -146,7 +146,7 @@ export class CommandRunner implements CommandOwner, LongReadHost, LongWriteHost 
     if ((commandFlags & CommandFlag.fastZero) !== 0) flags |= RequestFlag.fastZero;
     if (wireOffset % this.blockSizeBytes !== 0 || wireLength % this.blockSizeBytes !== 0) {
       const range = { offset: wireOffset, length: wireLength, flags };
-      this.#settle(command, zeroUnaligned(this.#exported, range));
+      this.#settle(command, () => zeroUnaligned(this.#exported, range));
       return;
     }
     command.operation = Operation.writeZeroes;
@@ -158,7 +158,7 @@ export class CommandRunner implements CommandOwner, LongReadHost, LongWriteHost 
 
   cache(command: NbdCommand): void {
     const range = { offset: command.wireOffset, length: command.wireLength, flags: 0 };
-    this.#settle(command, cacheRange(this.#exported, this.#parts.reserve, range));
+    this.#settle(command, () => cacheRange(this.#exported, this.#parts.reserve, range));
   }
 
   /** @returns false: no memory for the reply now */
@@ -247,7 +247,8 @@ export class CommandRunner implements CommandOwner, LongReadHost, LongWriteHost 
     const flags = (part.commandFlags & CommandFlag.fua) !== 0 ? RequestFlag.fua : 0;
     const range: UnalignedRange = { offset: part.wireOffset, length: part.wireLength, flags };
     const buffer = part.buffer as PoolBuffer; // takePart gave one
-    this.#then(writeUnaligned(this.#exported, buffer, range), (status) => {
+    const work = (): Promise<Status> => writeUnaligned(this.#exported, buffer, range);
+    this.#outsideTurn(work, (status) => {
       part.status = status;
       part.owner?.partCompleted(part);
     });
@@ -326,12 +327,19 @@ export class CommandRunner implements CommandOwner, LongReadHost, LongWriteHost 
     if (!this.#parts.link.canReply) this.#parts.link.commandEnded();
   }
 
-  #settle(command: NbdCommand, work: Promise<Status>): void {
-    this.#then(work, (status) => this.#finish(command, status));
+  #settle(command: NbdCommand, work: () => Promise<Status>): void {
+    this.#outsideTurn(work, (status) => this.#finish(command, status));
   }
 
-  /** Slow paths never throw; if one does, the command fails and the process goes on. */
-  #then(work: Promise<Status>, next: (status: Status) => void): void {
-    void work.catch(() => Status.internal).then(next);
+  /**
+   * Runs a slow path where promises go on: no microtask follows a ring callback. Slow paths never
+   * throw; if one does, the command fails and the process goes on.
+   */
+  #outsideTurn(work: () => Promise<Status>, next: (status: Status) => void): void {
+    this.#exported.device.reactor.deliverLater(() => {
+      void work()
+        .catch(() => Status.internal)
+        .then(next);
+    });
   }
 }

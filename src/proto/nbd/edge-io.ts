@@ -59,30 +59,35 @@ export function writeUnaligned(
   });
 }
 
-/** Zeroes a range: its whole blocks by write-zeroes, the blocks at its ends by writing. */
+/**
+ * Zeroes a range: its whole blocks by write-zeroes, then the blocks at its ends by writing. The
+ * whole blocks come first: a refused fast zero must have changed nothing.
+ */
 export function zeroUnaligned(exported: NbdExport, range: UnalignedRange): Promise<Status> {
   const block = exported.device.info.blockSizeBytes;
-  const end = range.offset + range.length;
-  return exported.edit(range.offset, range.length, async (scratch) => {
-    for (let at = range.offset; at < end; ) {
-      const blockStart = at - (at % block);
-      const wholeEnd = end - (end % block);
-      const isWhole = at === blockStart && wholeEnd > at;
-      const next = isWhole ? wholeEnd : Math.min(blockStart + block, end);
-      const status = isWhole
-        ? await new AwaitedRequest().run(exported.device, {
-            operation: Operation.writeZeroes,
-            offset: at,
-            length: next - at,
-            flags: range.flags,
-          })
-        : await zeroInBlock(exported, scratch, {
-            offset: at,
-            length: next - at,
-            flags: range.flags,
-          });
+  const { offset, flags } = range;
+  const end = offset + range.length;
+  const wholeStart = Math.ceil(offset / block) * block;
+  const wholeEnd = end - (end % block);
+  return exported.edit(offset, range.length, async (scratch) => {
+    if (wholeStart > wholeEnd) {
+      return zeroInBlock(exported, scratch, { offset, length: range.length, flags });
+    }
+    if (wholeEnd > wholeStart) {
+      const status = await new AwaitedRequest().run(exported.device, {
+        operation: Operation.writeZeroes,
+        offset: wholeStart,
+        length: wholeEnd - wholeStart,
+        flags,
+      });
       if (status !== Status.ok) return status;
-      at = next;
+    }
+    for (const edge of [
+      { offset, length: wholeStart - offset, flags },
+      { offset: wholeEnd, length: end - wholeEnd, flags },
+    ]) {
+      const status = edge.length === 0 ? Status.ok : await zeroInBlock(exported, scratch, edge);
+      if (status !== Status.ok) return status;
     }
     return Status.ok;
   });
