@@ -240,7 +240,6 @@ export class PromiseDevice implements BufferWaiter, PieceOwner {
   async #close(): Promise<void> {
     for (let call = this.#first; call !== null; call = this.#first) {
       this.#dequeue();
-      if (call.isSubmitted) continue;
       call.refuse(Status.notReady);
       this.#endIfDone(call);
     }

@@ -94,8 +94,14 @@ async function badSegmentsAreInvalid(
   none.segments.clear();
   const short = kit.request(sensibleAsk(kit, name));
   short.length += kit.blockSize;
-  const long = kit.request(sensibleAsk(kit, name));
-  long.length = maxTransferBytes + kit.blockSize;
+  const factor = name === "compareAndWrite" ? 2 : 1;
+  const tooLong = maxTransferBytes + kit.blockSize;
+  const long = kit.request({
+    operation: Operation[name],
+    length: factor * tooLong,
+    ...(name === "read" ? {} : { data: new Uint8Array(factor * tooLong) }),
+  });
+  strictEqual(long.segments.lengthBytes, factor * tooLong);
   for (const request of [none, short, long]) {
     await request.run();
     strictEqual(request.status, Status.invalid, name);
