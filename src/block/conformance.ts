@@ -91,7 +91,7 @@ const CASES: readonly Case[] = [
   ["writes are read back at start, boundaries and end", transfers.writesAreReadBackAnywhere],
   ["1 to 256 segments in any memory work", transfers.segmentsOfAnyNumberWork],
   ["memory around the segments is left alone", transfers.memoryAroundSegmentsIsLeftAlone],
-  ["overlapping writes leave whole blocks", transfers.overlappingWritesLeaveWholeBlocks],
+  ["overlapping writes leave whole sectors", transfers.overlappingWritesLeaveWholeSectors],
   ["discarded ranges read as zeroes", zeroes.discardReadsAsZeroes],
   ["write-zeroes reads as zeroes, with every flag", zeroes.writeZeroesReadsAsZeroes],
   ["block status covers its range and is true", zeroes.blockStatusIsTruthful],

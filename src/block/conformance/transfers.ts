@@ -9,6 +9,8 @@ import { Status } from "../status.ts";
 import { expectBytes, type Kit, WINDOW_BYTES } from "./kit.ts";
 
 /** As behind an NBD request header: no multiple of anything. */
+/** What a medium writes as a whole. */
+const SECTOR_BYTES = 512;
 const ODD_MEMORY_OFFSET = 28;
 
 export async function neverWrittenReadsAsZeroes(kit: Kit): Promise<void> {
@@ -82,8 +84,11 @@ export async function memoryAroundSegmentsIsLeftAlone(kit: Kit): Promise<void> {
   expectBytes(kit.bytesOf(write), data, 0);
 }
 
-/** Overlapping writes at once: in the end each block is whole, and one of those written. */
-export async function overlappingWritesLeaveWholeBlocks(kit: Kit): Promise<void> {
+/**
+ * Overlapping writes at once: in the end each sector is whole, and one of those written. Sectors,
+ * not blocks: what lies below a device of 4096-byte blocks may mix the sectors of one block.
+ */
+export async function overlappingWritesLeaveWholeSectors(kit: Kit): Promise<void> {
   const blocks = 64;
   const block = kit.blockSize;
   await kit.fillWithNoise(0, blocks * block);
@@ -105,14 +110,14 @@ export async function overlappingWritesLeaveWholeBlocks(kit: Kit): Promise<void>
     }
     await Promise.all(running);
     const after = await kit.read(0, blocks * block);
-    for (let at = 0; at < blocks * block; at += block) {
-      const now = after.subarray(at, at + block);
+    for (let at = 0; at < blocks * block; at += SECTOR_BYTES) {
+      const now = after.subarray(at, at + SECTOR_BYTES);
       const candidates = writers
         .filter(({ offset, data }) => at >= offset && at < offset + data.length)
-        .map(({ data }) => kit.kept(data.subarray(0, block)));
-      if (candidates.length === 0) candidates.push(before.subarray(at, at + block));
+        .map(({ data }) => kit.kept(data.subarray(0, SECTOR_BYTES)));
+      if (candidates.length === 0) candidates.push(before.subarray(at, at + SECTOR_BYTES));
       const isOne = candidates.some((candidate) => Buffer.compare(candidate, now) === 0);
-      ok(isOne, `block at ${at} is none of the ${candidates.length} that it may be`);
+      ok(isOne, `sector at ${at} is none of the ${candidates.length} that it may be`);
     }
     before.set(after);
   }
