@@ -9,11 +9,9 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 import { PenstockError } from "../util/errors.ts";
 import { STATS_PREFIX, type StatsLine } from "./stats-lines.ts";
 
-const PENSTOCK = fileURLToPath(new URL("../bin/penstock.ts", import.meta.url));
 const NODE_FLAGS = ["--disable-warning=ExperimentalWarning"];
 const READY_PREFIX = "ready ";
 const READY_MS_MAX = 60_000;
@@ -22,6 +20,8 @@ const STOP_MS_MAX = 60_000;
 const STDERR_CHARACTERS_MAX = 64 * 1024;
 
 export interface EngineOptions {
+  /** The command line's entry, src/bin/penstock.ts. */
+  readonly program: string;
   readonly pipes: readonly string[];
   /** Arguments of `pipe run`, before the pipes. */
   readonly args: readonly string[];
@@ -58,7 +58,7 @@ export class EngineChild {
   }
 
   private constructor(options: EngineOptions) {
-    const args = [...NODE_FLAGS, PENSTOCK, "pipe", "run", "--stop-on-stdin-end"];
+    const args = [...NODE_FLAGS, options.program, "pipe", "run", "--stop-on-stdin-end"];
     this.#child = spawn(process.execPath, [...args, ...options.args, ...options.pipes], {
       stdio: ["pipe", "pipe", "pipe"],
       detached: true,

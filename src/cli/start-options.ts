@@ -23,8 +23,8 @@ export interface StartOptions {
 export function readStartOptions(args: readonly string[]): StartOptions {
   const command = new Command("npm start --")
     .description(
-      "Starts an engine that shares a file over NBD, verifies it from a second process, and shows " +
-        "what it does until Ctrl-C.",
+      "Starts an engine that shares a file over NBD, verifies it from a second process, " +
+        "and shows what it does until Ctrl-C.",
     )
     .helpOption("-h, --help", "print help")
     .option("--data-dir <dir>", "where the disk's file lies", DATA_DIR_DEFAULT)

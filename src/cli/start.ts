@@ -12,7 +12,6 @@ import { spawn } from "node:child_process";
 import { existsSync, statSync } from "node:fs";
 import { mkdir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { percentEncode } from "../pipe/characters.ts";
 import { PenstockError, toPenstockError } from "../util/errors.ts";
 import { formatSize } from "../util/size.ts";
@@ -25,29 +24,36 @@ import { PORT_DEFAULT, type StartOptions } from "./start-options.ts";
 import type { StatsLine } from "./stats-lines.ts";
 import type { VerifySummary } from "./verify-export.ts";
 
-const VERIFY_CLIENT = fileURLToPath(new URL("../bin/verify-client.ts", import.meta.url));
 const DISK_SIZE = "1GiB";
 const SCRATCH_SIZE = "256MiB";
 const VERIFY_BYTES = 64 * 2 ** 20;
 const SEED_RANGE = 2 ** 31;
 const MB = 1e6;
 
+/** The programs of the two processes. */
+export interface StartPrograms {
+  readonly engine: string;
+  readonly verifier: string;
+}
+
 /** @returns the exit code. @throws PenstockError when it did not work */
-export async function start(options: StartOptions): Promise<ExitCode> {
+export async function start(options: StartOptions, programs: StartPrograms): Promise<ExitCode> {
   const signals = new StopSignals();
   const folder = options.check ? join(options.dataDir, `check-${process.pid}`) : options.dataDir;
   await makeFolder(folder);
   const live = new LiveLine();
   let engine: EngineChild | null = null;
   try {
-    engine = await startEngine(folder, options, (line) => live.show(line));
+    engine = await startEngine(folder, options, programs.engine, (line) => live.show(line));
     // From here a second signal ends the engine the hard way, and us with it.
     const started = engine;
     signals.exitAtOnce = (code) => {
       started.kill();
       process.exit(code);
     };
-    return await run(started, { options, folder, signals, live });
+    const verifyOnce = (uri: string): Promise<VerifySummary> =>
+      verify(programs.verifier, uri, signals);
+    return await run(started, { options, folder, signals, live, verifyOnce });
   } finally {
     await engine?.stop();
     if (options.check) await rm(folder, { recursive: true, force: true });
@@ -62,13 +68,14 @@ async function run(
     readonly folder: string;
     readonly signals: StopSignals;
     readonly live: LiveLine;
+    verifyOnce(uri: string): Promise<VerifySummary>;
   },
 ): Promise<ExitCode> {
   const { options, folder, signals, live } = parts;
   const [diskUri = "", scratchUri = ""] = engine.uris;
   print(`Engine ${engine.pid} serves ${join(folder, "disk.img")}, ${DISK_SIZE}: ${diskUri}`);
   const summary = await Promise.race([
-    verify(scratchUri, signals),
+    parts.verifyOnce(scratchUri),
     signals.stopped,
     engine.ended.then((end) => Promise.reject(endedError(end.stderr))),
   ]);
@@ -91,10 +98,12 @@ async function run(
 async function startEngine(
   folder: string,
   options: StartOptions,
+  program: string,
   onStats: (line: StatsLine) => void,
 ): Promise<EngineChild> {
   const startOn = (port: number): Promise<EngineChild> =>
     EngineChild.start({
+      program,
       args: ["--io", options.io, "--stats", "1s"],
       pipes: pipesFor(folder, port),
       onStats,
@@ -119,9 +128,9 @@ function pipesFor(folder: string, port: number): string[] {
 }
 
 /** The second process; killed when we are to stop. */
-async function verify(uri: string, signals: StopSignals): Promise<VerifySummary> {
+async function verify(program: string, uri: string, signals: StopSignals): Promise<VerifySummary> {
   const seed = Math.floor(Math.random() * SEED_RANGE);
-  const args = [...process.execArgv, VERIFY_CLIENT, uri, String(VERIFY_BYTES), String(seed)];
+  const args = [...process.execArgv, program, uri, String(VERIFY_BYTES), String(seed)];
   const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
   void signals.stopped.then(() => child.kill("SIGKILL"));
   let stdout = "";
@@ -156,7 +165,7 @@ async function makeFolder(folder: string): Promise<void> {
   }
 }
 
-/** By hand: mkdir's own `recursive` never ends where a parent is there but takes nothing (/proc). */
+/** By hand: mkdir's own `recursive` never ends below a folder that takes nothing (/proc). */
 async function makeFolders(folder: string): Promise<void> {
   const parent = dirname(folder);
   if (parent !== folder && !existsSync(parent)) await makeFolders(parent);

@@ -16,6 +16,10 @@ import type { MainNote, ReactorMethods, ReactorNote, ReactorSettings } from "./r
 /** More than any machine's cores that this was measured on; each has its buffers and its ring. */
 const REACTOR_COUNT_MAX = 64;
 
+const NODE_FLAGS = ["--disable-warning=ExperimentalWarning"];
+/** Asked of the process, meant for all its threads. */
+const PROFILING = /^--(?:cpu|heap)-prof\b/;
+
 export interface ReactorPoolOptions {
   readonly level: RealLevel;
   /** 1 to REACTOR_COUNT_MAX; 1 at the portable level. */
@@ -93,6 +97,8 @@ class ReactorThread {
     const worker = new Worker(new URL("./reactor-worker.ts", import.meta.url), {
       name: `reactor-${settings.id}`,
       workerData: settings,
+      // Not inherited: some flags are about the main program's own source, or refused here.
+      execArgv: [...NODE_FLAGS, ...process.execArgv.filter((flag) => PROFILING.test(flag))],
     });
     this.#channel = new ControlChannel(worker, {
       methods: {},

@@ -18,10 +18,15 @@ import type { MainNote, ReactorMethods, ReactorNote, ReactorSettings } from "./r
 const EXIT_INTERNAL = 70;
 const STDERR = 2;
 
+const settings = workerData as ReactorSettings;
+
+/** Loaded before it is needed; null where there is no FFI, and the main thread ends the process. */
+const exitNow =
+  settings.level === IoLevel.portable ? null : (await import("../sys/exit-now.ts")).exitNow;
+
 function main(): void {
   assert(parentPort !== null, "a reactor runs in a worker");
   const port = parentPort;
-  const settings = workerData as ReactorSettings;
   const host = new ReactorHost(settings, (toReactor, message) => {
     channel.note({ kind: "hand-off", toReactor, message });
   });
@@ -52,19 +57,20 @@ function main(): void {
   });
 }
 
+/** Does not return: nothing of a broken reactor may run on. */
 function endProcess(
   settings: ReactorSettings,
   channel: { note(note: ReactorNote): void },
   error: unknown,
 ): void {
   const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  if (settings.level === IoLevel.portable) {
-    channel.note({ kind: "fatal", stack });
-    return;
+  if (exitNow !== null) {
+    // From here, since the main thread may be the one that is stuck.
+    writeSync(STDERR, `penstock: internal: reactor ${settings.id}: ${stack}\n`);
+    exitNow(EXIT_INTERNAL);
   }
-  // From here, since the main thread may be the one that is stuck.
-  writeSync(STDERR, `penstock: internal: reactor ${settings.id}: ${stack}\n`);
-  void import("../sys/exit-now.ts").then(({ exitNow }) => exitNow(EXIT_INTERNAL));
+  channel.note({ kind: "fatal", stack });
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
 }
 
 main();

@@ -1,0 +1,48 @@
+// Tests of what a person sees of an error, and of the exit code that goes with it.
+
+import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
+import { test } from "node:test";
+import { CommanderError } from "commander";
+import { planPipe } from "../pipe/pipe-plan.ts";
+import { AssertionError } from "../util/assert.ts";
+import { PenstockError } from "../util/errors.ts";
+import { reportError } from "./report-error.ts";
+
+test("reportError shows code and message, and exits 1 when something did not work", () => {
+  const error = new PenstockError({ code: "not-found", message: "/x does not exist" });
+  deepStrictEqual(reportError(error), {
+    text: "penstock: not-found: /x does not exist",
+    exitCode: 1,
+  });
+});
+
+test("reportError draws the caret and exits 2 when a pipe's text is wrong", () => {
+  let thrown: unknown;
+  try {
+    planPipe("/a/b | nbe://h/x");
+  } catch (error) {
+    thrown = error;
+  }
+  const { text, exitCode } = reportError(thrown);
+  strictEqual(exitCode, 2);
+  const lines = text.split("\n");
+  ok(lines[0]?.startsWith("penstock: unknown-scheme: found the scheme"));
+  deepStrictEqual(lines.slice(1), ["  /a/b | nbe://h/x", "         ^"]);
+});
+
+test("reportError turns commander's codes into ours and exits 2", () => {
+  const error = new CommanderError(1, "commander.unknownOption", "error: unknown option '-x'");
+  deepStrictEqual(reportError(error), {
+    text: "penstock: unknown-option: unknown option '-x'",
+    exitCode: 2,
+  });
+});
+
+test("reportError shows the stack and exits 70 when it is a bug", () => {
+  for (const bug of [new TypeError("oops"), new AssertionError("never")]) {
+    const { text, exitCode } = reportError(bug);
+    strictEqual(exitCode, 70);
+    ok(text.startsWith("penstock: internal: "), text);
+    ok(text.includes("report-error.test.ts"), text);
+  }
+});

@@ -1,0 +1,66 @@
+// Tests of the directory of listeners: who listens, who is told of which export, who ends it.
+
+import { deepStrictEqual, rejects, strictEqual, throws } from "node:assert/strict";
+import { test } from "node:test";
+import type { ExportDescription } from "../proto/nbd/export-description.ts";
+import type { SocketAddress } from "../reactor/io.ts";
+import { PenstockError } from "../util/errors.ts";
+import { ListenerDirectory } from "./listener-directory.ts";
+import type { RemoteReactor } from "./reactor-pool.ts";
+
+const ADDRESS: SocketAddress = { kind: "tcp", host: "127.0.0.1", port: 7 };
+
+/** Writes down what it is asked; `busy` refuses to listen. */
+function reactorOf(id: number, log: string[], busy = false): RemoteReactor {
+  const call = async (method: string, params: Record<string, unknown>): Promise<unknown> => {
+    const { name, description } = params as { name?: string; description?: ExportDescription };
+    log.push(`${id} ${method}${name === undefined ? "" : ` ${name}`}${description?.name ?? ""}`);
+    if (method !== "listen") return undefined;
+    if (busy) throw new PenstockError({ code: "address-in-use", message: "busy" });
+    const { address } = params as { address: SocketAddress };
+    return address.kind === "tcp" && address.port === 0 ? { ...address, port: 4242 } : address;
+  };
+  return { id, call: call as RemoteReactor["call"] };
+}
+
+function described(name: string): ExportDescription {
+  return { name } as ExportDescription;
+}
+
+test("enter listens once per address, and announces only what lives elsewhere", async () => {
+  const log: string[] = [];
+  const directory = new ListenerDirectory();
+  const [first, second] = [reactorOf(0, log), reactorOf(1, log)];
+  const [a, b] = await Promise.all([
+    directory.enter(ADDRESS, "a", first),
+    directory.enter(ADDRESS, "b", second),
+  ]);
+  await a.announce(described("a"));
+  await b.announce(described("b"));
+  throws(() => directory.checkFree(ADDRESS, "a"), { code: "export-exists" });
+  await rejects(directory.enter(ADDRESS, "b", first), { code: "export-exists" });
+  await a.leave();
+  await b.leave();
+  await b.leave();
+  deepStrictEqual(log, ["0 listen", "0 addRemoteExportb", "0 removeRemoteExport b", "0 unlisten"]);
+  await directory.enter(ADDRESS, "a", second);
+  strictEqual(log.at(-1), "1 listen");
+});
+
+test("enter gives each share a listener of its own when any port will do", async () => {
+  const log: string[] = [];
+  const directory = new ListenerDirectory();
+  const any: SocketAddress = { kind: "tcp", host: "127.0.0.1", port: 0 };
+  const one = await directory.enter(any, "a", reactorOf(0, log));
+  await directory.enter(any, "a", reactorOf(0, log));
+  deepStrictEqual(one.address, { kind: "tcp", host: "127.0.0.1", port: 4242 });
+  deepStrictEqual(log, ["0 listen", "0 listen"]);
+});
+
+test("enter forgets the address when it cannot be listened on", async () => {
+  const log: string[] = [];
+  const directory = new ListenerDirectory();
+  await rejects(directory.enter(ADDRESS, "a", reactorOf(0, log, true)), { code: "address-in-use" });
+  directory.checkFree(ADDRESS, "a");
+  await directory.enter(ADDRESS, "a", reactorOf(0, log));
+});

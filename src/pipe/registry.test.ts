@@ -1,0 +1,133 @@
+// Tests of the registry and of planning: what each stage accepts, and where errors point.
+
+import { deepStrictEqual, ok, strictEqual, throws } from "node:assert/strict";
+import { test } from "node:test";
+import { GrammarError } from "./grammar-error.ts";
+import { planPipe, planPipes } from "./pipe-plan.ts";
+import { SHARES, SOURCES } from "./registry.ts";
+import { nbdUri } from "./shares/nbd-share.ts";
+
+const SHARE = "nbd://127.0.0.1:0/x";
+
+function errorOf(text: string): GrammarError {
+  try {
+    planPipe(text);
+  } catch (error) {
+    ok(error instanceof GrammarError, `${text}: ${error}`);
+    return error;
+  }
+  throw new Error(`planned: ${text}`);
+}
+
+test("every example of the registry can be planned when it stands in its place", () => {
+  for (const { example } of SOURCES) planPipe(`${example} | ${SHARE}`);
+  for (const { example } of SHARES) planPipe(`/a/b | ${example}`);
+});
+
+test("the help of a stage names exactly the options that it reads", () => {
+  const known = (text: string): string[] => {
+    const listed = /expected one of ([a-z, ]+)/.exec(errorOf(text).message)?.[1] ?? "";
+    return listed.split(", ").map((key) => key.trim());
+  };
+  const helped = (stage: { options: readonly { key: string }[] }): string[] =>
+    stage.options.map(({ key }) => key).sort();
+  const join = (example: string): string => `${example}${example.includes("?") ? "&" : "?"}zzz=1`;
+  for (const source of SOURCES) {
+    deepStrictEqual(known(`${join(source.example)} | ${SHARE}`), helped(source), source.scheme);
+  }
+  for (const share of SHARES) {
+    deepStrictEqual(known(`/a/b | ${join(share.example)}`), helped(share), share.scheme);
+  }
+});
+
+test("planPipe points at the character when a stage is wrong", () => {
+  const cases: readonly (readonly [text: string, code: string, offset: number, words: RegExp])[] = [
+    [`maloc:///a?size=1MiB | ${SHARE}`, "unknown-scheme", 0, /did you mean "malloc"/],
+    ["/a/b | nbe://h/x", "unknown-scheme", 7, /did you mean "nbd"/],
+    [`nbd://h/x | ${SHARE}`, "share-as-source", 0, /which is a share/],
+    ["/a/b | file:///b", "source-as-share", 7, /which is a source/],
+    ["/a/b | /c/d", "source-as-share", 7, /which is a source/],
+    [`mirror(/a/b, /c/d) | ${SHARE}`, "not-yet", 0, /"mirror", which is not yet/],
+    [`/a/b | limit?iops=1 | ${SHARE}`, "not-yet", 7, /"limit", which is not yet/],
+    [`/a/b | limt | ${SHARE}`, "unknown-stage", 7, /did you mean "limit"/],
+    [`limt | ${SHARE}`, "unknown-stage", 0, /expected a source/],
+    ["/a/b | limit", "missing-share", 7, /expected a share/],
+    ["/a/b | iscsi://h/x", "not-yet", 7, /iscsi:\/\/, which is not yet/],
+    [`/a/b | ${SHARE} | ${SHARE}`, "not-a-filter", 7, /between source and share/],
+    ["/a/b", "missing-share", 4, /found the end/],
+    [`malloc://a?size=1MiB | ${SHARE}`, "unexpected-host", 9, /three slashes/],
+    [`malloc:///a?siz=1MiB | ${SHARE}`, "missing-option", 12, /did you mean it by "siz"/],
+    [`/a/b?sise=1GiB | ${SHARE}`, "unknown-option", 5, /did you mean "size"/],
+    [`null:///?size=1000 | ${SHARE}`, "size-invalid", 14, /unit is required/],
+    [`null:///?size=1001B | ${SHARE}`, "option-refused", 14, /multiple of 512/],
+    [`null:///?size=1MiB&blocksize=1024 | ${SHARE}`, "choice-invalid", 29, /512, 4096/],
+    [`/a/ | ${SHARE}`, "bad-path", 0, /no file name/],
+    [`/a/b?direct=maybe | ${SHARE}`, "boolean-invalid", 12, /true or false/],
+    ["/a/b | nbd+unix:///x", "missing-option", 7, /"socket"/],
+    [`/a/b | nbd+unix:///x?socket=/${"s".repeat(107)}`, "socket-path-invalid", 28, /108 bytes/],
+    ["/a/b | nbd+unix://h/x?socket=/s", "unexpected-host", 18, /found a host/],
+    ["/a/b | nbd://h/x?maxconnections=0", "integer-out-of-range", 32, /from 1/],
+    [`/a/b | nbd://h/${"n".repeat(4097)}`, "name-too-long", 14, /4097 bytes/],
+    [`/a/b | nbd://h/x?description=${"%C3%A4".repeat(2049)}`, "string-out-of-range", 29, /4098/],
+  ];
+  for (const [text, code, offset, words] of cases) {
+    const error = errorOf(text);
+    strictEqual(error.code, code, text);
+    strictEqual(error.offset, offset, text);
+    ok(words.test(error.message), `${text}: ${error.message}`);
+  }
+});
+
+test("planPipe fills in what a share leaves open, and keeps what it says", () => {
+  const { share } = planPipe("/a/b | nbd:///x");
+  deepStrictEqual(share, {
+    kind: "nbd",
+    address: { kind: "tcp", host: "127.0.0.1", port: 10809 },
+    exportName: "x",
+    description: "",
+    readOnly: false,
+    maxConnections: undefined,
+  });
+  const all = planPipe(
+    "/a/b | nbd+unix:///a/b%20c?socket=/run/s&description=d&readonly=1&maxconnections=2",
+  );
+  deepStrictEqual(all.share, {
+    kind: "nbd",
+    address: { kind: "unix", path: "/run/s" },
+    exportName: "a/b c",
+    description: "d",
+    readOnly: true,
+    maxConnections: 2,
+  });
+});
+
+test("planPipes refuses two pipes that would be one share, but not on free ports", () => {
+  const pipe = (share: string): string => `null:///x?size=1MiB | ${share}`;
+  throws(() => planPipes([pipe("nbd://h:1/a"), pipe("nbd://h:1/b"), pipe("nbd://h:1/a")]), {
+    code: "export-exists",
+  });
+  throws(() => planPipes([pipe("nbd:///a"), pipe("nbd://127.0.0.1:10809/a")]), {
+    code: "export-exists",
+  });
+  const unix = pipe("nbd+unix:///a?socket=/run/s");
+  throws(() => planPipes([unix, unix]), { code: "export-exists" });
+  strictEqual(planPipes([pipe("nbd://h:0/a"), pipe("nbd://h:0/a")]).length, 2);
+});
+
+test("nbdUri gives a URI that means the same to us when it is odd", () => {
+  const names = ["", "x", "a/b", "ä b", "|,()?&#;%", "[x]", "it's", "100%", "a+b"];
+  for (const name of names) {
+    for (const address of [
+      { kind: "tcp", host: "::1", port: 1 },
+      { kind: "tcp", host: "h", port: 65_535 },
+      { kind: "unix", path: "/run/a b&c?.sock" },
+    ] as const) {
+      const { share } = planPipe(`/a/b | ${nbdUri(address, name)}`);
+      deepStrictEqual(share.address, address, name);
+      strictEqual(share.exportName, name);
+    }
+  }
+  strictEqual(nbdUri({ kind: "tcp", host: "::1", port: 1 }, "x"), "nbd://[::1]:1/x");
+  const unix = nbdUri({ kind: "unix", path: "/run/s" }, "x");
+  strictEqual(unix, "nbd+unix:///x?socket=/run/s");
+});
