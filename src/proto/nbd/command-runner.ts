@@ -30,6 +30,8 @@ export interface TransmissionLink {
   readonly window: ReceiveWindow;
   /** A command has ended or memory came back: go on reading commands. */
   commandEnded(): void;
+  /** A part could not get its memory: call `resume` when there may be some. */
+  awaitMemory(): void;
   /** The stream is broken, or the client breaks the protocol: end the connection now. */
   fail(reason: string): void;
   /** The client is done: answer what is in flight, then close. */
@@ -221,7 +223,10 @@ export class CommandRunner implements CommandOwner, LongReadHost, LongWriteHost 
 
   takePart(parent: NbdCommand, lengthBytes: number): NbdCommand | null {
     const buffer = this.#commands.acquire(lengthBytes);
-    if (buffer === null) return null;
+    if (buffer === null) {
+      this.#parts.link.awaitMemory();
+      return null;
+    }
     const part = this.#commands.take();
     part.command = parent.command;
     part.commandFlags = parent.commandFlags;

@@ -162,6 +162,12 @@ export class NbdConnection implements Flushable, BufferWaiter, ExportConnection,
     this.#reactor.markDirty(this);
   }
 
+  awaitMemory(): void {
+    if (this.#waiting) return;
+    this.#waiting = true;
+    this.#reactor.buffers.wait(this);
+  }
+
   buffersAvailable(): void {
     this.#waiting = false;
     this.commandEnded();
@@ -248,9 +254,7 @@ export class NbdConnection implements Flushable, BufferWaiter, ExportConnection,
 
   #waitForRoom(): void {
     this.#stalled = true;
-    if (this.#waiting) return;
-    this.#waiting = true;
-    this.#reactor.buffers.wait(this);
+    this.awaitMemory();
   }
 
   #feedHandshake(): void {
