@@ -157,6 +157,27 @@ for (const level of LEVELS) {
     ),
   );
 
+  test(`NbdService writes though idle clients have all the windows, at ${level}`, () =>
+    withReactor(
+      level,
+      async (place) => {
+        const served = await serve(place, await malloc(place));
+        const first = await NbdRawClient.open(served.uri);
+        const idle: NbdRawClient[] = [];
+        // 1 MiB beside the reserve is 256 windows of 4 KiB; then nobody is let in any more.
+        while (idle.length < 255) idle.push(await NbdRawClient.open(served.uri));
+        const late = await RawSocket.connect(served.uri);
+        await late.closed;
+        for (const length of [4096, 12_288, 16_384, 65_536]) {
+          await first.write(0, Buffer.alloc(length, 3));
+          assert.equal((await first.read(0, length)).at(-1), 3);
+        }
+        for (const client of [first, ...idle]) await client.disconnect();
+        await stop(served);
+      },
+      { bufferLimitBytes: 2 * 1024 * 1024 },
+    ));
+
   test(`NbdService answers what is refused, and goes on, at ${level}`, () =>
     withReactor(level, async (place) => {
       const served = await serve(place, await malloc(place));

@@ -43,6 +43,9 @@ export interface NbdListenerLimits {
   readonly handshakeMsMax?: number;
 }
 
+/** Buffers of a reactor that shares over NBD: the reserve, and as much for all else. */
+export const NBD_BUFFER_BYTES_MIN = 2 * BUFFER_BYTES_MAX;
+
 const CONNECTIONS_MAX = 16_384;
 const CONNECTIONS_PER_PEER_MAX = 8192;
 const HANDSHAKE_MS_MAX = 30_000;
@@ -73,11 +76,15 @@ export class NbdService {
     this.#reactor = reactor;
     this.#hooks = hooks;
     this.#banks = new SendBankPool(reactor.io);
-    const reserve = BufferReserve.create(reactor.buffers, BUFFER_BYTES_MAX);
+    const { buffers } = reactor;
+    const isEnough = buffers.limitBytes >= NBD_BUFFER_BYTES_MIN;
+    const reserve = isEnough ? BufferReserve.create(buffers, BUFFER_BYTES_MAX) : null;
     if (reserve === null) {
       throw new PenstockError({
         code: "no-memory",
-        message: `NBD shares need a reserve of ${BUFFER_BYTES_MAX} bytes, and the buffers are used up`,
+        message:
+          `a buffer limit of ${buffers.limitBytes} bytes: NBD shares need at least ` +
+          `${NBD_BUFFER_BYTES_MIN}, of which ${BUFFER_BYTES_MAX} are their reserve`,
       });
     }
     this.#reserve = reserve;
@@ -144,7 +151,7 @@ export class NbdService {
     const stream = new PlainStream(this.#reactor.io, message.socket);
     const exported = this.#findExport(message.listener, message.session.export.name);
     const length = Math.max(message.unread.length + BUFFER_BYTES_MIN, BUFFER_BYTES_MIN);
-    const buffer = exported === null ? null : this.#reserve.acquire(length);
+    const buffer = exported === null ? null : this.#reactor.buffers.acquire(length);
     if (exported === null || buffer === null) {
       stream.shutdown();
       stream.close();
@@ -192,7 +199,6 @@ export class NbdService {
   #environment(): Environment {
     return {
       reactor: this.#reactor,
-      reserve: this.#reserve,
       connections: this.#connections,
       handOff: (toReactor, message) => this.#hooks.handOff(toReactor, message),
       hostFor: (directory, findLocal, handshakeMsMax) => ({
@@ -224,7 +230,6 @@ export class NbdService {
 
 interface Environment {
   readonly reactor: Reactor;
-  readonly reserve: BufferReserve;
   readonly connections: Set<NbdConnection>;
   handOff(toReactor: number, message: NbdHandOff): void;
   hostFor(
@@ -308,13 +313,14 @@ class NbdListener implements ExportDirectory {
   }
 
   #accept(socket: SocketHandle, peer: string): void {
-    const { reactor, reserve, connections } = this.#environment;
+    const { reactor, connections } = this.#environment;
     const stream = new PlainStream(reactor.io, socket);
     const ofPeer = this.#byPeer.get(peer) ?? 0;
     const full =
       this.#count >= (this.#limits.maxConnections ?? CONNECTIONS_MAX) ||
       ofPeer >= (this.#limits.maxConnectionsPerPeer ?? CONNECTIONS_PER_PEER_MAX);
-    const buffer = full ? null : reserve.acquire(BUFFER_BYTES_MIN);
+    // From the pool alone: a window lasts as long as its connection, the reserve is for requests.
+    const buffer = full ? null : reactor.buffers.acquire(BUFFER_BYTES_MIN);
     if (buffer === null) {
       stream.shutdown();
       stream.close();

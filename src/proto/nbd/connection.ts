@@ -232,7 +232,8 @@ export class NbdConnection implements Flushable, BufferWaiter, ExportConnection,
     const payload = this.#payload;
     if (!payload.isUnderWay) {
       if (!window.prepare(neededBytes)) {
-        this.#waitForRoom();
+        if (this.#transmission?.useOwnBuffer() === true) this.#process();
+        else this.#waitForRoom();
         return;
       }
       const { slab, offset } = window.buffer;

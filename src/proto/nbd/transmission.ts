@@ -68,6 +68,8 @@ export class Transmission {
   #skippedError = 0;
   #nowMs = 0;
   #done = false;
+  /** There is no memory for a larger window: the next write gets a buffer of its own. */
+  #ownBuffer = false;
 
   constructor(parts: RunnerParts, runner: CommandRunner) {
     this.#link = parts.link;
@@ -94,6 +96,16 @@ export class Transmission {
       const want = this.#payload.isUnderWay ? this.#payloadWant() : this.#next();
       if (want !== null) return want;
     }
+  }
+
+  /**
+   * The window cannot become large enough for the write that waits in it: gives that write a
+   * buffer of its own, which the reserve may have. @returns false when that was tried already
+   */
+  useOwnBuffer(): boolean {
+    if (this.#ownBuffer) return false;
+    this.#ownBuffer = true;
+    return true;
   }
 
   /** No command is read any more; a refused one that waits for its payload is forgotten. */
@@ -183,7 +195,7 @@ export class Transmission {
     const window = this.#window;
     const available = window.unread - this.#headerBytes;
     if (available >= length) return this.#writeInPlace(header);
-    if (length <= IN_PLACE_BYTES_MAX) {
+    if (length <= IN_PLACE_BYTES_MAX && !this.#ownBuffer) {
       this.neededBytes = this.#headerBytes + length;
       return Want.bytes;
     }
@@ -191,6 +203,7 @@ export class Transmission {
     if (buffer === null) return Want.room;
     const command = this.#begin(header);
     command.buffer = buffer;
+    this.#ownBuffer = false;
     this.#took();
     this.#payload.begin(window, { command, buffer, offset: 0, wantedBytes: length });
     window.shrink();
