@@ -248,6 +248,18 @@ for (const level of LEVELS) {
     }));
 }
 
+test("NbdService refuses a pool without room for more than its reserve", () =>
+  withReactor(
+    "fake",
+    async ({ reactor }) => {
+      assert.throws(() => new NbdService(reactor, NO_HAND_OFF), {
+        code: "no-memory",
+        message: /1048576.*2097152/,
+      });
+    },
+    { bufferLimitBytes: 1024 * 1024 },
+  ));
+
 test(
   "NbdService hands a connection to the export's reactor, first commands and all",
   {
