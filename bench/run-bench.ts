@@ -16,6 +16,9 @@ import { chooseProcessorClock, type ProcessorClock } from "./usage.ts";
 
 const FILL_OPERATION = { rw: "write", blockBytes: 2 ** 20, depth: 4 } as const;
 
+/** What fio takes to start and to end, about. */
+const CLIENT_START_MS = 400;
+
 export interface BenchPlan {
   readonly scenarios: readonly Scenario[];
   readonly servers: readonly ServerAdapter[];
@@ -56,6 +59,7 @@ type Progress = (line: string) => void;
 /** Measures everything in `plan`; leaves neither process nor file behind. */
 export async function runBench(plan: BenchPlan, progress: Progress): Promise<BenchRun> {
   const clock = await chooseProcessorClock();
+  progress(`about ${Math.ceil(expectedMs(plan) / 60_000)} minutes`);
   const files = new BackingFiles(plan.diskFolder);
   const cells: Cell[] = [];
   const commands: BenchRun["commands"][number][] = [];
@@ -83,6 +87,13 @@ export async function runBench(plan: BenchPlan, progress: Progress): Promise<Ben
     files.close();
   }
   return { cells, clock: clock.name, commands };
+}
+
+/** Without filling and start-up, which take seconds. */
+function expectedMs(plan: BenchPlan): number {
+  const { warmUpMs, rounds, cellMs, scenarios, servers } = plan;
+  const perServerMs = warmUpMs + CLIENT_START_MS + rounds * (cellMs + CLIENT_START_MS);
+  return scenarios.length * servers.length * perServerMs;
 }
 
 async function setUp(

@@ -46,8 +46,8 @@ export function treeResidentBytes(pid: number): number {
 }
 
 /**
- * Names of threads that may run elsewhere than on `core`. io_uring's workers take the process's
- * cpuset, not the affinity of the thread that made the ring.
+ * Names of threads that may run elsewhere than on `core`: io_uring's workers need not inherit the
+ * affinity of the thread that made the ring, and a server could set its own.
  */
 export function threadsOffCore(pid: number, core: number): string[] {
   const names = treeOf(pid).flatMap((each) => tasksOf(each).map((tid) => `${each}/task/${tid}`));
