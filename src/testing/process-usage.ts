@@ -11,6 +11,11 @@ export function residentBytes(pid: number): number {
   return (kibibytes(status, "RssAnon") + kibibytes(status, "RssShmem")) * 1024;
 }
 
+/** Resident memory that is mapped shared, as buffers for the kernel are. */
+export function sharedBytes(pid: number): number {
+  return kibibytes(readFileSync(`/proc/${pid}/status`, "utf8"), "RssShmem") * 1024;
+}
+
 /** All resident memory, as `top` shows it. */
 export function totalResidentBytes(pid: number): number {
   return kibibytes(readFileSync(`/proc/${pid}/status`, "utf8"), "VmRSS") * 1024;

@@ -77,14 +77,14 @@ export class RawSocket {
     }
   }
 
-  /** Exactly `lengthBytes` bytes; rejects with ConnectionClosed, or after 20 seconds. */
-  async read(lengthBytes: number): Promise<Buffer> {
+  /** Exactly `lengthBytes` bytes; rejects with ConnectionClosed, or after `timeoutMs`. */
+  async read(lengthBytes: number, timeoutMs: number = READ_TIMEOUT_MS): Promise<Buffer> {
     assert(this.#waiter === null, "one read at a time");
     let timer: NodeJS.Timeout | undefined;
     try {
       return await new Promise<Buffer>((resolve, reject) => {
-        const message = `no ${lengthBytes} bytes within ${READ_TIMEOUT_MS} ms`;
-        timer = setTimeout(() => reject(new Error(message)), READ_TIMEOUT_MS);
+        const message = `no ${lengthBytes} bytes within ${timeoutMs} ms`;
+        timer = setTimeout(() => reject(new Error(message)), timeoutMs);
         this.#waiter = { lengthBytes, resolve, reject };
         this.#satisfy();
       });

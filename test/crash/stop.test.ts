@@ -11,7 +11,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Command, CommandFlag } from "../../src/proto/nbd/constants.ts";
 import { backingsOf } from "../../src/testing/backings.ts";
 import { forEachLevel } from "../../src/testing/levels.ts";
-import { NbdRawClient } from "../../src/testing/nbd-raw-client.ts";
+import { type Answer, NbdRawClient } from "../../src/testing/nbd-raw-client.ts";
 import { type PenstockProcess, startPenstock } from "../../src/testing/penstock-process.ts";
 import { ConnectionClosed, RawSocket } from "../../src/testing/raw-socket.ts";
 import { makeTempDir } from "../../src/testing/temp-dir.ts";
@@ -80,22 +80,48 @@ forEachLevel("a stop waits for no idle or stuck client", {}, async (t, level) =>
       const idle = await NbdRawClient.open(server.uri);
       const halfOpen = await RawSocket.connect(server.uri);
       const deaf = await NbdRawClient.open(server.uri);
-      deaf.raw.stopReading();
-      for (let index = 0; index < DEPTH; index += 1) {
-        void deaf.command({ command: Command.read, offset: 0, length: 2 ** 20 });
-      }
-      const slow = await NbdRawClient.open(server.uri);
+      const unread = await requestUnread(deaf);
+      assert.equal(unread.length, DEPTH);
+      const stuck = await NbdRawClient.open(server.uri);
       // The header of a write without its data.
-      void slow.command({ command: Command.write, offset: 0, length: 65536 });
+      void stuck.command({ command: Command.write, offset: 0, length: 65536 });
       await sleep(200);
       await stopInTime(server, signal, makeTempDir(t));
-      await Promise.all([idle.raw.closed, halfOpen.closed, slow.raw.closed]);
+      await Promise.all([idle.raw.closed, halfOpen.closed, stuck.raw.closed]);
       deaf.raw.destroy();
       assertCleanEnd(idle);
       assert.equal(existsSync(socketPath), false, "the socket is gone");
     });
   }
 });
+
+forEachLevel("a stop sends the answers that a slow reader fetches", {}, async (t, level) => {
+  const pipe = `malloc:///m?size=${SIZE_BYTES}B | nbd://127.0.0.1:0/vol`;
+  const server = await startPenstock(t, pipe, { level });
+  const client = await NbdRawClient.open(server.uri);
+  const answers = await requestUnread(client);
+  await sleep(200);
+  const stopped = stopInTime(server, "SIGTERM", makeTempDir(t));
+  await sleep(300);
+  client.raw.resumeReading();
+  for (const { error, data } of await Promise.all(answers)) {
+    assert.equal(error, 0);
+    assert.ok(data.equals(Buffer.alloc(data.length, 0x3a)));
+  }
+  await stopped;
+  assertCleanEnd(client);
+});
+
+/** Asks for more than all buffers on the way hold, and reads nothing of it. */
+async function requestUnread(client: NbdRawClient): Promise<Promise<Answer>[]> {
+  const length = 2 ** 20;
+  // Zeroes would be answered as a hole, in a few bytes.
+  await client.write(0, Buffer.alloc(length, 0x3a));
+  client.raw.stopReading();
+  return Array.from({ length: DEPTH }, () => {
+    return client.command({ command: Command.read, offset: 0, length });
+  });
+}
 
 /** Exit code 0, within two seconds of what a flush of the same amount takes here and now. */
 async function stopInTime(

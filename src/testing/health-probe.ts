@@ -1,0 +1,69 @@
+/**
+ * A well-behaved client beside badly behaved ones: verified writes and reads, and how long they
+ * took. Owned by one test; one request at a time.
+ */
+
+import assert from "node:assert/strict";
+
+import type { Prng } from "../util/prng.ts";
+import { NbdRawClient } from "./nbd-raw-client.ts";
+
+const BLOCK_BYTES = 4096;
+/** Far above what two loaded cores need, far below what a stuck server needs. */
+const LATENCY_MS_MAX = 2000;
+
+export class HealthProbe {
+  readonly client: NbdRawClient;
+  readonly #prng: Prng;
+  /** Longest time that one write or read took. */
+  slowestMs = 0;
+  checkCount = 0;
+  #running = true;
+
+  static async open(uri: string, prng: Prng): Promise<HealthProbe> {
+    return new HealthProbe(await NbdRawClient.open(uri), prng);
+  }
+
+  private constructor(client: NbdRawClient, prng: Prng) {
+    this.client = client;
+    this.#prng = prng;
+  }
+
+  /** Writes a block somewhere and reads it back; throws when that is not what was written. */
+  async check(): Promise<void> {
+    const block = Buffer.alloc(BLOCK_BYTES);
+    this.#prng.fill(block);
+    const offset = this.#prng.below(this.client.sizeBytes / BLOCK_BYTES) * BLOCK_BYTES;
+    await this.#timed(() => this.client.write(offset, block));
+    const read = await this.#timed(() => this.client.read(offset, BLOCK_BYTES));
+    assert.ok(read.equals(block), `the block at ${offset} is not what was written`);
+    this.checkCount += 1;
+  }
+
+  /** Checks again and again until `stop`; rejects at the first failure. */
+  async run(): Promise<void> {
+    while (this.#running) {
+      await this.check();
+    }
+  }
+
+  stop(): void {
+    this.#running = false;
+  }
+
+  async #timed<T>(action: () => Promise<T>): Promise<T> {
+    const startMs = performance.now();
+    const result = await action();
+    const tookMs = performance.now() - startMs;
+    this.slowestMs = Math.max(this.slowestMs, tookMs);
+    assert.ok(tookMs < LATENCY_MS_MAX, `a request of the other client took ${tookMs} ms`);
+    return result;
+  }
+}
+
+/** Opens a new connection, checks once, and says goodbye: the server still works. */
+export async function checkHealth(uri: string, prng: Prng): Promise<void> {
+  const probe = await HealthProbe.open(uri, prng);
+  await probe.check();
+  await probe.client.disconnect();
+}

@@ -1,0 +1,106 @@
+/**
+ * Clients that ask for gigabytes and read nothing, and one that floods without reading: memory
+ * stays bounded, and another client is served as if they were not there.
+ */
+
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { Command } from "../../src/proto/nbd/constants.ts";
+import { HealthProbe } from "../../src/testing/health-probe.ts";
+import { forEachLevel } from "../../src/testing/levels.ts";
+import { request } from "../../src/testing/nbd-bytes.ts";
+import { NbdRawClient } from "../../src/testing/nbd-raw-client.ts";
+import { startPenstock } from "../../src/testing/penstock-process.ts";
+import { residentBytes } from "../../src/testing/process-usage.ts";
+import { makeTempDir } from "../../src/testing/temp-dir.ts";
+import { testSeed } from "../../src/testing/test-seed.ts";
+import { Prng } from "../../src/util/prng.ts";
+
+const MIB = 2 ** 20;
+const DEAF_COUNT = 16;
+const READS_PER_CLIENT = 128;
+/** The whole of 16 x 128 x 16 MiB is 32 GiB. */
+const READ_BYTES = 16 * MIB;
+const FLOOD_REQUESTS = 200_000;
+/** The buffers of two reactors (64 MiB each), and room for the heap to breathe. */
+const GROWTH_BYTES_MAX = 160 * MIB;
+const WATCH_MS = 2500;
+
+forEachLevel("clients that ask for gigabytes and read nothing", {}, async (t, level) => {
+  const path = join(makeTempDir(t), "disk.img");
+  const pipes = [
+    `file://${path}?size=64MiB | nbd://127.0.0.1:0/vol`,
+    "malloc:///other?size=4MiB | nbd://127.0.0.1:0/other",
+  ];
+  const server = await startPenstock(t, pipes, { level });
+  const prng = new Prng(testSeed(t));
+  await fill(server.uri);
+  // Both on the same export and on another one.
+  const probes = await Promise.all(server.uris.map((uri) => HealthProbe.open(uri, prng.fork(uri))));
+  const before = residentBytes(server.pid);
+  const probing = Promise.all(probes.map((probe) => probe.run()));
+
+  const deaf = await Promise.all(
+    Array.from({ length: DEAF_COUNT }, (_, index) => deafClient(server.uri, index)),
+  );
+  let mostBytes = 0;
+  for (const startMs = performance.now(); performance.now() - startMs < WATCH_MS; ) {
+    mostBytes = Math.max(mostBytes, residentBytes(server.pid) - before);
+    await sleep(50);
+  }
+  for (const probe of probes) {
+    probe.stop();
+  }
+  await probing;
+  const slowest = Math.max(...probes.map(({ slowestMs }) => slowestMs));
+  const checks = probes.reduce((sum, { checkCount }) => sum + checkCount, 0);
+  t.diagnostic(`${mostBytes} bytes more; ${checks} checks, slowest request ${slowest} ms`);
+  assert.ok(mostBytes < GROWTH_BYTES_MAX, `${mostBytes} bytes more`);
+  assert.ok(checks > 100, `only ${checks} checks in ${WATCH_MS} ms`);
+
+  // The first one changes its mind: everything it asked for comes, whole.
+  const first = deaf[0];
+  assert.ok(first !== undefined);
+  for (const client of deaf.slice(1)) {
+    client.raw.destroy();
+  }
+  first.raw.resumeReading();
+  assert.equal((await first.read(0, 4096)).length, 4096);
+  first.raw.destroy();
+});
+
+/** Data everywhere: holes would be answered in a few bytes. */
+async function fill(uri: string): Promise<void> {
+  const client = await NbdRawClient.open(uri);
+  const chunk = Buffer.alloc(4 * MIB, 0x6b);
+  for (let offset = 0; offset < client.sizeBytes; offset += chunk.length) {
+    await client.write(offset, chunk);
+  }
+  await client.disconnect();
+}
+
+async function deafClient(uri: string, index: number): Promise<NbdRawClient> {
+  const client = await NbdRawClient.open(uri, {
+    replies: index % 2 === 0 ? "structured" : "simple",
+  });
+  client.raw.stopReading();
+  if (index === 0) {
+    // Little, so that it can be read after all.
+    for (let turn = 0; turn < 8; turn += 1) {
+      void client.command({ command: Command.read, length: READ_BYTES / 4 });
+    }
+    return client;
+  }
+  const isFlood = index % 4 === 3;
+  const header = request({
+    command: Command.read,
+    cookie: 1,
+    offset: 0,
+    length: isFlood ? 4096 : READ_BYTES,
+  });
+  const count = isFlood ? FLOOD_REQUESTS : READS_PER_CLIENT;
+  void client.raw.write(Buffer.concat(new Array<Buffer>(count).fill(header)));
+  return client;
+}
