@@ -16,7 +16,8 @@ import { reportError } from "./report-error.ts";
 import { stageHelp } from "./stage-help.ts";
 
 const MIB = 2 ** 20;
-const BUFFER_LIMIT_BYTES_MIN = MIB;
+/** One MiB of it is the reserve of the NBD shares. */
+const BUFFER_LIMIT_BYTES_MIN = 2 * MIB;
 const BUFFER_LIMIT_BYTES_MAX = 16 * 2 ** 30;
 const REACTORS_MAX = 64;
 const SPIN_MS_MAX = 10;
