@@ -18,6 +18,8 @@ export interface ByteStream {
   send(op: IoOp, vector: IoVector): void;
   /** Asks to end the receive in flight. */
   cancelReceive(op: IoOp): void;
+  /** No more is sent; receives go on. Nothing is being sent. */
+  end(): void;
   /** Ends both directions; what is in flight completes soon. */
   shutdown(): void;
   /** Gives the socket up; nothing is in flight. */
@@ -48,6 +50,10 @@ export class PlainStream implements ByteStream {
 
   cancelReceive(op: IoOp): void {
     this.#io.cancel(op);
+  }
+
+  end(): void {
+    this.#io.endSocket(this.socket);
   }
 
   shutdown(): void {

@@ -186,6 +186,7 @@ const STREAM_TESTS: readonly {
   { title: "the peer's end ends a receive", run: streams.peersEndEndsReceive },
   { title: "a cancelled receive loses nothing", run: streams.cancelledReceiveLosesNothing },
   { title: "cancel ends an idle receive", run: streams.cancelEndsIdleReceive },
+  { title: "endSocket ends sends, not receives", run: streams.endEndsSendsOnly },
   { title: "shutdownSocket ends a receive", run: streams.shutdownEndsReceive },
   { title: "shutdownSocket ends a send", run: streams.shutdownEndsSend },
   { title: "bytes that nobody reads push back", run: streams.unreadBytesPushBack },

@@ -217,6 +217,11 @@ export interface Io {
    */
   send(op: IoOp, socket: SocketHandle, vector: IoVector): void;
   /**
+   * Tells the peer that no more will be sent, behind all that has been. Receives go on. Nothing
+   * is being sent. (A socket closed with bytes unread is reset, and the peer may lose replies.)
+   */
+  endSocket(socket: SocketHandle): void;
+  /**
    * Shuts the stream down both ways (in-flight receives and sends complete soon) without giving
    * the handle up.
    */

@@ -212,6 +212,10 @@ export class PortableIo implements Io {
     this.#socketFor(op, socket).send(op, vector as HeapVector);
   }
 
+  endSocket(socket: SocketHandle): void {
+    this.#socket(socket).end();
+  }
+
   shutdownSocket(socket: SocketHandle): void {
     this.#socket(socket).shutdown();
   }

@@ -283,8 +283,12 @@ export class UringIo implements Io, CompletionSink {
     this.#prepare(RingOperation.sendmsg, socket, address, 1, 0, flags, this.#ops.begin(op));
   }
 
+  endSocket(socket: SocketHandle): void {
+    libc.shutdown(socket, libc.ShutdownHow.send);
+  }
+
   shutdownSocket(socket: SocketHandle): void {
-    libc.shutdown(socket);
+    libc.shutdown(socket, libc.ShutdownHow.both);
   }
 
   closeSocket(socket: SocketHandle): void {

@@ -140,7 +140,7 @@ class UringListener extends IoOp implements Listener {
         this.#ended = resolve;
       });
       // An accept in flight ends when its socket is shut down.
-      libc.shutdown(this.#fd);
+      libc.shutdown(this.#fd, libc.ShutdownHow.both);
       await ended;
     }
     this.#context.ops.detach(this);

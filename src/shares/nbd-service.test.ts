@@ -236,9 +236,10 @@ for (const level of LEVELS) {
       const answers = Array.from({ length: 64 }, (_, index) =>
         client.write(index * 4096, Buffer.alloc(4096, index)),
       );
+      const settled = Promise.allSettled(answers);
       await answers[0];
       await served.service.close();
-      const ends = await Promise.allSettled(answers);
+      const ends = await settled;
       const done = ends.flatMap((end, index) => (end.status === "fulfilled" ? [index] : []));
       const device = new PromiseDevice(served.device);
       for (const index of done) {

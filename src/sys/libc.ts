@@ -175,9 +175,10 @@ export function setsockopt(fd: number, level: number, name: number, scratch: num
   return result < 0 ? negativeErrno() : result;
 }
 
-/** Both ways. */
-export function shutdown(fd: number): number {
-  const result = libc.shutdown(fd, 2);
+export const ShutdownHow = { send: 1, both: 2 } as const;
+
+export function shutdown(fd: number, how: number): number {
+  const result = libc.shutdown(fd, how);
   return result < 0 ? negativeErrno() : result;
 }
 

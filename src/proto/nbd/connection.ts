@@ -56,6 +56,9 @@ const State = {
 } as const;
 type State = (typeof State)[keyof typeof State];
 
+/** Replies sent less than this ago may still be on their way to the client. */
+const SPOKE_MS = 200;
+
 /** Ranges of a vectored receive: the rest of a payload, and the window behind it. */
 const RECEIVE_RANGES = 2;
 
@@ -90,6 +93,12 @@ export class NbdConnection implements Flushable, BufferWaiter, ExportConnection,
   /** Room may have come back since. */
   #roomFreed = false;
   #waiting = false;
+  /** When draining began, replies were on their way, or had just been sent. */
+  #wasBusy = false;
+  #saidEnd = false;
+  #lingered = false;
+  /** The client has ended its direction of the stream, or said that it will send no more. */
+  #peerEnded = false;
   #closed: Promise<void> | null = null;
   #resolveClosed: (() => void) | null = null;
 
@@ -142,6 +151,8 @@ export class NbdConnection implements Flushable, BufferWaiter, ExportConnection,
   }
 
   disconnect(): void {
+    // The client sends nothing more, and all of its requests have been read: no need to linger.
+    this.#peerEnded = true;
     this.#drain("the client has disconnected");
   }
 
@@ -192,6 +203,8 @@ export class NbdConnection implements Flushable, BufferWaiter, ExportConnection,
   // hot path
   #received(result: number): void {
     if (result <= 0) {
+      if (this.#saidEnd) this.#lingered = true;
+      if (result === 0) this.#peerEnded = true;
       if (result === 0) this.#drain("the client has closed the connection");
       else if (this.#state < State.draining) this.fail(`receiving failed (errno ${-result})`);
       this.#reactor.markDirty(this);
@@ -395,6 +408,7 @@ export class NbdConnection implements Flushable, BufferWaiter, ExportConnection,
 
   #drain(reason: string): void {
     if (this.#state >= State.draining) return;
+    this.#wasBusy = (this.#commands?.inFlight ?? 0) > 0 || this.#spokeLately();
     this.#state = State.draining;
     this.#reason = reason;
     this.#transmission?.stop();
@@ -405,6 +419,11 @@ export class NbdConnection implements Flushable, BufferWaiter, ExportConnection,
       this.fail(`${reason}, and it does not read its replies`);
     });
     this.#reactor.markDirty(this);
+  }
+
+  #spokeLately(): boolean {
+    if (this.#sendOp.inFlight) return true;
+    return this.#reactor.clock.nowMs() - this.sendStartMs < SPOKE_MS;
   }
 
   #finishIfDone(): void {
@@ -419,7 +438,27 @@ export class NbdConnection implements Flushable, BufferWaiter, ExportConnection,
       return;
     }
     if (this.#state === State.handingOff) this.#handOff();
-    else this.#close(true);
+    else if (isDead || !this.#linger()) this.#close(true);
+  }
+
+  /**
+   * Closing a socket with bytes unread resets it, and replies on their way to the client are lost.
+   * So a connection that has just spoken says its end, and waits for the client's.
+   * @returns false when there is nothing to wait for (any more)
+   */
+  #linger(): boolean {
+    if (this.#lingered || this.#peerEnded || this.#transmission === null) return false;
+    if (!this.#wasBusy && this.window.unread === 0) return false;
+    if (!this.#saidEnd) {
+      this.#saidEnd = true;
+      this.stream.end();
+    }
+    this.window.start = 0;
+    this.window.end = 0;
+    if (!this.window.prepare(1)) return false;
+    const { slab, offset } = this.window.buffer;
+    this.stream.receive(this.#receiveOp, slab, offset, this.window.room);
+    return true;
   }
 
   #handOff(): void {

@@ -77,6 +77,11 @@ export class SocketEnd {
     return bytes.length;
   }
 
+  /** Says that nothing more will be sent. */
+  end(): void {
+    this.#harness.io.endSocket(this.socket);
+  }
+
   shutdown(): void {
     this.#harness.io.shutdownSocket(this.socket);
   }

@@ -146,6 +146,19 @@ export async function shutdownEndsReceive(h: Harness, address: SocketAddress): P
   ok((await server.receive(10)) <= 0);
 }
 
+/** The peer gets all that was sent and the end behind it, and can still answer. */
+export async function endEndsSendsOnly(h: Harness, address: SocketAddress): Promise<void> {
+  const { client, server } = await connectPair(h, address);
+  strictEqual(await server.send(new Uint8Array(1000)), 1000);
+  server.end();
+  let received = 0;
+  while (received < 1000) received += await client.receive(4096);
+  strictEqual(await client.receive(4096), 0);
+  strictEqual(await client.send(new Uint8Array(3)), 3);
+  ok((await server.receive(10)) > 0, "receives go on");
+  ok((await server.send(new Uint8Array(10))) < 0, "sending after the end fails");
+}
+
 /** The reader takes one byte and stops: the sender is pushed back and nothing piles up. */
 export async function unreadBytesPushBack(h: Harness, address: SocketAddress): Promise<void> {
   const { client, server } = await connectPair(h, address);

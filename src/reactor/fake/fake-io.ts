@@ -214,6 +214,10 @@ export class FakeIo implements Io, FakeOpOwner {
     this.#startSocket(fake, socket, vector.lengthBytes);
   }
 
+  endSocket(socket: SocketHandle): void {
+    this.#sockets.get(socket).end();
+  }
+
   shutdownSocket(socket: SocketHandle): void {
     this.#sockets.get(socket).shutDown();
   }

@@ -30,6 +30,7 @@ export class FakeSocket {
   isReleased = false;
   answersReset = true;
   #isShut = false;
+  #noMoreSent = false;
   #receiveOp: FakeOp | null = null;
   #sendOp: FakeOp | null = null;
 
@@ -73,11 +74,20 @@ export class FakeSocket {
     if (this.#sendOp !== null) this.#wake(this.#sendOp);
   }
 
+  /** No more is sent; the peer gets what was sent, then the end. Receives go on. */
+  end(): void {
+    assert(this.#sendOp === null, "nothing is being sent at the end");
+    if (this.#noMoreSent) return;
+    this.#noMoreSent = true;
+    if (!this.isReset) this.outgoing.finish();
+  }
+
   /** Ends both directions: the peer gets what was sent, then the end. */
   shutDown(): void {
     if (this.#isShut) return;
     this.#isShut = true;
-    if (!this.isReset) this.outgoing.finish();
+    if (!this.isReset && !this.#noMoreSent) this.outgoing.finish();
+    this.#noMoreSent = true;
     this.noteChange();
   }
 
@@ -137,7 +147,7 @@ export class FakeSocket {
 
   #send(op: FakeOp): number | null {
     if (this.isReset) return -Errno.ECONNRESET;
-    if (this.#isShut) return -Errno.EPIPE;
+    if (this.#noMoreSent) return -Errno.EPIPE;
     const room = Math.min(this.outgoing.roomBytes, op.length);
     if (room === 0) return null;
     const count = this.#someOf(room);

@@ -40,6 +40,7 @@ export class StreamSocket {
   #paused = true;
   #ended = false;
   #shut = false;
+  #noMoreSent = false;
   /** -errno of the socket's failure, or 0. */
   #failure = 0;
 
@@ -70,7 +71,7 @@ export class StreamSocket {
   send(op: IoOp, vector: HeapVector): void {
     assert(this.#sender === null, "one send is in flight per socket");
     this.#loop.ops.begin(op);
-    if (this.#shut || this.#socket.destroyed) {
+    if (this.#shut || this.#noMoreSent || this.#socket.destroyed) {
       this.#loop.finish(op, this.#failure < 0 ? this.#failure : -Errno.EPIPE);
       return;
     }
@@ -92,6 +93,13 @@ export class StreamSocket {
   /** Ends a receive in flight; what arrives later stays for the next one. Sends go on. */
   cancel(op: IoOp): void {
     if (op === this.#receiver) this.#finishReceive(-Errno.ECANCELED);
+  }
+
+  /** No more is sent; receives go on. */
+  end(): void {
+    assert(this.#sender === null, "nothing is being sent at the end");
+    this.#noMoreSent = true;
+    this.#socket.end();
   }
 
   shutdown(): void {
