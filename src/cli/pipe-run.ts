@@ -82,7 +82,7 @@ async function serve(
   }
   await stats?.stop();
   for (const failure of await host.close()) exitCode = print(failure);
-  process.stdin.pause();
+  if (options.stopOnStdinEnd) process.stdin.pause();
   return exitCode;
 }
 
