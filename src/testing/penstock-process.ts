@@ -16,7 +16,7 @@ import type { Level } from "./levels.ts";
 import { tail } from "./run-command.ts";
 
 export const REPOSITORY_ROOT = join(import.meta.dirname, "../..");
-const PENSTOCK = process.env.PENSTOCK_STAND_IN ?? join(REPOSITORY_ROOT, "bin", "penstock");
+const PENSTOCK = join(REPOSITORY_ROOT, "bin", "penstock");
 
 /** Two loaded cores start it in one or two seconds. */
 const READY_TIMEOUT_MS = 20_000;

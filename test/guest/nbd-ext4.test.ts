@@ -7,14 +7,13 @@
 
 import assert from "node:assert/strict";
 import { readFileSync, statSync } from "node:fs";
-import { join } from "node:path";
 
+import { BACKINGS, type BackingName, type BackingSource } from "../../src/testing/backings.ts";
 import { bootGuest, GUEST_HOST } from "../../src/testing/guest/boot-guest.ts";
 import { guestSkipReason } from "../../src/testing/guest/guest-kernel.ts";
-import { forEachLevel } from "../../src/testing/levels.ts";
+import { forEachLevel, type Level } from "../../src/testing/levels.ts";
 import { forLongRun } from "../../src/testing/long-run.ts";
 import { startPenstock } from "../../src/testing/penstock-process.ts";
-import { makeTempDir } from "../../src/testing/temp-dir.ts";
 
 const SKIP = guestSkipReason("nbd-client", "mkfs.ext4");
 const GUEST_TIMEOUT_MS = 170_000;
@@ -66,45 +65,63 @@ echo done
 `;
 }
 
-for (const connections of [1, 4]) {
-  forEachLevel(
-    `the kernel's client keeps an ext4 file system over ${connections} connections`,
-    // One connection shows nothing on two reactors that four do not.
-    {
-      skip: SKIP,
-      timeoutMs: GUEST_TIMEOUT_MS + 10_000,
-      levels: connections === 1 ? ["uring"] : ["uring", "portable", "uring apart"],
-    },
-    async (t, level) => {
-      const path = join(makeTempDir(t), "disk.img");
-      const server = await startPenstock(
-        t,
-        `file://${path}?size=${DISK_BYTES}B | nbd://127.0.0.1:0/vol`,
-        { level },
-      );
-      const allocatedBytes: number[] = [];
-      const { output } = await bootGuest({
-        script: script(new URL(server.uri).port, connections),
-        modules: ["nbd nbds_max=1"],
-        programs: ["nbd-client", "mkfs.ext4", "fsck.ext4"],
-        timeoutMs: GUEST_TIMEOUT_MS,
-        onLine: (line, send) => {
-          if (line.endsWith("-trim")) {
-            allocatedBytes.push(statSync(path).blocks * 512);
-            send("go\n");
-          }
-        },
-      });
-      assert.match(output, /\ndone$/);
-      if (level.io === "uring") {
-        const [before = 0, after = 0] = allocatedBytes;
-        const givenBack = before - after;
-        assert.ok(givenBack > DROPPED_BYTES / 2, `fstrim gave back only ${givenBack} bytes`);
-      }
-      assert.deepEqual(await server.stop(), { code: 0, signal: null });
-      const disk = readFileSync(path);
+interface Row {
+  readonly level: Level["name"];
+  readonly backing: BackingName;
+  readonly connections: number;
+}
+
+/** Each level, each backing, one connection and several; a guest each is what they cost. */
+const ROWS: readonly Row[] = [
+  { level: "uring", backing: "buffered", connections: 1 },
+  { level: "uring", backing: "direct", connections: 4 },
+  { level: "uring", backing: "loop", connections: 2 },
+  { level: "portable", backing: "buffered", connections: 4 },
+  { level: "uring apart", backing: "buffered", connections: 4 },
+  { level: "uring apart", backing: "malloc", connections: 1 },
+];
+
+for (const row of ROWS) {
+  const { connections } = row;
+  const title = `ext4 on ${row.backing} by the kernel's client, connections: ${connections}`;
+  const options = { skip: SKIP, timeoutMs: GUEST_TIMEOUT_MS + 10_000, levels: [row.level] };
+  forEachLevel(title, options, async (t, level) => {
+    const backing = BACKINGS.find(({ name }) => name === row.backing);
+    assert.ok(backing !== undefined);
+    if (backing.skip !== false) {
+      t.skip(backing.skip);
+      return;
+    }
+    const source = await backing.make(t, DISK_BYTES);
+    const server = await startPenstock(t, `${source.stage} | nbd://127.0.0.1:0/vol`, { level });
+    const allocatedBytes: number[] = [];
+    const { output } = await bootGuest({
+      script: script(new URL(server.uri).port, connections),
+      modules: ["nbd nbds_max=1"],
+      programs: ["nbd-client", "mkfs.ext4", "fsck.ext4"],
+      timeoutMs: GUEST_TIMEOUT_MS,
+      onLine: (line, send) => {
+        if (line.endsWith("-trim")) {
+          allocatedBytes.push(allocated(source));
+          send("go\n");
+        }
+      },
+    });
+    assert.match(output, /\ndone$/);
+    if (level.io === "uring" && row.backing !== "malloc") {
+      const [before = 0, after = 0] = allocatedBytes;
+      const givenBack = before - after;
+      assert.ok(givenBack > DROPPED_BYTES / 2, `fstrim gave back only ${givenBack} bytes`);
+    }
+    assert.deepEqual(await server.stop(), { code: 0, signal: null });
+    if (source.path !== undefined) {
+      const disk = readFileSync(source.path);
       assert.equal(disk.length, DISK_BYTES);
       assert.ok(disk.equals(Buffer.alloc(DISK_BYTES)), "blkdiscard left something to read");
-    },
-  );
+    }
+  });
+}
+
+function allocated({ sparseFilePath }: BackingSource): number {
+  return sparseFilePath === undefined ? 0 : statSync(sparseFilePath).blocks * 512;
 }

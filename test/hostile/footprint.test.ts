@@ -4,10 +4,11 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { suite, type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { checkHealth } from "../../src/testing/health-probe.ts";
-import { forEachLevel } from "../../src/testing/levels.ts";
+import { forEachLevel, LEVELS, type Level } from "../../src/testing/levels.ts";
 import { forLongRun } from "../../src/testing/long-run.ts";
 import { NbdRawClient } from "../../src/testing/nbd-raw-client.ts";
 import { startPenstock } from "../../src/testing/penstock-process.ts";
@@ -30,25 +31,11 @@ const RESIDENT_BYTES_MAX = 200 * MIB;
 const DISK_MIB = 256;
 const SERVED_MIB = forLongRun(1024, 10 * 1024);
 
-forEachLevel("a hundred idle exports", {}, async (t, level) => {
-  const folder = makeTempDir(t);
-  const pipes = Array.from({ length: EXPORT_COUNT }, (_, index) => {
-    return `malloc:///m${index}?size=1MiB | nbd+unix:///vol${index}?socket=${folder}/${index}`;
-  });
-  const server = await startPenstock(t, pipes, { level });
-  await checkHealth(server.uri, new Prng(testSeed(t)));
-  const clients = await Promise.all(server.uris.map((uri) => NbdRawClient.open(uri)));
-  await sleep(SETTLE_MS);
-  const shares: number[] = [];
-  while (shares.length < WINDOW_COUNT_MAX && !shares.some((share) => share < IDLE_SHARE_MAX)) {
-    const beforeMs = processorMs(server.pid);
-    await sleep(WINDOW_MS);
-    shares.push((processorMs(server.pid) - beforeMs) / WINDOW_MS);
+// All levels at once: idle processes do not disturb each other.
+suite("a hundred idle exports", { concurrency: true }, () => {
+  for (const level of LEVELS) {
+    test(`cost nothing, at ${level.name}`, { timeout: 60_000 }, (t) => checkIdle(t, level));
   }
-  t.diagnostic(`share of a core: ${shares.join(", ")}`);
-  assert.ok(Math.min(...shares) < IDLE_SHARE_MAX, `busy for ${shares.join(", ")} of a core`);
-  await Promise.all(clients.map((client) => client.disconnect()));
-  assert.deepEqual(await server.stop(), { code: 0, signal: null });
 });
 
 forEachLevel(
@@ -71,3 +58,24 @@ forEachLevel(
     assert.deepEqual(await server.stop(), { code: 0, signal: null });
   },
 );
+
+async function checkIdle(t: TestContext, level: Level): Promise<void> {
+  const folder = makeTempDir(t);
+  const pipes = Array.from({ length: EXPORT_COUNT }, (_, index) => {
+    return `malloc:///m${index}?size=1MiB | nbd+unix:///vol${index}?socket=${folder}/${index}`;
+  });
+  const server = await startPenstock(t, pipes, { level });
+  await checkHealth(server.uri, new Prng(testSeed(t)));
+  const clients = await Promise.all(server.uris.map((uri) => NbdRawClient.open(uri)));
+  await sleep(SETTLE_MS);
+  const shares: number[] = [];
+  while (shares.length < WINDOW_COUNT_MAX && !shares.some((share) => share < IDLE_SHARE_MAX)) {
+    const beforeMs = processorMs(server.pid);
+    await sleep(WINDOW_MS);
+    shares.push((processorMs(server.pid) - beforeMs) / WINDOW_MS);
+  }
+  t.diagnostic(`share of a core: ${shares.join(", ")}`);
+  assert.ok(Math.min(...shares) < IDLE_SHARE_MAX, `busy for ${shares.join(", ")} of a core`);
+  await Promise.all(clients.map((client) => client.disconnect()));
+  assert.deepEqual(await server.stop(), { code: 0, signal: null });
+}
