@@ -17,6 +17,8 @@ export interface KernelModule {
   readonly content: Buffer;
 }
 
+/** Guests need it anyway, and xz is not on every machine. */
+const BUSYBOX = "busybox";
 const MODULE_FILE = /\.ko(\.xz|\.zst|\.gz)?$/;
 const MODULE_BYTES_MAX = 64 * 1024 * 1024;
 
@@ -73,7 +75,7 @@ function moduleName(path: string): string {
 
 function decompress(path: string): Buffer {
   if (path.endsWith(".xz")) {
-    return execFileSync("xz", ["--decompress", "--stdout", path], { maxBuffer: MODULE_BYTES_MAX });
+    return execFileSync(BUSYBOX, ["xzcat", path], { maxBuffer: MODULE_BYTES_MAX });
   }
   const content = readFileSync(path);
   if (path.endsWith(".zst")) {
