@@ -233,9 +233,17 @@ export class NbdConnection implements Flushable, BufferWaiter, ExportConnection,
       return;
     }
     const want = transmission.parse(this.#reactor.clock.nowMs());
-    if (this.#state !== State.transmission) return;
-    if (want === Want.bytes) this.#receive(transmission.neededBytes);
-    else if (want === Want.room) this.#waitForRoom();
+    if (this.#state >= State.dead) return;
+    if (want === Want.room) this.#waitForRoom();
+    else if (this.#state === State.draining) this.#stopReading();
+    else if (want === Want.bytes) this.#receive(transmission.neededBytes);
+  }
+
+  /** Draining: what has been received is all that will be done. */
+  #stopReading(): void {
+    this.#transmission?.stop();
+    this.#runner?.abandonPayload();
+    this.#reactor.markDirty(this);
   }
 
   /** Starts a receive; `neededBytes` from the window's start on must fit in all. Hot path. */
@@ -411,8 +419,8 @@ export class NbdConnection implements Flushable, BufferWaiter, ExportConnection,
     this.#wasBusy = (this.#commands?.inFlight ?? 0) > 0 || this.#spokeLately();
     this.#state = State.draining;
     this.#reason = reason;
-    this.#transmission?.stop();
-    this.#runner?.abandonPayload();
+    // Commands that wait for room have been received: they are still done.
+    if (!this.#stalled) this.#stopReading();
     if (this.#receiveOp.inFlight) this.stream.cancelReceive(this.#receiveOp);
     this.#timer?.cancel();
     this.#timer = this.#reactor.clock.startTimer(this.#host.drainMsMax, () => {
@@ -429,6 +437,7 @@ export class NbdConnection implements Flushable, BufferWaiter, ExportConnection,
   #finishIfDone(): void {
     if (this.#state === State.closed) return;
     if (this.#receiveOp.inFlight || this.#sendOp.inFlight) return;
+    if (this.#stalled && this.#state === State.draining) return;
     if (this.#commands !== null && this.#commands.inFlight > 0) return;
     const isDead = this.#state === State.dead;
     const unsent =
