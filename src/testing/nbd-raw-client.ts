@@ -1,7 +1,7 @@
 /**
  * An NBD client of our own for tests: knows what was answered, and checks every reply's form.
  *
- *   connect --greeting, options, GO--> transmission --disconnect or close--> closed
+ *   handshake (nbd-raw-handshake.ts) --> transmission --disconnect or close--> closed
  *
  * Small, not fast. Shares nothing with the product but the protocol's numbers, which foreign
  * clients check elsewhere. A reply that is torn, unknown or answered twice rejects `failed`, and
@@ -11,36 +11,14 @@
 import {
   ChunkFlag,
   ChunkType,
-  ClientFlag,
   Command,
   EXTENDED_REPLY_MAGIC,
-  INIT_MAGIC_HIGH,
-  INIT_MAGIC_LOW,
-  InfoType,
-  OPTION_REPLY_MAGIC_HIGH,
-  OPTION_REPLY_MAGIC_LOW,
-  Option,
-  OptionReply,
-  OPTION_MAGIC_HIGH,
-  OPTION_MAGIC_LOW,
   SIMPLE_REPLY_MAGIC,
   STRUCTURED_REPLY_MAGIC,
 } from "../proto/nbd/constants.ts";
-import { COOKIE_HIGH, clientFlags, goData, metaContextData, option, request } from "./nbd-bytes.ts";
+import { COOKIE_HIGH, request } from "./nbd-bytes.ts";
+import { NbdRawHandshake, type RawClientOptions, type RawSession } from "./nbd-raw-handshake.ts";
 import { ConnectionClosed, RawSocket } from "./raw-socket.ts";
-
-export interface OptionReplyMessage {
-  readonly type: number;
-  readonly data: Buffer;
-}
-
-export interface RawClientOptions {
-  /** What is negotiated for replies; default structured. */
-  readonly replies?: "simple" | "structured" | "extended";
-  readonly metaContexts?: readonly string[];
-  /** Asks for block sizes, and so promises to keep to them. */
-  readonly blockSizes?: boolean;
-}
 
 export interface Answer {
   /** The protocol's error number, 0 for success. */
@@ -88,97 +66,32 @@ const READ_BYTES_MAX = 64 * 1024 * 1024;
 
 export class NbdRawClient {
   readonly raw: RawSocket;
-  sizeBytes = 0;
-  transmissionFlags = 0;
-  #extended = false;
+  readonly sizeBytes: number;
+  readonly transmissionFlags: number;
+  readonly #extended: boolean;
   #nextCookie = 1;
   readonly #pending = new Map<number, Pending>();
   #failure: Error | undefined;
 
   /** Connects and negotiates the export that the URI names. */
   static async open(uri: string, options: RawClientOptions = {}): Promise<NbdRawClient> {
-    const client = new NbdRawClient(await RawSocket.connect(uri));
+    const handshake = new NbdRawHandshake(await RawSocket.connect(uri));
     const name = decodeURIComponent(new URL(uri).pathname.slice(1));
-    await client.greet();
-    await client.negotiate(name, options);
-    return client;
+    await handshake.greet();
+    const session = await handshake.negotiate(name, options);
+    return new NbdRawClient(handshake.raw, session);
   }
 
-  constructor(raw: RawSocket) {
+  /** Takes over the socket of a handshake that has ended. */
+  constructor(raw: RawSocket, session: RawSession) {
     this.raw = raw;
+    this.sizeBytes = session.sizeBytes;
+    this.transmissionFlags = session.transmissionFlags;
+    this.#extended = session.extended;
+    this.#startReading();
   }
 
-  /** Reads the greeting and answers it. */
-  async greet(flags: number = ClientFlag.fixedNewstyle | ClientFlag.noZeroes): Promise<void> {
-    const greeting = await this.raw.read(18);
-    const words = [0, 4, 8, 12].map((at) => greeting.readUInt32BE(at));
-    const expected = [INIT_MAGIC_HIGH, INIT_MAGIC_LOW, OPTION_MAGIC_HIGH, OPTION_MAGIC_LOW];
-    if (words.some((word, index) => word !== expected[index])) {
-      throw new Error(`not a greeting: ${greeting.toString("hex")}`);
-    }
-    await this.raw.write(clientFlags(flags));
-  }
-
-  /** Sends one option and reads its replies up to the one that ends it. */
-  async option(type: number, data?: Uint8Array): Promise<OptionReplyMessage[]> {
-    await this.raw.write(option(type, data));
-    return await this.optionReplies(type);
-  }
-
-  async optionReplies(type: number): Promise<OptionReplyMessage[]> {
-    const replies: OptionReplyMessage[] = [];
-    for (;;) {
-      const header = await this.raw.read(20);
-      const isReply =
-        header.readUInt32BE(0) === OPTION_REPLY_MAGIC_HIGH &&
-        header.readUInt32BE(4) === OPTION_REPLY_MAGIC_LOW &&
-        header.readUInt32BE(8) === type;
-      if (!isReply) {
-        throw new Error(`not a reply to option ${type}: ${header.toString("hex")}`);
-      }
-      const replyType = header.readUInt32BE(12);
-      replies.push({ type: replyType, data: await this.raw.read(header.readUInt32BE(16)) });
-      if (replyType === OptionReply.ack || replyType >= OptionReply.errUnsup) {
-        return replies;
-      }
-    }
-  }
-
-  /** From the greeting to transmission. Rejects with the type of an error reply. */
-  async negotiate(name: string, options: RawClientOptions = {}): Promise<void> {
-    const replies = options.replies ?? "structured";
-    if (replies !== "simple") {
-      const extended = replies === "extended";
-      this.#extended = extended;
-      await this.#mustAck(extended ? Option.extendedHeaders : Option.structuredReply);
-    }
-    if (options.metaContexts !== undefined) {
-      await this.#mustAck(Option.setMetaContext, metaContextData(name, options.metaContexts));
-    }
-    const information = options.blockSizes === true ? [InfoType.blockSize] : [];
-    const answers = await this.#mustAck(Option.go, goData(name, information));
-    const exported = answers.find(
-      ({ type, data }) => type === OptionReply.info && data.readUInt16BE(0) === InfoType.export,
-    );
-    if (exported === undefined) {
-      throw new Error("GO was acknowledged without information about the export");
-    }
-    this.sizeBytes = Number(exported.data.readBigUInt64BE(2));
-    this.transmissionFlags = exported.data.readUInt16BE(10);
-    this.startReading();
-  }
-
-  async #mustAck(type: number, data?: Uint8Array): Promise<OptionReplyMessage[]> {
-    const replies = await this.option(type, data);
-    const last = replies.at(-1);
-    if (last?.type !== OptionReply.ack) {
-      throw new Error(`option ${type} refused: ${last?.type.toString(16)} ${last?.data}`);
-    }
-    return replies;
-  }
-
-  /** Reads replies from now on. Called by `negotiate`. */
-  startReading(): void {
+  #startReading(): void {
     this.#readReplies().catch((error: unknown) => {
       this.#failure = error instanceof Error ? error : new Error(String(error));
       for (const pending of this.#pending.values()) {

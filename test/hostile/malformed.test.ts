@@ -25,7 +25,8 @@ import {
   uint16,
   uint32,
 } from "../../src/testing/nbd-bytes.ts";
-import { NbdRawClient, type RawClientOptions } from "../../src/testing/nbd-raw-client.ts";
+import { NbdRawClient } from "../../src/testing/nbd-raw-client.ts";
+import { NbdRawHandshake, type RawClientOptions } from "../../src/testing/nbd-raw-handshake.ts";
 import { startPenstock } from "../../src/testing/penstock-process.ts";
 import { RawSocket } from "../../src/testing/raw-socket.ts";
 import { testSeed } from "../../src/testing/test-seed.ts";
@@ -234,13 +235,13 @@ forEachLevel("malformed bytes end one request or one connection", {}, async (t, 
   }
 
   await t.test("options that are refused", async () => {
-    const client = new NbdRawClient(await RawSocket.connect(uri));
-    await client.greet();
+    const handshake = new NbdRawHandshake(await RawSocket.connect(uri));
+    await handshake.greet();
     for (const [what, type, data] of REFUSED_OPTIONS) {
-      const reply = (await client.option(type, data)).at(-1)?.type ?? 0;
+      const reply = (await handshake.option(type, data)).at(-1)?.type ?? 0;
       assert.ok(reply >= OptionReply.errUnsup, `${what}: reply ${reply.toString(16)}`);
     }
-    await client.negotiate("vol");
+    const client = new NbdRawClient(handshake.raw, await handshake.negotiate("vol"));
     await client.write(0, Buffer.alloc(512, 1));
     await client.disconnect();
   });
@@ -272,14 +273,14 @@ forEachLevel("malformed bytes end one request or one connection", {}, async (t, 
   for (const replies of ["simple", "structured"] as const) {
     for (const [what, bytes] of Object.entries(SESSION_ENDING)) {
       await t.test(`session with ${replies} replies: ${what}`, async () => {
-        const client = new NbdRawClient(await RawSocket.connect(uri));
-        await client.greet();
+        const handshake = new NbdRawHandshake(await RawSocket.connect(uri));
+        await handshake.greet();
         if (replies === "structured") {
-          await client.option(Option.structuredReply);
+          await handshake.option(Option.structuredReply);
         }
-        await client.option(Option.go, goData("vol", [InfoType.blockSize]));
-        await client.raw.write(bytes);
-        await client.raw.readToEnd(CLOSE_MS_MAX);
+        await handshake.option(Option.go, goData("vol", [InfoType.blockSize]));
+        await handshake.raw.write(bytes);
+        await handshake.raw.readToEnd(CLOSE_MS_MAX);
         await checkHealth(uri, prng);
       });
     }

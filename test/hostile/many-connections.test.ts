@@ -12,6 +12,7 @@ import { forEachLevel } from "../../src/testing/levels.ts";
 import { forLongRun } from "../../src/testing/long-run.ts";
 import { clientFlags, goData, option } from "../../src/testing/nbd-bytes.ts";
 import { NbdRawClient } from "../../src/testing/nbd-raw-client.ts";
+import { NbdRawHandshake } from "../../src/testing/nbd-raw-handshake.ts";
 import { type PenstockProcess, startPenstock } from "../../src/testing/penstock-process.ts";
 import {
   openFileCount,
@@ -109,9 +110,8 @@ async function silentClient(uri: string, index: number): Promise<RawSocket> {
     await raw.write(go.subarray(0, 17));
   }
   if (state === "negotiated" || state === "half a request") {
-    const client = new NbdRawClient(raw);
-    await client.raw.read(18);
-    await client.option(Option.go, goData("vol"));
+    await raw.read(18);
+    await new NbdRawHandshake(raw).option(Option.go, goData("vol"));
     if (state === "half a request") {
       await raw.write(Buffer.from("25609513", "hex"));
     }
