@@ -1,3 +1,5 @@
+// Tests of the table of changes in flight: order, overlap, and a random model.
+
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Prng } from "../util/prng.ts";

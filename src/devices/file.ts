@@ -405,15 +405,17 @@ function describe(file: OpenedFile, options: FileOptions): DeviceInfo {
   if ((blockSizeBytes !== 512 && blockSizeBytes !== 4096) || blockSizeBytes < least) {
     throw new PenstockError({
       code: "block-size-invalid",
-      message: `blocksize=${blockSizeBytes}: ${options.path} allows ${least <= 512 ? "512 or " : ""}4096`,
+      message:
+        `blocksize=${blockSizeBytes}: ` +
+        `${options.path} allows ${least <= 512 ? "512 or " : ""}4096`,
     });
   }
   if (file.sizeBytes === 0 || file.sizeBytes % blockSizeBytes !== 0) {
     throw new PenstockError({
       code: "size-invalid",
       message:
-        `${options.path} has ${file.sizeBytes} bytes, not a positive multiple of ${blockSizeBytes}` +
-        " (size=... in the query grows it)",
+        `${options.path} has ${file.sizeBytes} bytes, ` +
+        `not a positive multiple of ${blockSizeBytes} (size=... in the query grows it)`,
     });
   }
   const faults = faultsByIdentity.get(file.identity) ?? 0;

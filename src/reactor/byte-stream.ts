@@ -14,6 +14,8 @@ export interface ByteStream {
   receive(op: IoOp, slab: Slab, offset: number, length: number): void;
   /** Hot path. */
   receiveVector(op: IoOp, vector: IoVector): void;
+  /** See `Io.expectBytes`. */
+  expect(lengthBytes: number): void;
   /** One at a time. Hot path. */
   send(op: IoOp, vector: IoVector): void;
   /** Asks to end the receive in flight. */
@@ -30,6 +32,7 @@ export interface ByteStream {
 export class PlainStream implements ByteStream {
   readonly socket: SocketHandle;
   readonly #io: Io;
+  #expected = 1;
 
   constructor(io: Io, socket: SocketHandle) {
     this.#io = io;
@@ -38,6 +41,12 @@ export class PlainStream implements ByteStream {
 
   receive(op: IoOp, slab: Slab, offset: number, length: number): void {
     this.#io.receive(op, this.socket, slab, offset, length);
+  }
+
+  expect(lengthBytes: number): void {
+    if (lengthBytes === this.#expected) return;
+    this.#expected = lengthBytes;
+    this.#io.expectBytes?.(this.socket, lengthBytes);
   }
 
   receiveVector(op: IoOp, vector: IoVector): void {

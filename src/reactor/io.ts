@@ -130,6 +130,10 @@ export interface TurnHandler {
   hasWork?(): boolean;
   /** From now on other threads signal. True: there is work already, do not sleep. */
   aboutToSleep?(): boolean;
+  /** True, once, when since the last call a receive of a large transfer's rest was started. */
+  takeBulkHint?(): boolean;
+  /** Other threads may ring: sleep only where that is heard. */
+  readonly hasPollers?: boolean;
 }
 
 export interface Io {
@@ -211,6 +215,11 @@ export interface Io {
   /** Completes with the bytes received (1..length), 0 at end of stream, or -errno. */
   receive(op: IoOp, socket: SocketHandle, slab: Slab, offset: number, length: number): void;
   receiveVector(op: IoOp, socket: SocketHandle, vector: IoVector): void;
+  /**
+   * A receive need not complete before this many bytes are there (or the stream has ended): fewer
+   * wake-ups for large transfers. A hint: a level may ignore it. Ask for no more than is coming.
+   */
+  expectBytes?(socket: SocketHandle, lengthBytes: number): void;
   /**
    * Sends the vector's bytes; completes with the count sent, which may be short: the caller
    * advances and sends the rest. One send in flight per socket.

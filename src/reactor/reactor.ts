@@ -50,6 +50,7 @@ export class Reactor implements TurnHandler {
   /** Made with the first use from another reactor. */
   #doorbell: Doorbell | null = null;
   #pollers: Poller[] = [];
+  #bulk = false;
   #dirty: Flushable[] = [];
   #flushing: Flushable[] = [];
   #deliveries: (() => void)[] = [];
@@ -77,6 +78,21 @@ export class Reactor implements TurnHandler {
   get doorbell(): Doorbell {
     this.#doorbell ??= new Doorbell(this.io);
     return this.#doorbell;
+  }
+
+  /** Says that a receive just started brings data, not requests: no hurry. Hot path. */
+  noteBulk(): void {
+    this.#bulk = true;
+  }
+
+  takeBulkHint(): boolean {
+    const bulk = this.#bulk;
+    this.#bulk = false;
+    return bulk;
+  }
+
+  get hasPollers(): boolean {
+    return this.#pollers.length > 0;
   }
 
   /** From now on `poller.poll()` runs after each ring of the doorbell. */

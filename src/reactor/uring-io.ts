@@ -11,6 +11,7 @@ import {
   type CompletionSink,
 } from "../sys/uring.ts";
 import * as libc from "../sys/libc.ts";
+import { mapShared } from "../sys/memory.ts";
 import { assert } from "../util/assert.ts";
 import {
   AllocateMode,
@@ -79,6 +80,7 @@ export class UringIo implements Io, CompletionSink {
   readonly #sockets: SocketContext;
   /** Results that came by other ways than the ring, for the next turn. */
   readonly #arrived = new ArrivedResults();
+  readonly #lowWater = integerArgument();
   #closed: Promise<void> | null = null;
 
   /** @throws PenstockError `io-uring-unavailable` */
@@ -122,6 +124,10 @@ export class UringIo implements Io, CompletionSink {
       awake: () => handler.awake?.(),
       hasWork: () => handler.hasWork?.() === true,
       aboutToSleep: () => handler.aboutToSleep?.() === true,
+      takeBulkHint: () => handler.takeBulkHint?.() === true,
+      get hasPollers() {
+        return handler.hasPollers === true;
+      },
     };
   }
 
@@ -277,6 +283,12 @@ export class UringIo implements Io, CompletionSink {
   }
 
   // hot path
+  expectBytes(socket: SocketHandle, lengthBytes: number): void {
+    this.#lowWater.words[0] = lengthBytes;
+    libc.setReceiveLowWater(socket, this.#lowWater.pointer);
+  }
+
+  // hot path
   send(op: IoOp, socket: SocketHandle, vector: IoVector): void {
     const address = (vector as UringVector).prepareHeader();
     const flags = MSG_NOSIGNAL | MSG_WAITALL;
@@ -338,6 +350,12 @@ export class UringIo implements Io, CompletionSink {
     this.#arrived.removeFirst(count);
     return count > 0;
   }
+}
+
+/** Memory for an integer that a system call reads, with its pointer made once. */
+function integerArgument(): { readonly words: Int32Array; readonly pointer: bigint } {
+  const memory = mapShared(4096);
+  return { words: new Int32Array(memory.buffer), pointer: BigInt(memory.address) };
 }
 
 /** A receive that would find nothing waits at once. Hot path. */

@@ -28,7 +28,14 @@ const LENGTH_AT = SOCKET_ADDRESS_BYTES_MAX;
 const OPTION_AT = SOCKET_ADDRESS_BYTES_MAX + 8;
 
 const SocketOption = { level: 1, reuseAddress: 2, keepAlive: 9 } as const;
-const TcpOption = { level: 6, noDelay: 1, keepIdle: 4, keepInterval: 5, keepCount: 6 } as const;
+const TcpOption = {
+  level: 6,
+  noDelay: 1,
+  keepIdle: 4,
+  keepInterval: 5,
+  keepCount: 6,
+  notSentLowWater: 25,
+} as const;
 
 /** `Ring.prepare`, with a turn asked for. */
 export type PrepareEntry = Ring["prepare"];
@@ -149,6 +156,12 @@ class UringListener extends IoOp implements Listener {
   }
 }
 
+/**
+ * Bytes that may wait in the kernel to be sent on one connection: a client that asks for much and
+ * reads nothing must not take the memory of all sockets of the machine (tcp_mem).
+ */
+const NOT_SENT_BYTES_MAX = 256 * 1024;
+
 /** A peer that vanished without a word is noticed after about two minutes. */
 function tuneTcp(fd: number, memory: NativeMemory): void {
   setOption(fd, memory, TcpOption.level, TcpOption.noDelay, 1);
@@ -156,6 +169,7 @@ function tuneTcp(fd: number, memory: NativeMemory): void {
   setOption(fd, memory, TcpOption.level, TcpOption.keepIdle, 60);
   setOption(fd, memory, TcpOption.level, TcpOption.keepInterval, 15);
   setOption(fd, memory, TcpOption.level, TcpOption.keepCount, 4);
+  setOption(fd, memory, TcpOption.level, TcpOption.notSentLowWater, NOT_SENT_BYTES_MAX);
 }
 
 function setOption(

@@ -33,7 +33,9 @@ const retiredEventfds: number[] = [];
 
 export interface TurnStats {
   turns: number;
+  /** Sleeps in the event loop, and short ones inside the ring. */
   sleeps: number;
+  blocks: number;
   /** Entries into the kernel, and completions they brought. */
   enters: number;
   completions: number;
@@ -45,6 +47,7 @@ export class UringTurn {
   readonly stats: TurnStats = {
     turns: 0,
     sleeps: 0,
+    blocks: 0,
     enters: 0,
     completions: 0,
     idleSpinMs: 0,
@@ -62,6 +65,7 @@ export class UringTurn {
   #requested = false;
   #yieldWanted = false;
   #idleSinceMs = 0;
+  #workSinceMs = 0;
   #closed = false;
 
   constructor(ring: Ring, sink: CompletionSink, clock: Clock, spinMsMax: number | undefined) {
@@ -145,7 +149,7 @@ export class UringTurn {
         return;
       }
       if (worked || ring.pending > 0) continue;
-      if (this.#look()) continue;
+      if (this.#look() || this.#block()) continue;
       this.stats.sleeps++;
       ring.setSignals(true);
       ring.enter();
@@ -167,11 +171,13 @@ export class UringTurn {
   #look(): boolean {
     const startMs = this.#clock.nowMs();
     this.#idleSinceMs = startMs;
+    const bulk = this.handler?.takeBulkHint?.() === true;
+    this.#polling.noteWork(startMs - this.#workSinceMs, bulk);
     const windowMs = this.#polling.windowMs();
     if (windowMs === 0) return false;
     const ring = this.#ring;
     for (;;) {
-      ring.enter();
+      if (ring.hasTaskWork) ring.enter();
       const nowMs = this.#clock.nowMs();
       if (ring.hasCompletions || this.handler?.hasWork?.() === true) {
         this.#noteGap(nowMs);
@@ -184,7 +190,20 @@ export class UringTurn {
     }
   }
 
+  /** Sleeps inside the ring for a moment, where that is likely to be enough. True: it was. */
+  #block(): boolean {
+    const blockMs = this.#polling.blockMs();
+    // Other reactors ring by the eventfd, which the ring does not see.
+    if (blockMs === 0 || this.handler?.hasPollers === true) return false;
+    this.#ring.wait(blockMs);
+    if (!this.#ring.hasCompletions) return false;
+    this.stats.blocks++;
+    this.#noteGap(this.#clock.nowMs());
+    return true;
+  }
+
   #noteGap(nowMs: number): void {
+    this.#workSinceMs = nowMs;
     this.#polling.noteGap(nowMs - this.#idleSinceMs);
     this.#idleSinceMs = 0;
   }

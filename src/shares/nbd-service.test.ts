@@ -10,12 +10,14 @@ import { ClientFlag, Command, CommandFlag, NbdError, Option } from "../proto/nbd
 import type { SocketAddress } from "../reactor/io.ts";
 import { TEST_LEVELS, type TestReactor, withReactor } from "../reactor/test-reactor.ts";
 import { clientFlags, goData, option, request } from "../testing/nbd-bytes.ts";
-import { NbdRawClient, type RawClientOptions } from "../testing/nbd-raw-client.ts";
+import { NbdRawClient } from "../testing/nbd-raw-client.ts";
 import { RawSocket } from "../testing/raw-socket.ts";
 import { openSecondReactor } from "../testing/second-reactor.ts";
 import { makeTempDir } from "../testing/temp-dir.ts";
 import { Prng } from "../util/prng.ts";
 import { NbdService } from "./nbd-service.ts";
+
+type RawClientOptions = NonNullable<Parameters<typeof NbdRawClient.open>[1]>;
 
 const SIZE_BYTES = 8 * 1024 * 1024;
 const ANY_PORT: SocketAddress = { kind: "tcp", host: "127.0.0.1", port: 0 };

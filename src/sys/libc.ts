@@ -49,6 +49,14 @@ const events = loadFunctions(LIBC, {
   eventfd_write: { arguments: ["int32", "uint64"], return: "int32" },
 });
 
+// The one call of the hot path that takes a pointer: made only to sleep.
+const waiting = loadFunctions(LIBC, {
+  syscall: {
+    arguments: ["int64", "int32", "int32", "int32", "int32", "uint64", "uint64"],
+    return: "int32",
+  },
+});
+
 const errnoView = new Int32Array(viewMemory(libc.__errno_location(), 4));
 
 /** errno of this thread; read it on the very next statement after a failed call. */
@@ -125,6 +133,27 @@ export function ioUringEnter(fd: number, submit: number, wait: number, flags: nu
   return result < 0 ? negativeErrno() : result;
 }
 
+const ENTER_GETEVENTS_EXT_ARG = 1 | 8;
+const SYSCALL_IO_URING_ENTER_BIG = BigInt(SYSCALL_IO_URING_ENTER);
+const GETEVENTS_ARG_BYTES = 24n;
+
+/**
+ * Submits, and sleeps until there is a completion or the time is up (-ETIME).
+ * @param argument address of a struct io_uring_getevents_arg
+ */
+export function ioUringWait(fd: number, submit: number, argument: bigint): number {
+  const result = waiting.syscall(
+    SYSCALL_IO_URING_ENTER_BIG,
+    fd,
+    submit,
+    1,
+    ENTER_GETEVENTS_EXT_ARG,
+    argument,
+    GETEVENTS_ARG_BYTES,
+  );
+  return result < 0 ? negativeErrno() : result;
+}
+
 const EFD_CLOEXEC_NONBLOCK = 0x80800;
 
 export function eventfd(): number {
@@ -173,6 +202,17 @@ export function getsockname(fd: number, address: number, lengthAddress: number):
 export function setsockopt(fd: number, level: number, name: number, scratch: number): number {
   const result = libc.setsockopt(fd, level, name, BigInt(scratch), 4);
   return result < 0 ? negativeErrno() : result;
+}
+
+const SOL_SOCKET = 1;
+const SO_RCVLOWAT = 18;
+
+/**
+ * A socket becomes readable when this many bytes are there. spec: socket(7)
+ * @param pointer address of the count, an int
+ */
+export function setReceiveLowWater(fd: number, pointer: bigint): void {
+  libc.setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, pointer, 4);
 }
 
 export const ShutdownHow = { send: 1, both: 2 } as const;

@@ -13,6 +13,7 @@ import {
   ioUringEnter,
   ioUringRegister,
   ioUringSetup,
+  ioUringWait,
   MapFlag,
   mmap,
   ProtectionFlag,
@@ -46,6 +47,7 @@ const SetupFlag = {
   clamp: 1 << 4,
   submitAll: 1 << 7,
   coopTaskrun: 1 << 8,
+  taskrunFlag: 1 << 9,
   singleIssuer: 1 << 12,
   deferTaskrun: 1 << 13,
 } as const;
@@ -56,8 +58,15 @@ const OFFSET_SQ_RING = 0n;
 const OFFSET_SQES = 0x10000000n;
 const ENTER_GETEVENTS = 1;
 const EVENTFD_DISABLED = 1;
+/** Completions have overflowed, or deferred work waits (IORING_SQ_CQ_OVERFLOW, _TASKRUN). */
+const SQ_NEEDS_ENTER = 2 | 4;
 const WORDS_PER_SQE = 16;
 const TWO_32 = 4294967296;
+
+/** In the memory of `wait`: the argument's pointer (words), the timespec (bytes), its tv_nsec. */
+const GETEVENTS_TIME_WORD = 4;
+const TIMESPEC_AT = 64;
+const NANOSECONDS_WORD = (TIMESPEC_AT + 8) / 4;
 
 /** Where things lie in `struct io_uring_params` (bytes). */
 const Param = {
@@ -98,11 +107,14 @@ export class Ring {
   readonly #ring: Int32Array;
   readonly #sqTailAt: number;
   readonly #sqMask: number;
+  readonly #sqFlagsAt: number;
   readonly #cqHeadAt: number;
   readonly #cqTailAt: number;
   readonly #cqFlagsAt: number;
   readonly #cqMask: number;
   readonly #cqesAt: number;
+  readonly #waitTime: Int32Array;
+  readonly #waitArgument: bigint;
   #sqTail = 0;
   #cqHead = 0;
 
@@ -116,6 +128,7 @@ export class Ring {
       SetupFlag.clamp |
       SetupFlag.submitAll |
       SetupFlag.coopTaskrun |
+      SetupFlag.taskrunFlag |
       SetupFlag.singleIssuer |
       SetupFlag.deferTaskrun;
     this.fd = ioUringSetup(options.submissionEntries, scratch.address);
@@ -130,11 +143,18 @@ export class Ring {
     this.#sqes = new Int32Array(this.#map(sqEntries * 64, OFFSET_SQES));
     this.#sqTailAt = at(Param.sqOff + 4) >> 2;
     this.#sqMask = sqEntries - 1;
+    this.#sqFlagsAt = at(Param.sqOff + 16) >> 2;
     this.#cqHeadAt = at(Param.cqOff) >> 2;
     this.#cqTailAt = at(Param.cqOff + 4) >> 2;
     this.#cqFlagsAt = at(Param.cqOff + 24) >> 2;
     this.#cqMask = cqEntries - 1;
     this.#cqesAt = cqesAt >> 2;
+    // struct io_uring_getevents_arg: sigmask, its size, min_wait, address of a timespec behind it.
+    const wait = mapShared(4096);
+    this.#waitTime = new Int32Array(wait.buffer);
+    this.#waitTime[GETEVENTS_TIME_WORD] = ((wait.address + TIMESPEC_AT) % TWO_32) | 0;
+    this.#waitTime[GETEVENTS_TIME_WORD + 1] = ((wait.address + TIMESPEC_AT) / TWO_32) | 0;
+    this.#waitArgument = BigInt(wait.address);
     // The index array stays the identity for ever: entry i of the ring is SQE i.
     for (let index = 0; index < sqEntries; index++) this.#ring[(arrayAt >> 2) + index] = index;
   }
@@ -186,6 +206,16 @@ export class Ring {
     else assert(RETRIED_ERRNOS.has(-result), `io_uring_enter failed with errno ${-result}`);
   }
 
+  /** As `enter`, and sleeps until a completion is there, for at most `timeoutMs` (below 1 s). */
+  wait(timeoutMs: number): void {
+    Atomics.store(this.#ring, this.#sqTailAt, this.#sqTail);
+    this.enterCount++;
+    this.#waitTime[NANOSECONDS_WORD] = Math.round(timeoutMs * 1e6);
+    const result = ioUringWait(this.fd, this.pending, this.#waitArgument);
+    if (result >= 0) this.pending -= result;
+    else assert(RETRIED_ERRNOS.has(-result), `io_uring_enter failed with errno ${-result}`);
+  }
+
   /** Delivers all completions that are there. @returns how many. Hot path. */
   reap(sink: CompletionSink): number {
     const ring = this.#ring;
@@ -201,6 +231,11 @@ export class Ring {
     }
     if (count > 0) Atomics.store(ring, this.#cqHeadAt, this.#cqHead);
     return count;
+  }
+
+  /** True when entering would bring completions: cheap to ask. Hot path. */
+  get hasTaskWork(): boolean {
+    return (Atomics.load(this.#ring, this.#sqFlagsAt) & SQ_NEEDS_ENTER) !== 0;
   }
 
   /** True when a completion waits to be reaped. */
@@ -256,8 +291,8 @@ export class Ring {
   }
 }
 
-/** EINTR, EAGAIN, EBUSY: nothing is lost, the next enter goes on. */
-const RETRIED_ERRNOS: ReadonlySet<number> = new Set([4, 11, 16]);
+/** EINTR, EAGAIN, EBUSY, ETIME: nothing is lost, the next enter goes on. */
+const RETRIED_ERRNOS: ReadonlySet<number> = new Set([4, 11, 16, 62]);
 
 function ringUnavailable(what: string, errno: number): PenstockError {
   return new PenstockError({

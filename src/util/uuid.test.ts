@@ -1,3 +1,5 @@
+// Tests of name-based UUIDs.
+
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { uuidOfName } from "./uuid.ts";

@@ -3,7 +3,7 @@
  *
  *   handshake --GO, EXPORT_NAME--> transmission --DISC, end of stream, drain()--> draining --+
  *       |     \--export of another reactor--> handing off                                    v
- *       +--ABORT--> draining            any --error, time-out, protocol violation--> dead --> closed
+ *       +--ABORT--> draining          any --error, time-out, broken protocol--> dead --> closed
  *
  * Owns the socket, the receive window and the banks being filled and sent. In flight: at most one
  * receive and one send; it closes when neither is, and every command has ended.
@@ -58,6 +58,10 @@ type State = (typeof State)[keyof typeof State];
 
 /** Replies sent less than this ago may still be on their way to the client. */
 const SPOKE_MS = 200;
+
+/** The rest of a payload is waited for in pieces of at most this, if it is at least that. */
+const EXPECT_BYTES_MIN = 16 * 1024;
+const EXPECT_BYTES_MAX = 256 * 1024;
 
 /** Ranges of a vectored receive: the rest of a payload, and the window behind it. */
 const RECEIVE_RANGES = 2;
@@ -252,6 +256,7 @@ export class NbdConnection implements Flushable, BufferWaiter, ExportConnection,
     const { window } = this;
     const payload = this.#payload;
     if (!payload.isUnderWay) {
+      this.stream.expect(1);
       if (!window.prepare(neededBytes)) {
         if (this.#transmission?.useOwnBuffer() === true) this.#process();
         else this.#waitForRoom();
@@ -267,10 +272,13 @@ export class NbdConnection implements Flushable, BufferWaiter, ExportConnection,
     const vector = this.#receiveVector;
     vector.clear();
     const at = buffer.offset + payload.offset + payload.filledBytes;
-    vector.push(buffer.slab, at, payload.wantedBytes - payload.filledBytes);
+    const missing = payload.wantedBytes - payload.filledBytes;
+    this.stream.expect(missing < EXPECT_BYTES_MIN ? 1 : Math.min(missing, EXPECT_BYTES_MAX));
+    vector.push(buffer.slab, at, missing);
     if (window.prepare(1)) {
       vector.push(window.buffer.slab, window.buffer.offset + window.end, window.room);
     }
+    this.#reactor.noteBulk();
     this.stream.receiveVector(this.#receiveOp, vector);
   }
 

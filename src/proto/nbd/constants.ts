@@ -122,9 +122,6 @@ export const ChunkType = {
   errorOffset: 0x8002,
 } as const;
 
-/** Set in the type of every error chunk, known to us or not. */
-export const CHUNK_TYPE_ERROR_BIT = 0x8000;
-
 /** Errors on the wire: the protocol's own values. spec: NBD proto.md "Error values" */
 export const NbdError = {
   none: 0,
@@ -143,7 +140,6 @@ export type NbdError = (typeof NbdError)[keyof typeof NbdError];
 export const AllocationState = { hole: 1 << 0, zero: 1 << 1 } as const;
 
 // Sizes on the wire, in bytes.
-export const GREETING_BYTES = 18;
 export const CLIENT_FLAGS_BYTES = 4;
 export const OPTION_HEADER_BYTES = 16;
 export const OPTION_REPLY_HEADER_BYTES = 20;

@@ -8,12 +8,7 @@
  * for an idle or reading client, up to 256 KiB for one that sends many small writes at once.
  */
 
-import {
-  type BufferReserve,
-  type BufferPool,
-  BUFFER_BYTES_MIN,
-  type PoolBuffer,
-} from "../../reactor/buffer-pool.ts";
+import { BUFFER_BYTES_MIN, type BufferPool, type PoolBuffer } from "../../reactor/buffer-pool.ts";
 import { assert } from "../../util/assert.ts";
 
 const WINDOW_BYTES_MAX = 256 * 1024;
@@ -23,9 +18,6 @@ const SMALL_RECEIVES = 4;
 const SMALL_SHARE = 16;
 /** Less room than this at the end is not worth a receive. */
 const ROOM_BYTES_MIN = 2048;
-
-/** Where buffers come from: the pool, or a reserve in front of it. */
-export type BufferSource = Pick<BufferPool | BufferReserve, "acquire">;
 
 export class ReceiveWindow {
   buffer: PoolBuffer;
