@@ -132,6 +132,10 @@ export interface TurnHandler {
   aboutToSleep?(): boolean;
   /** True, once, when since the last call a receive of a large transfer's rest was started. */
   takeBulkHint?(): boolean;
+  /** How long to rest now (ms) although receives could be started; 0: not at all. */
+  restMs?(): number;
+  /** The rest is over: start what was put off. */
+  endRest?(): void;
   /** Other threads may ring: sleep only where that is heard. */
   readonly hasPollers?: boolean;
 }
@@ -154,6 +158,9 @@ export interface Io {
   readonly wakeHandle?: number;
   /** Gives the Io with this `wakeHandle`, on any thread, a turn soon. */
   wake?(wakeHandle: number): void;
+
+  /** True when the Io lets its reactor rest (`TurnHandler.restMs`). */
+  readonly canRest?: boolean;
 
   attach(op: IoOp): void;
   /** Asserts that nothing is in flight on it. */

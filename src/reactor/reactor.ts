@@ -28,6 +28,12 @@ export interface Poller {
   poll(): boolean;
 }
 
+/** Something that puts off its next receive, so that more is there to receive at once. */
+export interface Rester {
+  /** Runs in the turn, after the rest. Must not throw. */
+  restEnded(): void;
+}
+
 export interface ReactorOptions {
   /** Small number, unique in the process. */
   readonly id: number;
@@ -51,6 +57,9 @@ export class Reactor implements TurnHandler {
   #doorbell: Doorbell | null = null;
   #pollers: Poller[] = [];
   #bulk = false;
+  #resters: Rester[] = [];
+  #restersBefore: Rester[] = [];
+  #restMs = 0;
   #dirty: Flushable[] = [];
   #flushing: Flushable[] = [];
   #deliveries: (() => void)[] = [];
@@ -78,6 +87,29 @@ export class Reactor implements TurnHandler {
   get doorbell(): Doorbell {
     this.#doorbell ??= new Doorbell(this.io);
     return this.#doorbell;
+  }
+
+  /**
+   * Has `item.restEnded()` run `restMs` from when the reactor runs out of work, or a little later
+   * or earlier. Only where `Io.canRest`. Hot path.
+   */
+  rest(item: Rester, restMs: number): void {
+    this.#resters.push(item);
+    this.#restMs = Math.max(this.#restMs, restMs);
+  }
+
+  restMs(): number {
+    return this.#restMs;
+  }
+
+  endRest(): void {
+    this.#restMs = 0;
+    const resters = this.#resters;
+    if (resters.length === 0) return;
+    this.#resters = this.#restersBefore;
+    this.#restersBefore = resters;
+    for (let index = 0; index < resters.length; index++) (resters[index] as Rester).restEnded();
+    resters.length = 0;
   }
 
   /** Says that a receive just started brings data, not requests: no hurry. Hot path. */

@@ -36,6 +36,8 @@ export interface TurnStats {
   /** Sleeps in the event loop, and short ones inside the ring. */
   sleeps: number;
   blocks: number;
+  /** Times it let requests gather before receiving them. */
+  rests: number;
   /** Entries into the kernel, and completions they brought. */
   enters: number;
   completions: number;
@@ -48,6 +50,7 @@ export class UringTurn {
     turns: 0,
     sleeps: 0,
     blocks: 0,
+    rests: 0,
     enters: 0,
     completions: 0,
     idleSpinMs: 0,
@@ -148,7 +151,7 @@ export class UringTurn {
         this.#yield();
         return;
       }
-      if (worked || ring.pending > 0) continue;
+      if (worked || ring.pending > 0 || this.#rest()) continue;
       if (this.#look() || this.#block()) continue;
       this.stats.sleeps++;
       ring.setSignals(true);
@@ -165,6 +168,16 @@ export class UringTurn {
     this.stats.completions += reaped;
     const worked = this.handler?.runTurn() ?? false;
     return reaped > 0 || worked;
+  }
+
+  /** Lets more arrive before it is received, if somebody asked for that. */
+  #rest(): boolean {
+    const restMs = this.handler?.restMs?.() ?? 0;
+    if (restMs === 0) return false;
+    this.stats.rests++;
+    this.#ring.wait(restMs);
+    this.handler?.endRest?.();
+    return true;
   }
 
   /** Looks for completions for as long as it is likely to pay. True when there are some. */

@@ -32,6 +32,7 @@ const libc = loadFunctions(LIBC, {
   preadv: { arguments: ["int32", "uint64", "int32", "int64"], return: "int64" },
   pwritev: { arguments: ["int32", "uint64", "int32", "int64"], return: "int64" },
   statx: { arguments: ["int32", "uint64", "int32", "int32", "uint64"], return: "int32" },
+  prctl: { arguments: ["int32", "uint64", "uint64", "uint64", "uint64"], return: "int32" },
   lseek: { arguments: ["int32", "int64", "int32"], return: "int64" },
   fallocate: { arguments: ["int32", "int32", "int64", "int64"], return: "int32" },
 });
@@ -202,6 +203,13 @@ export function getsockname(fd: number, address: number, lengthAddress: number):
 export function setsockopt(fd: number, level: number, name: number, scratch: number): number {
   const result = libc.setsockopt(fd, level, name, BigInt(scratch), 4);
   return result < 0 ? negativeErrno() : result;
+}
+
+const PR_SET_TIMERSLACK = 29;
+
+/** How late this thread's timers may be, in nanoseconds; 50,000 by default. spec: prctl(2) */
+export function setTimerSlack(nanoseconds: number): void {
+  libc.prctl(PR_SET_TIMERSLACK, BigInt(nanoseconds), 0n, 0n, 0n);
 }
 
 const SOL_SOCKET = 1;

@@ -7,10 +7,13 @@ import assert from "node:assert/strict";
 
 import type { Prng } from "../util/prng.ts";
 import { NbdRawClient } from "./nbd-raw-client.ts";
+import { withTimeout } from "./penstock-process.ts";
 
 const BLOCK_BYTES = 4096;
 /** Far above what two loaded cores need, far below what a stuck server needs. */
 const LATENCY_MS_MAX = 2000;
+const LONG_TRANSFER_BYTES = 8 * 2 ** 20;
+const LONG_TRANSFER_MS_MAX = 10_000;
 
 export class HealthProbe {
   readonly client: NbdRawClient;
@@ -66,4 +69,18 @@ export async function checkHealth(uri: string, prng: Prng): Promise<void> {
   const probe = await HealthProbe.open(uri, prng);
   await probe.check();
   await probe.client.disconnect();
+}
+
+/** A newcomer whose transfers need more than a small buffer is served in reasonable time. */
+export async function checkLongTransfer(uri: string, offset: number): Promise<void> {
+  const transfer = async (): Promise<void> => {
+    const client = await NbdRawClient.open(uri);
+    const payload = Buffer.alloc(LONG_TRANSFER_BYTES, 0x21);
+    await client.write(offset, payload);
+    assert.ok((await client.read(offset, payload.length)).equals(payload));
+    await client.disconnect();
+  };
+  await withTimeout(transfer(), LONG_TRANSFER_MS_MAX, () => {
+    return `${LONG_TRANSFER_BYTES} bytes not written and read in ${LONG_TRANSFER_MS_MAX} ms`;
+  });
 }

@@ -13,7 +13,7 @@ import type { BufferReserve, BufferWaiter } from "../../reactor/buffer-pool.ts";
 import type { ByteStream } from "../../reactor/byte-stream.ts";
 import type { Timer } from "../../reactor/clock.ts";
 import { IoOp, type IoVector } from "../../reactor/io.ts";
-import type { Flushable, Reactor } from "../../reactor/reactor.ts";
+import type { Flushable, Reactor, Rester } from "../../reactor/reactor.ts";
 import { assert } from "../../util/assert.ts";
 import { CommandPool } from "./command-pool.ts";
 import { CommandRunner, type RunnerParts, type TransmissionLink } from "./command-runner.ts";
@@ -25,6 +25,7 @@ import { Payload } from "./payload.ts";
 import type { ReceiveWindow } from "./receive-window.ts";
 import { dropList, ReplyQueue } from "./reply-queue.ts";
 import { ReplyWriter } from "./reply-writer.ts";
+import { RestControl } from "./rest-control.ts";
 import type { SendBank, SendBankPool } from "./send-bank.ts";
 import { Transmission, Want } from "./transmission.ts";
 
@@ -66,7 +67,9 @@ const EXPECT_BYTES_MAX = 256 * 1024;
 /** Ranges of a vectored receive: the rest of a payload, and the window behind it. */
 const RECEIVE_RANGES = 2;
 
-export class NbdConnection implements Flushable, BufferWaiter, ExportConnection, TransmissionLink {
+export class NbdConnection
+  implements Flushable, BufferWaiter, ExportConnection, Rester, TransmissionLink
+{
   isDirty = false;
   readonly stream: ByteStream;
   readonly window: ReceiveWindow;
@@ -99,6 +102,9 @@ export class NbdConnection implements Flushable, BufferWaiter, ExportConnection,
   #waiting = false;
   /** When draining began, replies were on their way, or had just been sent. */
   #wasBusy = false;
+  readonly #restControl = new RestControl();
+  /** The next receive is put off. */
+  #isResting = false;
   #saidEnd = false;
   #lingered = false;
   /** The client has ended its direction of the stream, or said that it will send no more. */
@@ -236,11 +242,37 @@ export class NbdConnection implements Flushable, BufferWaiter, ExportConnection,
       if (this.#state === State.handshake) this.#feedHandshake();
       return;
     }
+    const before = transmission.commandCount;
     const want = transmission.parse(this.#reactor.clock.nowMs());
     if (this.#state >= State.dead) return;
     if (want === Want.room) this.#waitForRoom();
     else if (this.#state === State.draining) this.#stopReading();
-    else if (want === Want.bytes) this.#receive(transmission.neededBytes);
+    else if (want === Want.bytes && !this.#rests(transmission.commandCount - before)) {
+      this.#receive(transmission.neededBytes);
+    }
+  }
+
+  /**
+   * Puts the next receive off for a moment where the client has many requests on their way: one
+   * receive and one send for several of them cost little more than for one. Hot path.
+   */
+  #rests(commands: number): boolean {
+    const { io } = this.#reactor;
+    if (io.canRest !== true || this.#isResting) return this.#isResting;
+    const restMs = this.#restControl.received(commands);
+    if (restMs === 0 || this.#receiveOp.socketHasMore || this.#payload.isUnderWay) return false;
+    this.#isResting = true;
+    this.#reactor.rest(this, restMs);
+    return true;
+  }
+
+  restEnded(): void {
+    this.#isResting = false;
+    if (this.#state === State.transmission && this.#transmission !== null && !this.#stalled) {
+      this.#receive(this.#transmission.neededBytes);
+    } else {
+      this.#reactor.markDirty(this);
+    }
   }
 
   /** Draining: what has been received is all that will be done. */
@@ -445,7 +477,7 @@ export class NbdConnection implements Flushable, BufferWaiter, ExportConnection,
   #finishIfDone(): void {
     if (this.#state === State.closed) return;
     if (this.#receiveOp.inFlight || this.#sendOp.inFlight) return;
-    if (this.#stalled && this.#state === State.draining) return;
+    if (this.#isResting || (this.#stalled && this.#state === State.draining)) return;
     if (this.#commands !== null && this.#commands.inFlight > 0) return;
     const isDead = this.#state === State.dead;
     const unsent =

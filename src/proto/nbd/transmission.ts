@@ -49,6 +49,8 @@ export type Want = (typeof Want)[keyof typeof Want];
 export class Transmission {
   /** With `Want.bytes`: this many bytes from the window's start are needed in all. */
   neededBytes: number;
+  /** Commands begun so far. */
+  commandCount = 0;
   readonly #link: TransmissionLink;
   readonly #window: ReceiveWindow;
   readonly #runner: CommandRunner;
@@ -333,6 +335,7 @@ export class Transmission {
   /** A command with the header's fields. Hot path. */
   #begin(header: RequestHeader): NbdCommand {
     const command = this.#commands.take();
+    this.commandCount++;
     command.command = header.command;
     command.commandFlags = header.flags;
     command.cookieHigh = header.cookieHigh;

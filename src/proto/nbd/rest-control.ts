@@ -1,0 +1,37 @@
+/**
+ * RestControl: decides whether a connection puts its next receive off for some microseconds, so
+ * that one receive and one send serve several commands. Pure: it is told what came.
+ *
+ * A client with many requests on their way, which sends them one by one as replies come in, loses
+ * nothing when a few of its replies are a little late: it has others to work on. One with few
+ * requests on their way would wait for us. How many there are shows in the largest receives: after
+ * any hiccup all of them arrive at once. When most receives are that large, the server is what
+ * everybody waits for, and batches are large without resting.
+ */
+
+/** The fewest requests on their way with which a rest holds up nobody. */
+const DEPTH_MIN = 8;
+/** While resting, at most this share of them gathers here. */
+const HELD_SHARE = 1 / 4;
+/** An ordinary client sends a request about this often, in milliseconds. */
+const CLIENT_MS_PER_COMMAND = 0.008;
+const REST_MS_MAX = 0.03;
+
+const BATCH_WEIGHT = 1 / 16;
+/** How fast a depth is forgotten that does not show again, per receive. */
+const DEPTH_DECAY = 1 / 4096;
+
+export class RestControl {
+  /** Commands that a receive usually brings. */
+  #batch = 1;
+  /** Requests that the client seems to have on their way at most. */
+  #depth = 1;
+
+  /** A receive has brought `commands`. @returns how long to rest before the next, ms. Hot path. */
+  received(commands: number): number {
+    this.#batch += (commands - this.#batch) * BATCH_WEIGHT;
+    this.#depth = Math.max(commands, this.#depth - this.#depth * DEPTH_DECAY);
+    if (this.#depth < DEPTH_MIN || this.#batch * 2 > this.#depth) return 0;
+    return Math.min(this.#depth * HELD_SHARE * CLIENT_MS_PER_COMMAND, REST_MS_MAX);
+  }
+}
