@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { Command } from "../../src/proto/nbd/constants.ts";
-import { HealthProbe } from "../../src/testing/health-probe.ts";
+import { checkLongTransfer, HealthProbe } from "../../src/testing/health-probe.ts";
 import { forEachLevel } from "../../src/testing/levels.ts";
 import { request } from "../../src/testing/nbd-bytes.ts";
 import { NbdRawClient } from "../../src/testing/nbd-raw-client.ts";
@@ -20,9 +20,9 @@ import { Prng } from "../../src/util/prng.ts";
 
 const MIB = 2 ** 20;
 const DEAF_COUNT = 64;
-const READS_PER_CLIENT = 128;
-/** All of them together ask for 96 GiB. */
-const READ_BYTES = 16 * MIB;
+const READS_PER_CLIENT = 256;
+/** All of them together ask for some 50 GiB. */
+const READ_BYTES = [4096, 65_536, MIB, 16 * MIB];
 const FLOOD_REQUESTS = 20_000;
 /** The buffers of two reactors (64 MiB each), and room for the heap to breathe. */
 const GROWTH_BYTES_MAX = 160 * MIB;
@@ -50,6 +50,8 @@ forEachLevel("clients that ask for gigabytes and read nothing", {}, async (t, le
     mostBytes = Math.max(mostBytes, residentBytes(server.pid) - before);
     await sleep(50);
   }
+  // Newcomers, and requests that need more than a small buffer.
+  await checkLongTransfer(server.uri, 32 * MIB);
   for (const probe of probes) {
     probe.stop();
   }
@@ -89,18 +91,13 @@ async function deafClient(uri: string, index: number): Promise<NbdRawClient> {
   if (index === 0) {
     // Little, so that it can be read after all.
     for (let turn = 0; turn < 8; turn += 1) {
-      void client.command({ command: Command.read, length: READ_BYTES / 4 });
+      void client.command({ command: Command.read, length: 4 * MIB });
     }
     return client;
   }
-  const isFlood = index % 4 === 3;
-  const header = request({
-    command: Command.read,
-    cookie: 1,
-    offset: 0,
-    length: isFlood ? 4096 : READ_BYTES,
-  });
-  const count = isFlood ? FLOOD_REQUESTS : READS_PER_CLIENT;
+  const length = READ_BYTES[index % READ_BYTES.length] ?? MIB;
+  const header = request({ command: Command.read, cookie: 1, offset: 0, length });
+  const count = length === 4096 ? FLOOD_REQUESTS : READS_PER_CLIENT;
   void client.raw.write(Buffer.concat(new Array<Buffer>(count).fill(header)));
   return client;
 }

@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { Command } from "../../src/proto/nbd/constants.ts";
-import { HealthProbe } from "../../src/testing/health-probe.ts";
+import { checkLongTransfer, HealthProbe } from "../../src/testing/health-probe.ts";
 import { forEachLevel } from "../../src/testing/levels.ts";
 import { request } from "../../src/testing/nbd-bytes.ts";
 import { NbdRawClient } from "../../src/testing/nbd-raw-client.ts";
@@ -47,7 +47,7 @@ forEachLevel("clients that stall in the middle of their writes", {}, async (t, l
     await Promise.all(stalled.slice(0, STALLED_COUNT / 4).map(({ raw }) => raw.write(crumb)));
     await sleep(100);
   }
-  await writeLong(server.uri);
+  await checkLongTransfer(server.uri, 32 * MIB);
   for (const probe of probes) {
     probe.stop();
   }
@@ -60,7 +60,7 @@ forEachLevel("clients that stall in the middle of their writes", {}, async (t, l
   for (const { raw } of stalled) {
     raw.destroy();
   }
-  await writeLong(server.uri);
+  await checkLongTransfer(server.uri, 32 * MIB);
   assert.deepEqual(await server.stop(), { code: 0, signal: null });
 });
 
@@ -70,13 +70,4 @@ async function stalledWriter(uri: string, index: number): Promise<NbdRawClient> 
   await client.raw.write(request({ command: Command.write, cookie: 1, offset: 0, length }));
   await client.raw.write(Buffer.alloc(PAYLOAD_BYTES_SENT, 0x7e));
   return client;
-}
-
-/** A client that means it gets the buffers it needs. */
-async function writeLong(uri: string): Promise<void> {
-  const client = await NbdRawClient.open(uri);
-  const payload = Buffer.alloc(8 * MIB, 0x21);
-  await client.write(32 * MIB, payload);
-  assert.ok((await client.read(32 * MIB, payload.length)).equals(payload));
-  await client.disconnect();
 }
