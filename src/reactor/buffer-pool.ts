@@ -96,6 +96,10 @@ export class BufferPool implements BufferHome {
     return buffer;
   }
 
+  get hasWaiters(): boolean {
+    return this.#waiters.length > 0;
+  }
+
   /** Calls the waiter once, in a turn after something has been released. */
   wait(waiter: BufferWaiter): void {
     this.#waiters.push(waiter);

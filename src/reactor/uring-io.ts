@@ -9,6 +9,7 @@ import {
   Ring,
   RingOperation,
   type CompletionSink,
+  NO_COMPLETION,
 } from "../sys/uring.ts";
 import * as libc from "../sys/libc.ts";
 import { mapShared } from "../sys/memory.ts";
@@ -59,9 +60,6 @@ const WORKERS_UNBOUNDED = 4;
 
 /** Rests of 10 to 30 us would otherwise last 50 us longer. */
 const TIMER_SLACK_NS = 1000;
-
-/** User data of entries whose completion nobody waits for. */
-const IGNORED = -1;
 
 const FSYNC_DATASYNC = 1;
 const RWF_DSYNC = 2;
@@ -149,7 +147,7 @@ export class UringIo implements Io, CompletionSink {
 
   // hot path
   ringCompleted(userData: number, result: number, flags: number): void {
-    if (userData === IGNORED) return;
+    if (userData === NO_COMPLETION) return;
     this.#ops.end(userData, result, (flags & COMPLETION_SOCKET_NONEMPTY) !== 0);
   }
 
@@ -163,7 +161,7 @@ export class UringIo implements Io, CompletionSink {
 
   cancel(op: IoOp): void {
     if (!op.inFlight) return;
-    this.#prepare(RingOperation.asyncCancel, -1, op.slot, 0, 0, 0, IGNORED);
+    this.#prepare(RingOperation.asyncCancel, -1, op.slot, 0, 0, 0, NO_COMPLETION);
   }
 
   vector(capacity: number): IoVector {

@@ -6,7 +6,7 @@ import { lookup } from "node:dns/promises";
 import { unlink } from "node:fs/promises";
 import * as libc from "../sys/libc.ts";
 import { mapShared, type NativeMemory } from "../sys/memory.ts";
-import { type Ring, RingOperation } from "../sys/uring.ts";
+import { NO_COMPLETION, type Ring, RingOperation } from "../sys/uring.ts";
 import {
   decodeAddress,
   encodeIpAddress,
@@ -146,8 +146,8 @@ class UringListener extends IoOp implements Listener {
       const ended = new Promise<void>((resolve) => {
         this.#ended = resolve;
       });
-      // An accept in flight ends when its socket is shut down.
-      libc.shutdown(this.#fd, libc.ShutdownHow.both);
+      // Shutting the socket down is not enough: with some dozens of Unix listeners it ended none.
+      this.#context.prepare(RingOperation.asyncCancel, -1, this.slot, 0, 0, 0, NO_COMPLETION);
       await ended;
     }
     this.#context.ops.detach(this);

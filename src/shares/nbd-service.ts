@@ -10,6 +10,7 @@ import { NbdConnection, type ConnectionHost } from "../proto/nbd/connection.ts";
 import { NbdExport, type NbdExportOptions } from "../proto/nbd/export.ts";
 import type { ExportDescription, ExportDirectory } from "../proto/nbd/export-description.ts";
 import type { NegotiatedSession } from "../proto/nbd/negotiation.ts";
+import { ReceiveVectors } from "../proto/nbd/receive-vectors.ts";
 import { ReceiveWindow } from "../proto/nbd/receive-window.ts";
 import { SendBankPool } from "../proto/nbd/send-bank.ts";
 import { BUFFER_BYTES_MAX, BUFFER_BYTES_MIN, BufferReserve } from "../reactor/buffer-pool.ts";
@@ -51,9 +52,13 @@ const CONNECTIONS_PER_PEER_MAX = 8192;
 const HANDSHAKE_MS_MAX = 30_000;
 /** Well below the 2 s in which a stopping engine must be gone. */
 const DRAIN_MS_MAX = 1500;
-/** A client that reads nothing of a reply for this long is gone. */
-const SEND_MS_MAX = 60_000;
-const SWEEP_MS = 5000;
+/** A client that reads nothing of a reply, or sends nothing of a payload, for this long is gone. */
+const STUCK_MS_MAX = 60_000;
+/** ... and for this long while others wait for the memory that it holds. */
+const STUCK_MS_MAX_SHORT = 5000;
+/** Memory is short above this part of the pool. */
+const SHORT_SHARE = 3 / 4;
+const SWEEP_MS = 1000;
 
 /** One text per address: the key under which a listener is found. */
 export function addressKey(address: SocketAddress): string {
@@ -64,6 +69,7 @@ export class NbdService {
   readonly #reactor: Reactor;
   readonly #hooks: NbdServiceHooks;
   readonly #banks: SendBankPool;
+  readonly #vectors: ReceiveVectors;
   readonly #reserve: BufferReserve;
   readonly #listeners = new Map<string, NbdListener>();
   readonly #exports = new Map<NbdExport, string>();
@@ -76,6 +82,7 @@ export class NbdService {
     this.#reactor = reactor;
     this.#hooks = hooks;
     this.#banks = new SendBankPool(reactor.io);
+    this.#vectors = new ReceiveVectors(reactor.io);
     const { buffers } = reactor;
     const isEnough = buffers.limitBytes >= NBD_BUFFER_BYTES_MIN;
     const reserve = isEnough ? BufferReserve.create(buffers, BUFFER_BYTES_MAX) : null;
@@ -205,6 +212,7 @@ export class NbdService {
         reactor: this.#reactor,
         directory,
         banks: this.#banks,
+        vectors: this.#vectors,
         reserve: this.#reserve,
         handshakeMsMax,
         drainMsMax: DRAIN_MS_MAX,
@@ -217,11 +225,13 @@ export class NbdService {
 
   #scheduleSweep(): void {
     this.#sweep = this.#reactor.clock.startTimer(SWEEP_MS, () => {
-      const since = this.#reactor.clock.nowMs() - SEND_MS_MAX;
+      const { buffers, clock } = this.#reactor;
+      const nowMs = clock.nowMs();
+      const isShort = buffers.hasWaiters || buffers.heldBytes > buffers.limitBytes * SHORT_SHARE;
+      const limitMs = isShort ? STUCK_MS_MAX_SHORT : STUCK_MS_MAX;
       for (const connection of this.#connections) {
-        if (connection.isSending && connection.sendStartMs < since) {
-          connection.fail(`the client has read nothing for ${SEND_MS_MAX} ms`);
-        }
+        if (connection.stuckMs(nowMs) <= limitMs) continue;
+        connection.fail(`the client has neither read nor sent what is due for ${limitMs} ms`);
       }
       if (!this.#closed) this.#scheduleSweep();
     });

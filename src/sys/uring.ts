@@ -88,6 +88,9 @@ export interface CompletionSink {
   ringCompleted(userData: number, result: number, flags: number): void;
 }
 
+/** User data of entries whose completion nobody waits for. */
+export const NO_COMPLETION = -1;
+
 /** Completion flag of a receive: the socket holds more bytes already. */
 export const COMPLETION_SOCKET_NONEMPTY = 4;
 

@@ -2,19 +2,28 @@
  * CommandPool: a connection's commands and what they hold: buffers against a fair share of the
  * reactor's memory, and references to the receive buffer.
  *
- * Fair share: a connection that holds memory may take more only while it holds no more than half
- * of what is free. So many greedy or stuck clients leave room for the next one, whatever they do,
- * and a single one may use most of the pool.
+ * Fair share, as in network switches: what a connection holds may be at most a part of what is
+ * free, beyond a floor that is kept for new connections. As memory gets short everybody's share
+ * shrinks, down to one page, and long reads and writes go on in smaller parts: many greedy or stuck
+ * clients leave room for the next one, whatever they do.
  */
 
-import type { BufferReserve, BufferPool, PoolBuffer } from "../../reactor/buffer-pool.ts";
+import {
+  BUFFER_BYTES_MAX,
+  BUFFER_BYTES_MIN,
+  type BufferPool,
+  type BufferReserve,
+  type PoolBuffer,
+} from "../../reactor/buffer-pool.ts";
 import { assert } from "../../util/assert.ts";
 import { type CommandOwner, NbdCommand, ReplyKind } from "./command.ts";
 
 /** Commands that one client may have in flight; the next is read when one has been answered. */
 export const COMMANDS_IN_FLIGHT_MAX = 256;
 
-const FREE_SHARE = 0.5;
+const FREE_SHARE = 1 / 4;
+/** This part of the pool is for receive windows and single pages. */
+const FLOOR_SHARE = 1 / 8;
 
 export class CommandPool {
   /** Commands taken, parts of long ones included. */
@@ -41,12 +50,21 @@ export class CommandPool {
     return command;
   }
 
+  /**
+   * The most that `acquire` may give now, in bytes: a multiple of the page size, one page at least
+   * for a connection that holds nothing, at most the largest buffer. Hot path.
+   */
+  allowance(): number {
+    const { limitBytes, heldBytes } = this.#pool;
+    const free = limitBytes - heldBytes - limitBytes * FLOOR_SHARE;
+    const share = Math.min(free * FREE_SHARE - this.heldBytes, BUFFER_BYTES_MAX);
+    if (share >= BUFFER_BYTES_MIN) return share - (share % BUFFER_BYTES_MIN);
+    return this.heldBytes === 0 ? BUFFER_BYTES_MIN : 0;
+  }
+
   /** Memory for one command, or null when there is none or this connection has its share. */
   acquire(lengthBytes: number): PoolBuffer | null {
-    const pool = this.#pool;
-    const held = this.heldBytes;
-    if (held > 0 && held + lengthBytes > (pool.limitBytes - pool.heldBytes) * FREE_SHARE)
-      return null;
+    if (lengthBytes > this.allowance()) return null;
     const buffer = this.#reserve.acquire(lengthBytes);
     if (buffer !== null) this.heldBytes += buffer.lengthBytes;
     return buffer;

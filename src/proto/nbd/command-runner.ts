@@ -221,6 +221,10 @@ export class CommandRunner implements CommandOwner, LongReadHost, LongWriteHost 
     this.#commands.give(command);
   }
 
+  allowance(): number {
+    return this.#commands.allowance();
+  }
+
   takePart(parent: NbdCommand, lengthBytes: number): NbdCommand | null {
     const buffer = this.#commands.acquire(lengthBytes);
     if (buffer === null) {

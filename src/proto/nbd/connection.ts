@@ -22,6 +22,7 @@ import type { ExportDirectory } from "./export-description.ts";
 import { HandshakeTarget } from "./handshake-target.ts";
 import type { NegotiatedSession } from "./negotiation.ts";
 import { Payload } from "./payload.ts";
+import type { ReceiveVectors } from "./receive-vectors.ts";
 import type { ReceiveWindow } from "./receive-window.ts";
 import { dropList, ReplyQueue } from "./reply-queue.ts";
 import { ReplyWriter } from "./reply-writer.ts";
@@ -35,6 +36,7 @@ export interface ConnectionHost {
   readonly directory: ExportDirectory;
   readonly banks: SendBankPool;
   readonly reserve: BufferReserve;
+  readonly vectors: ReceiveVectors;
   /** A handshake that takes longer is ended. */
   readonly handshakeMsMax: number;
   /** A draining connection whose client does not read its replies is ended after this. */
@@ -63,9 +65,6 @@ const SPOKE_MS = 200;
 /** The rest of a payload is waited for in pieces of at most this, if it is at least that. */
 const EXPECT_BYTES_MIN = 16 * 1024;
 const EXPECT_BYTES_MAX = 256 * 1024;
-
-/** Ranges of a vectored receive: the rest of a payload, and the window behind it. */
-const RECEIVE_RANGES = 2;
 
 export class NbdConnection
   implements Flushable, BufferWaiter, ExportConnection, Rester, TransmissionLink
@@ -111,6 +110,8 @@ export class NbdConnection
   #peerEnded = false;
   #closed: Promise<void> | null = null;
   #resolveClosed: (() => void) | null = null;
+  /** When something was last received, or sent. */
+  #progressMs = 0;
 
   /** Takes over the stream and the window. */
   constructor(host: ConnectionHost, stream: ByteStream, window: ReceiveWindow, peer: string) {
@@ -145,9 +146,13 @@ export class NbdConnection
     return this.#state < State.dead;
   }
 
-  /** True while a send waits for its client to read. */
-  get isSending(): boolean {
-    return this.#sendOp.inFlight;
+  /**
+   * For how long the client has neither read what is being sent to it nor sent the rest of a
+   * payload, in milliseconds; 0 while nothing is due from it.
+   */
+  stuckMs(nowMs: number): number {
+    const isDue = this.#sendOp.inFlight || this.#payload.isUnderWay;
+    return isDue ? nowMs - Math.max(this.#progressMs, this.sendStartMs) : 0;
   }
 
   /** Reads no more, finishes what is in flight, replies, closes. Idempotent. */
@@ -212,6 +217,11 @@ export class NbdConnection
 
   // hot path
   #received(result: number): void {
+    this.#progressMs = this.#reactor.clock.nowMs();
+    if (this.#receiveVector !== null) {
+      this.#host.vectors.give(this.#receiveVector);
+      this.#receiveVector = null;
+    }
     if (result <= 0) {
       if (this.#saidEnd) this.#lingered = true;
       if (result === 0) this.#peerEnded = true;
@@ -300,9 +310,8 @@ export class NbdConnection
     }
     const { buffer } = payload;
     assert(buffer !== null, "a payload under way has its buffer");
-    this.#receiveVector ??= this.#reactor.io.vector(RECEIVE_RANGES);
-    const vector = this.#receiveVector;
-    vector.clear();
+    const vector = this.#host.vectors.take();
+    this.#receiveVector = vector;
     const at = buffer.offset + payload.offset + payload.filledBytes;
     const missing = payload.wantedBytes - payload.filledBytes;
     this.stream.expect(missing < EXPECT_BYTES_MIN ? 1 : Math.min(missing, EXPECT_BYTES_MAX));
@@ -422,6 +431,7 @@ export class NbdConnection
     const bank = this.#sending;
     assert(bank !== null, "a send has its bank");
     if (result > 0) {
+      this.#progressMs = this.#reactor.clock.nowMs();
       bank.vector.advance(result);
       if (bank.vector.lengthBytes > 0 && this.#state < State.dead) {
         this.stream.send(this.#sendOp, bank.vector);

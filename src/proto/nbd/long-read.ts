@@ -1,6 +1,6 @@
 /**
- * LongRead: a read over 1 MiB or off the block grid, done in aligned parts, one after the other:
- * while one part is being sent the next one is read.
+ * LongRead: a read over 1 MiB, over what memory allows or off the block grid, done in aligned parts,
+ * one after the other: while one part is being sent the next one is read.
  *
  * Structured replies: each part is a chunk of its own. Simple ones: header and all data are one
  * stretch of the stream, so the reply queue is held from the first part to the last; an error
@@ -10,6 +10,7 @@
 import { TRANSFER_BYTES_MAX } from "../../block/device.ts";
 import { Operation } from "../../block/operation.ts";
 import { Status } from "../../block/status.ts";
+import { BUFFER_BYTES_MIN } from "../../reactor/buffer-pool.ts";
 import type { NbdCommand, PartOwner } from "./command.ts";
 import { ReplyKind } from "./command.ts";
 
@@ -18,6 +19,8 @@ export interface LongReadHost {
   readonly blockSizeBytes: number;
   /** True: one stretch of the stream. */
   readonly isSimple: boolean;
+  /** The most that a part may hold now, in bytes: a multiple of the page size, or 0. */
+  allowance(): number;
   /** A command with a buffer of at least `lengthBytes`, or null: `resume` is called later. */
   takePart(parent: NbdCommand, lengthBytes: number): NbdCommand | null;
   submitPart(part: NbdCommand): void;
@@ -53,7 +56,8 @@ export class LongRead implements PartOwner {
     const block = this.#host.blockSizeBytes;
     const start = this.#next - (this.#next % block);
     const hullEnd = Math.ceil(this.#end / block) * block;
-    const length = Math.min(hullEnd - start, TRANSFER_BYTES_MAX);
+    const allowed = Math.max(this.#host.allowance(), BUFFER_BYTES_MIN);
+    const length = Math.min(hullEnd - start, TRANSFER_BYTES_MAX, allowed);
     const part = this.#host.takePart(this.#parent, length);
     if (part === null) return;
     part.owner = this;

@@ -1,5 +1,6 @@
 /**
- * LongWrite: a write over 1 MiB or off the block grid, done in parts as its payload arrives.
+ * LongWrite: a write over 1 MiB, over what memory allows or off the block grid, done in parts as its
+ * payload arrives.
  *
  * Each part has a buffer that holds the part's aligned hull, with the client's bytes in place.
  * The reply follows when every part has ended; the first error is the one that is told.
@@ -7,12 +8,14 @@
 
 import { TRANSFER_BYTES_MAX } from "../../block/device.ts";
 import { Status } from "../../block/status.ts";
-import type { PoolBuffer } from "../../reactor/buffer-pool.ts";
+import { BUFFER_BYTES_MIN, type PoolBuffer } from "../../reactor/buffer-pool.ts";
 import type { NbdCommand, PartOwner } from "./command.ts";
 
 /** What a long write needs of its transmission. */
 export interface LongWriteHost {
   readonly blockSizeBytes: number;
+  /** The most that a part may hold now, in bytes: a multiple of the page size, or 0. */
+  allowance(): number;
   takePart(parent: NbdCommand, lengthBytes: number): NbdCommand | null;
   /** Receives `wantedBytes` into `buffer` from `offset` on, then calls `partReceived`. */
   receivePart(part: NbdCommand, buffer: PoolBuffer, offset: number, wantedBytes: number): void;
@@ -48,7 +51,8 @@ export class LongWrite implements PartOwner {
   receiveNext(): boolean {
     const block = this.#host.blockSizeBytes;
     const head = this.#next % block;
-    const length = Math.min(this.#left, TRANSFER_BYTES_MAX - head);
+    const allowed = Math.max(this.#host.allowance(), BUFFER_BYTES_MIN);
+    const length = Math.min(this.#left, Math.min(TRANSFER_BYTES_MAX, allowed) - head);
     const hull = Math.ceil((head + length) / block) * block;
     const part = this.#host.takePart(this.#parent, hull);
     if (part === null) return false;

@@ -16,6 +16,8 @@ const GROWTH = 4;
 /** The window shrinks after this many receives in a row that filled little of it. */
 const SMALL_RECEIVES = 4;
 const SMALL_SHARE = 16;
+/** Windows grow while this part of the pool stays free; payloads are what memory is for. */
+const PLENTY_SHARE = 1 / 4;
 /** Less room than this at the end is not worth a receive. */
 const ROOM_BYTES_MIN = 2048;
 
@@ -105,6 +107,9 @@ export class ReceiveWindow {
   }
 
   #replace(wanted: number): boolean {
+    const { limitBytes, heldBytes } = this.#pool;
+    const isPlenty = limitBytes - heldBytes - wanted >= limitBytes * PLENTY_SHARE;
+    if (wanted > this.buffer.lengthBytes && wanted > BUFFER_BYTES_MIN && !isPlenty) return false;
     const next = this.#pool.acquire(wanted);
     if (next === null) return false;
     const { slab, offset } = this.buffer;

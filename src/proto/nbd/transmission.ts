@@ -166,10 +166,14 @@ export class Transmission {
       const command = this.#begin(header);
       if (this.#runner.read(command)) return this.#took();
       this.#commands.give(command);
-      return Want.room;
+      // Holding something: wait for it to come back. Holding nothing: read in smaller parts.
+      if (this.#commands.heldBytes > 0 || length <= this.#commands.allowance()) return Want.room;
     }
     const whole = (header.flags & CommandFlag.df) !== 0 && length > TRANSFER_BYTES_MAX / 2;
     if (whole) return this.#refuse(header, NbdError.eoverflow);
+    // "Don't fragment": in one part, hull and all, or not yet.
+    const isOne = (header.flags & CommandFlag.df) !== 0;
+    if (isOne && this.#commands.allowance() < length + 2 * (this.#blockMask + 1)) return Want.room;
     if (length > PAYLOAD_BYTES_MAX) return this.#refuse(header, NbdError.einval);
     if (!this.#runner.canStartLongRead) return Want.room;
     const command = this.#begin(header);
@@ -188,12 +192,7 @@ export class Transmission {
     const error = this.#refusal(header);
     if (error !== NbdError.none) return this.#refuse(header, error, length);
     const aligned = ((header.offsetLow | length) & this.#blockMask) === 0;
-    if (!aligned || length > TRANSFER_BYTES_MAX) {
-      const command = this.#begin(header);
-      this.#took();
-      this.#runner.startLongWrite(command);
-      return null;
-    }
+    if (!aligned || length > TRANSFER_BYTES_MAX) return this.#writeInParts(header);
     const window = this.#window;
     const available = window.unread - this.#headerBytes;
     if (available >= length) return this.#writeInPlace(header);
@@ -202,13 +201,24 @@ export class Transmission {
       return Want.bytes;
     }
     const buffer = this.#commands.acquire(length);
-    if (buffer === null) return Want.room;
+    if (buffer === null) {
+      if (this.#commands.heldBytes > 0 || length <= this.#commands.allowance()) return Want.room;
+      return this.#writeInParts(header);
+    }
     const command = this.#begin(header);
     command.buffer = buffer;
     this.#ownBuffer = false;
     this.#took();
     this.#payload.begin(window, { command, buffer, offset: 0, wantedBytes: length });
     window.shrink();
+    return null;
+  }
+
+  #writeInParts(header: RequestHeader): null {
+    const command = this.#begin(header);
+    this.#ownBuffer = false;
+    this.#took();
+    this.#runner.startLongWrite(command);
     return null;
   }
 
