@@ -11,7 +11,7 @@ import { makeTempDir } from "../../src/testing/temp-dir.ts";
 const SKIP = missingTools("fio");
 const SIZE_MIB = 64;
 const JOB_COUNT = 2;
-const IO_MIB = forLongRun(24, 512);
+const IO_MIB = forLongRun(16, 512);
 
 interface FioReport {
   readonly jobs: readonly {

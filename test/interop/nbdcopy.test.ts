@@ -22,8 +22,8 @@ import { testSeed } from "../../src/testing/test-seed.ts";
 import { Prng } from "../../src/util/prng.ts";
 
 const SKIP = missingTools("nbdcopy");
-const SIZE_BYTES = 24 * 2 ** 20;
-const DATA_BYTES = 3 * 2 ** 20;
+const SIZE_BYTES = 12 * 2 ** 20;
+const DATA_BYTES = 2 * 2 ** 20;
 
 const WAYS: readonly (readonly string[])[] = [
   [],
