@@ -18,25 +18,29 @@ const LONG_TRANSFER_MS_MAX = 10_000;
 export class HealthProbe {
   readonly client: NbdRawClient;
   readonly #prng: Prng;
+  readonly #blockCount: number;
   /** Longest time that one write or read took. */
   slowestMs = 0;
   checkCount = 0;
   #running = true;
 
-  static async open(uri: string, prng: Prng): Promise<HealthProbe> {
-    return new HealthProbe(await NbdRawClient.open(uri), prng);
+  /** Uses the first `lengthBytes` of the export; default: all of it. */
+  static async open(uri: string, prng: Prng, lengthBytes?: number): Promise<HealthProbe> {
+    const client = await NbdRawClient.open(uri);
+    return new HealthProbe(client, prng, lengthBytes ?? client.sizeBytes);
   }
 
-  private constructor(client: NbdRawClient, prng: Prng) {
+  private constructor(client: NbdRawClient, prng: Prng, lengthBytes: number) {
     this.client = client;
     this.#prng = prng;
+    this.#blockCount = lengthBytes / BLOCK_BYTES;
   }
 
   /** Writes a block somewhere and reads it back; throws when that is not what was written. */
   async check(): Promise<void> {
     const block = Buffer.alloc(BLOCK_BYTES);
     this.#prng.fill(block);
-    const offset = this.#prng.below(this.client.sizeBytes / BLOCK_BYTES) * BLOCK_BYTES;
+    const offset = this.#prng.below(this.#blockCount) * BLOCK_BYTES;
     await this.#timed(() => this.client.write(offset, block));
     const read = await this.#timed(() => this.client.read(offset, BLOCK_BYTES));
     assert.ok(read.equals(block), `the block at ${offset} is not what was written`);

@@ -59,8 +59,6 @@ export interface CommandFields {
   readonly payload?: Uint8Array;
 }
 
-/** A session may be silent for longer than any test takes. */
-const IDLE_MS_MAX = 24 * 3600 * 1000;
 /** Longest read this client makes room for. */
 const READ_BYTES_MAX = 64 * 1024 * 1024;
 
@@ -184,7 +182,8 @@ export class NbdRawClient {
 
   /** A connection that ends here ended between two replies; anywhere else a reply was torn. */
   async #readReplyStart(): Promise<Buffer> {
-    const first = await this.raw.read(1, IDLE_MS_MAX);
+    // A session may be silent for as long as it likes.
+    const first = await this.raw.read(1, Number.POSITIVE_INFINITY);
     try {
       return Buffer.concat([first, await this.raw.read(3)]);
     } catch (error) {

@@ -59,6 +59,8 @@ export class RawSocket {
         resolve();
       });
     });
+    // A failed test leaves clients behind; the server, a child process, keeps this one alive.
+    socket.unref();
     // A reset is one way to be closed by a server that was sent garbage.
     socket.on("error", () => undefined);
     socket.on("data", (chunk: Buffer) => this.#received(chunk));
@@ -77,14 +79,16 @@ export class RawSocket {
     }
   }
 
-  /** Exactly `lengthBytes` bytes; rejects with ConnectionClosed, or after `timeoutMs`. */
+  /** Exactly `lengthBytes` bytes; rejects with ConnectionClosed, or after `timeoutMs` (may be Infinity). */
   async read(lengthBytes: number, timeoutMs: number = READ_TIMEOUT_MS): Promise<Buffer> {
     assert(this.#waiter === null, "one read at a time");
     let timer: NodeJS.Timeout | undefined;
     try {
       return await new Promise<Buffer>((resolve, reject) => {
         const message = `no ${lengthBytes} bytes within ${timeoutMs} ms`;
-        timer = setTimeout(() => reject(new Error(message)), timeoutMs);
+        if (timeoutMs !== Number.POSITIVE_INFINITY) {
+          timer = setTimeout(() => reject(new Error(message)), timeoutMs);
+        }
         this.#waiter = { lengthBytes, resolve, reject };
         this.#satisfy();
       });

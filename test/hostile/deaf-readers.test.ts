@@ -19,6 +19,8 @@ import { testSeed } from "../../src/testing/test-seed.ts";
 import { Prng } from "../../src/util/prng.ts";
 
 const MIB = 2 ** 20;
+/** Beyond it other clients write. */
+const PROBE_BYTES = 4 * MIB;
 const DEAF_COUNT = 64;
 const READS_PER_CLIENT = 256;
 /** All of them together ask for some 50 GiB. */
@@ -38,7 +40,9 @@ forEachLevel("clients that ask for gigabytes and read nothing", {}, async (t, le
   const prng = new Prng(testSeed(t));
   await fill(server.uri);
   // Both on the same export and on another one.
-  const probes = await Promise.all(server.uris.map((uri) => HealthProbe.open(uri, prng.fork(uri))));
+  const probes = await Promise.all(
+    server.uris.map((uri) => HealthProbe.open(uri, prng.fork(uri), PROBE_BYTES)),
+  );
   const before = residentBytes(server.pid);
   const probing = Promise.all(probes.map((probe) => probe.run()));
 

@@ -17,6 +17,8 @@ import { testSeed } from "../../src/testing/test-seed.ts";
 import { Prng } from "../../src/util/prng.ts";
 
 const MIB = 2 ** 20;
+/** Beyond it other clients write. */
+const PROBE_BYTES = 4 * MIB;
 const STALLED_COUNT = 400;
 const AT_ONCE = 20;
 /** Some fit a buffer of any size, some are as long as a write may be. */
@@ -28,7 +30,7 @@ const GROWTH_BYTES_MAX = 160 * MIB;
 
 forEachLevel("clients that stall in the middle of their writes", {}, async (t, level) => {
   const pipes = [
-    "malloc:///victim?size=64MiB | nbd://127.0.0.1:0/vol",
+    "malloc:///victim?size=128MiB | nbd://127.0.0.1:0/vol",
     "malloc:///other?size=4MiB | nbd://127.0.0.1:0/other",
   ];
   const server = await startPenstock(t, pipes, { level });
@@ -40,7 +42,9 @@ forEachLevel("clients that stall in the middle of their writes", {}, async (t, l
     stalled.push(...(await Promise.all(batch)));
   }
   // They come after the memory is taken, which is the hard case.
-  const probes = await Promise.all(server.uris.map((uri) => HealthProbe.open(uri, prng.fork(uri))));
+  const probes = await Promise.all(
+    server.uris.map((uri) => HealthProbe.open(uri, prng.fork(uri), PROBE_BYTES)),
+  );
   const probing = Promise.all(probes.map((probe) => probe.run()));
   const crumb = Buffer.alloc(CRUMB_BYTES, 0x7e);
   for (const startMs = performance.now(); performance.now() - startMs < WATCH_MS; ) {
@@ -67,7 +71,7 @@ forEachLevel("clients that stall in the middle of their writes", {}, async (t, l
 async function stalledWriter(uri: string, index: number): Promise<NbdRawClient> {
   const client = await NbdRawClient.open(uri);
   const length = LENGTHS[index % LENGTHS.length] ?? MIB;
-  await client.raw.write(request({ command: Command.write, cookie: 1, offset: 0, length }));
+  await client.raw.write(request({ command: Command.write, cookie: 1, offset: 64 * MIB, length }));
   await client.raw.write(Buffer.alloc(PAYLOAD_BYTES_SENT, 0x7e));
   return client;
 }
