@@ -59,6 +59,9 @@ const State = {
 } as const;
 type State = (typeof State)[keyof typeof State];
 
+/** How often a connection that is to be drained is asked whether it has fallen quiet. */
+const QUIET_LOOK_MS = 20;
+
 /** Replies sent less than this ago may still be on their way to the client. */
 const SPOKE_MS = 200;
 
@@ -160,8 +163,10 @@ export class NbdConnection
     this.#closed ??= new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });
-    if (this.#state === State.handshake) this.fail("the export is going away");
-    else this.#drain("the export is going away");
+    const reason = "the export is going away";
+    if (this.#state === State.handshake) this.fail(reason);
+    else if (this.#stalled && this.#state === State.transmission) this.#drainSoon(reason);
+    else this.#drain(reason);
     return this.#closed;
   }
 
@@ -464,7 +469,22 @@ export class NbdConnection
     this.#host.banks.give(bank);
   }
 
-  #drain(reason: string): void {
+  /**
+   * Commands have arrived that wait for memory, some perhaps still in the kernel: goes on as
+   * usual until all are answered, for at most half of the time that draining may take.
+   */
+  #drainSoon(reason: string): void {
+    const { clock } = this.#reactor;
+    const untilMs = clock.nowMs() + this.#host.drainMsMax / 2;
+    const look = (): void => {
+      const isQuiet = this.#commands?.inFlight === 0 && this.window.unread === 0;
+      if (isQuiet || clock.nowMs() >= untilMs) this.#drain(reason, this.#host.drainMsMax / 2);
+      else this.#timer = clock.startTimer(QUIET_LOOK_MS, look);
+    };
+    look();
+  }
+
+  #drain(reason: string, limitMs = this.#host.drainMsMax): void {
     if (this.#state >= State.draining) return;
     this.#wasBusy = (this.#commands?.inFlight ?? 0) > 0 || this.#spokeLately();
     this.#state = State.draining;
@@ -473,7 +493,7 @@ export class NbdConnection
     if (!this.#stalled) this.#stopReading();
     if (this.#receiveOp.inFlight) this.stream.cancelReceive(this.#receiveOp);
     this.#timer?.cancel();
-    this.#timer = this.#reactor.clock.startTimer(this.#host.drainMsMax, () => {
+    this.#timer = this.#reactor.clock.startTimer(limitMs, () => {
       this.fail(`${reason}, and it does not read its replies`);
     });
     this.#reactor.markDirty(this);
