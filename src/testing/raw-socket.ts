@@ -79,7 +79,7 @@ export class RawSocket {
     }
   }
 
-  /** Exactly `lengthBytes` bytes; rejects with ConnectionClosed, or after `timeoutMs` (may be Infinity). */
+  /** Exactly `lengthBytes` bytes; rejects with ConnectionClosed, or after `timeoutMs`. */
   async read(lengthBytes: number, timeoutMs: number = READ_TIMEOUT_MS): Promise<Buffer> {
     assert(this.#waiter === null, "one read at a time");
     let timer: NodeJS.Timeout | undefined;

@@ -1,6 +1,6 @@
 /**
- * LongRead: a read over 1 MiB, over what memory allows or off the block grid, done in aligned parts,
- * one after the other: while one part is being sent the next one is read.
+ * LongRead: a read over 1 MiB, over what memory allows, or off the block grid. Done in aligned
+ * parts, one after the other: while one part is being sent the next one is read.
  *
  * Structured replies: each part is a chunk of its own. Simple ones: header and all data are one
  * stretch of the stream, so the reply queue is held from the first part to the last; an error

@@ -1,6 +1,6 @@
 /**
- * LongWrite: a write over 1 MiB, over what memory allows or off the block grid, done in parts as its
- * payload arrives.
+ * LongWrite: a write over 1 MiB, over what memory allows, or off the block grid. Done in parts as
+ * its payload arrives.
  *
  * Each part has a buffer that holds the part's aligned hull, with the client's bytes in place.
  * The reply follows when every part has ended; the first error is the one that is told.
