@@ -21,11 +21,11 @@ import { VerifiedWriter } from "../../src/testing/verified-writer.ts";
 import { Prng } from "../../src/util/prng.ts";
 
 const SIZE_BYTES = 32 * 2 ** 20;
-const ROUNDS = forLongRun(3, 40);
+const ROUNDS = forLongRun(2, 40);
 const CONNECTIONS = 2;
 const DEPTH = 16;
 const LOAD_MS_MIN = 50;
-const LOAD_MS_MAX = 400;
+const LOAD_MS_MAX = 300;
 
 forEachLevel("kill -9 loses no acknowledged write", { timeoutMs: 600_000 }, async (t, level) => {
   for (const backing of backingsOf(level).filter(({ name }) => name !== "malloc")) {
