@@ -100,3 +100,37 @@ test("UringIo lets the event loop run while operations never pause", async (t) =
   await io.closeFile(file);
   await io.close();
 });
+
+test("UringIo neither looks nor blocks while a deferred callback waits", async (t) => {
+  const io = new UringIo();
+  new Reactor({ id: 0, io });
+  const path = `${makeTempDir(t)}/x.img`;
+  const { file } = await io.openFile({ path, write: true, createSizeBytes: 4096 });
+  const slab = io.slabs.allocate(4096);
+  const read = (op: IoOp): void => io.read(op, file, slab, 0, 4096, 0);
+  // Short gaps, so that a reactor without work would wait awake.
+  await new Promise<void>((resolve) => {
+    const op = new ChainOp(10_000, read, () => io.defer(resolve));
+    io.attach(op);
+    read(op);
+  });
+  const before = { ...io.turnStats };
+  await new Promise<void>((resolve) => {
+    let left = 100;
+    const step = (): void => {
+      if (--left === 0) {
+        resolve();
+        return;
+      }
+      // The turn asked for runs before the callback: it must come straight back.
+      io.requestTurn();
+      io.defer(step);
+    };
+    step();
+  });
+  const { blocks, idleSpinMs } = io.turnStats;
+  assert.ok(blocks - before.blocks <= 2, `blocked ${blocks - before.blocks} times`);
+  assert.ok(idleSpinMs - before.idleSpinMs < 1, "looked for work instead of leaving the turn");
+  await io.closeFile(file);
+  await io.close();
+});

@@ -141,8 +141,7 @@ export class UringIo implements Io, CompletionSink {
   }
 
   defer(callback: () => void): void {
-    this.#turn.yieldSoon();
-    setImmediate(callback);
+    this.#turn.defer(callback);
   }
 
   // hot path

@@ -66,7 +66,8 @@ export class UringTurn {
   readonly #wake: { signal(): void; clear(): void };
   #inTurn = false;
   #requested = false;
-  #yieldWanted = false;
+  /** Callbacks that the thread's event loop will run, as soon as it gets a round. */
+  #deferred = 0;
   #idleSinceMs = 0;
   #workSinceMs = 0;
   #closed = false;
@@ -93,9 +94,13 @@ export class UringTurn {
     });
   }
 
-  /** The thread's event loop has work: end the turn soon. */
-  yieldSoon(): void {
-    this.#yieldWanted = true;
+  /** Has the event loop run `callback`; turns are short and do not wait until it has. */
+  defer(callback: () => void): void {
+    this.#deferred++;
+    setImmediate(() => {
+      this.#deferred--;
+      callback();
+    });
   }
 
   /** Wakes the turn with that `wakeFd`, on any thread. */
@@ -103,10 +108,6 @@ export class UringTurn {
     const result = signalEventfd(wakeFd);
     // -EAGAIN: its counter is full, so it is signalled anyway.
     assert(result === 0 || result === -Errno.EAGAIN, "the wake handle is an eventfd");
-  }
-
-  setKeepsAlive(keeps: boolean): void {
-    this.#poll.setKeepsAlive(keeps);
   }
 
   close(): void {
@@ -142,12 +143,11 @@ export class UringTurn {
     this.stats.turns++;
     ring.setSignals(false);
     this.handler?.awake?.();
-    this.#yieldWanted = false;
     const startMs = this.#clock.nowMs();
     if (this.#idleSinceMs > 0) this.#noteGap(startMs);
     for (let step = 1; ; step++) {
       const worked = this.#step();
-      if (this.#yieldWanted || (step % STEPS_PER_CLOCK_READ === 0 && this.#isLong(startMs))) {
+      if (this.#deferred > 0 || (step % STEPS_PER_CLOCK_READ === 0 && this.#isLong(startMs))) {
         this.#yield();
         return;
       }
@@ -209,8 +209,8 @@ export class UringTurn {
     // Other reactors ring by the eventfd, which the ring does not see.
     if (blockMs === 0 || this.handler?.hasPollers === true) return false;
     this.#ring.wait(blockMs);
-    if (!this.#ring.hasCompletions) return false;
     this.stats.blocks++;
+    if (!this.#ring.hasCompletions) return false;
     this.#noteGap(this.#clock.nowMs());
     return true;
   }
