@@ -34,9 +34,9 @@ const INSTALL_ATTEMPTS = 2;
 const INSTALL_LOCK_MS_MAX = 10 * 60 * 1000;
 const NODE_FLAGS = ["--disable-warning=ExperimentalWarning"];
 
-/** For each command: what it runs, and whether it needs the development packages too. */
+/** For each command: what it runs, does it need the development packages, is it the product. */
 const COMMANDS = {
-  start: { entry: ["src/bin/start.ts"], development: false },
+  start: { entry: ["src/bin/start.ts"], development: false, compileCache: true },
   test: { entry: ["tools/test.ts"], development: true },
   ok: { entry: ["tools/test.ts", "--ok"], development: true },
   install: { entry: undefined, development: false },
@@ -52,6 +52,9 @@ function main() {
   ensureInstalled(command.development);
   if (command.entry === undefined) {
     return;
+  }
+  if (command.compileCache) {
+    useCompileCache();
   }
   const [entry, ...fixed] = command.entry;
   handOver([...NODE_FLAGS, join(ROOT, entry), ...fixed, ...rest]);
@@ -190,6 +193,17 @@ function handOver(args) {
     process.removeAllListeners(signal);
     process.kill(process.pid, signal);
   });
+}
+
+/** For the program and all its children; why, and why only in our own tree: see bin/penstock. */
+function useCompileCache() {
+  const modules = join(ROOT, "node_modules");
+  if (
+    process.env.NODE_COMPILE_CACHE === undefined &&
+    statSync(modules).uid === process.geteuid?.()
+  ) {
+    process.env.NODE_COMPILE_CACHE = join(modules, ".cache", "penstock", "compiled");
+  }
 }
 
 function isExecutable(path) {

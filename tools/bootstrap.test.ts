@@ -68,7 +68,12 @@ function makeClone(t: TestContext, options: { readonly installed: boolean }): Cl
     // Older than what npm left behind, as after an installation.
     utimesSync(join(root, "package-lock.json"), 1, 1);
   }
-  const env = { ...process.env, PATH: [join(root, "stubs"), "/usr/bin", "/bin"].join(delimiter) };
+  const env = {
+    ...process.env,
+    PATH: [join(root, "stubs"), "/usr/bin", "/bin"].join(delimiter),
+    // Its node_modules is ours, and should not keep what only a skeleton ran.
+    NODE_DISABLE_COMPILE_CACHE: "1",
+  };
   const npmCalls = (): string[] =>
     existsSync(calls) ? readFileSync(calls, "utf8").trimEnd().split("\n") : [];
   return { root, env, npmCalls };
