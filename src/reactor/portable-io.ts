@@ -28,7 +28,7 @@ import {
 } from "./io.ts";
 import { FileOperation } from "./portable/file-operation.ts";
 import { FileTable } from "./portable/file-table.ts";
-import { HeapVector } from "./portable/heap-vector.ts";
+import { HeapVector } from "./heap-vector.ts";
 import { connectTo, listenOn, type NetListener } from "./portable/socket-listener.ts";
 import { StreamSocket } from "./portable/stream-socket.ts";
 import { TurnLoop } from "./portable/turn-loop.ts";

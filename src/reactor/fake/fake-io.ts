@@ -33,7 +33,7 @@ import type { FakeNetwork } from "./fake-network.ts";
 import { FakeOp, type FakeOpKind, type FakeOpOwner } from "./fake-op.ts";
 import { FakeSocketTable } from "./fake-socket-table.ts";
 import { FakeTurn } from "./fake-turn.ts";
-import { FakeVector } from "./fake-vector.ts";
+import { HeapVector } from "../heap-vector.ts";
 import { CallbackEvent, type ProcessGate } from "./process-gate.ts";
 
 export interface FakeIoOptions {
@@ -112,7 +112,7 @@ export class FakeIo implements Io, FakeOpOwner {
   }
 
   vector(capacity: number): IoVector {
-    return new FakeVector(capacity);
+    return new HeapVector(capacity);
   }
 
   async openFile(options: OpenFileOptions): Promise<OpenedFile> {

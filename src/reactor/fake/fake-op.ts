@@ -13,7 +13,7 @@ import type { FakeFault } from "./fake-faults.ts";
 import type { FakeFile } from "./fake-file.ts";
 import type { SyncedSectors } from "./fake-file-chunk.ts";
 import type { FakeSocket } from "./fake-socket.ts";
-import { FakeVector } from "./fake-vector.ts";
+import { HeapVector } from "../heap-vector.ts";
 import { ProcessEvent, type ProcessGate } from "./process-gate.ts";
 
 export type FakeOpKind =
@@ -39,8 +39,8 @@ export class FakeOp extends ProcessEvent {
   isDue = false;
   isCancelled = false;
   /** The memory: `single` for operations on one range. */
-  vector: FakeVector;
-  readonly single = new FakeVector(1);
+  vector: HeapVector;
+  readonly single = new HeapVector(1);
   file: FakeFile | null = null;
   socket: FakeSocket | null = null;
   position = 0;
@@ -88,7 +88,7 @@ export class FakeOp extends ProcessEvent {
 
   /** Its memory is the vector's ranges, which must not change until it has ended. */
   useVector(slabs: SlabSpace, vector: IoVector): void {
-    assert(vector instanceof FakeVector, "a vector of this Io");
+    assert(vector instanceof HeapVector, "a vector of this Io");
     assert(!vector.busy, "a vector is used by one operation at a time");
     assert(vector.lengthBytes > 0, "a vector holds bytes");
     for (let index = 0; index < vector.count; index++) {

@@ -15,7 +15,7 @@ import { Errno } from "../errno.ts";
 import type { IoOp } from "../io.ts";
 import type { Slab } from "../slab.ts";
 import type { OpenFile } from "./file-table.ts";
-import type { HeapVector } from "./heap-vector.ts";
+import type { HeapVector } from "../heap-vector.ts";
 import type { TurnLoop } from "./turn-loop.ts";
 
 type Moved = (error: NodeJS.ErrnoException | null, count: number) => void;

@@ -1,3 +1,5 @@
+// Tests of ReceivedBytes: order across chunks, when it is full, and whose memory it frees.
+
 import { deepStrictEqual, strictEqual } from "node:assert/strict";
 import { test } from "node:test";
 

@@ -14,7 +14,7 @@ import { assert } from "../../util/assert.ts";
 import { Errno } from "../errno.ts";
 import type { IoOp } from "../io.ts";
 import type { Slab } from "../slab.ts";
-import type { HeapVector } from "./heap-vector.ts";
+import type { HeapVector } from "../heap-vector.ts";
 import { ReceivedBytes } from "./received-bytes.ts";
 import type { TurnLoop } from "./turn-loop.ts";
 

@@ -1,13 +1,13 @@
 /**
- * HeapVector: an IoVector over slabs without addresses; Node gets it as a list of views.
+ * HeapVector: an IoVector over slabs without addresses, for the fake and the portable Io.
  *
  * State: three arrays that are filled and read from `#first` on. Views are made per operation:
- * node:fs and node:net need them, and this level does not promise speed.
+ * node:fs and node:net need them, and that level does not promise speed.
  */
 
-import { assert } from "../../util/assert.ts";
-import type { IoVector } from "../io.ts";
-import type { Slab } from "../slab.ts";
+import { assert } from "../util/assert.ts";
+import type { IoVector } from "./io.ts";
+import type { Slab } from "./slab.ts";
 
 /** The kernel takes no more ranges at once (UIO_MAXIOV). */
 const RANGES_PER_CALL_MAX = 1024;
@@ -15,6 +15,8 @@ const RANGES_PER_CALL_MAX = 1024;
 export class HeapVector implements IoVector {
   readonly capacity: number;
   lengthBytes = 0;
+  /** An operation uses it, and nobody else may change it. Set by an Io that looks after that. */
+  busy = false;
   readonly #slabs: (Slab | null)[];
   readonly #offsets: Float64Array;
   readonly #lengths: Float64Array;
@@ -35,6 +37,7 @@ export class HeapVector implements IoVector {
 
   // hot path
   clear(): void {
+    assert(!this.busy, "a vector in use does not change");
     this.#first = 0;
     this.#end = 0;
     this.lengthBytes = 0;
@@ -42,6 +45,7 @@ export class HeapVector implements IoVector {
 
   // hot path
   push(slab: Slab, offset: number, lengthBytes: number): void {
+    assert(!this.busy, "a vector in use does not change");
     assert(this.#end < this.capacity, "a vector has room for one more range");
     assert(
       offset >= 0 && lengthBytes >= 0 && offset + lengthBytes <= slab.lengthBytes,
@@ -55,6 +59,7 @@ export class HeapVector implements IoVector {
   }
 
   advance(lengthBytes: number): void {
+    assert(!this.busy, "a vector in use does not change");
     assert(lengthBytes <= this.lengthBytes, "advance stays within the vector");
     this.lengthBytes -= lengthBytes;
     let left = lengthBytes;
@@ -68,6 +73,19 @@ export class HeapVector implements IoVector {
       left -= length;
       this.#first++;
     }
+  }
+
+  /** The slab of the range `index` of those left; its offset and length follow. */
+  slabAt(index: number): Slab {
+    return this.#slabs[this.#first + index] as Slab;
+  }
+
+  offsetAt(index: number): number {
+    return this.#offsets[this.#first + index] as number;
+  }
+
+  lengthAt(index: number): number {
+    return this.#lengths[this.#first + index] as number;
   }
 
   /** Views of the bytes after the first `skipBytes`, as many as one system call takes. */
