@@ -34,7 +34,6 @@ const libc = loadFunctions(LIBC, {
   statx: { arguments: ["int32", "uint64", "int32", "int32", "uint64"], return: "int32" },
   prctl: { arguments: ["int32", "uint64", "uint64", "uint64", "uint64"], return: "int32" },
   lseek: { arguments: ["int32", "int64", "int32"], return: "int64" },
-  fallocate: { arguments: ["int32", "int32", "int64", "int64"], return: "int32" },
 });
 
 // The same symbol with the two signatures that are needed: set-up calls with pointers, and the
@@ -290,17 +289,6 @@ export function pwritevInMemory(
 export function lseekBlocking(fd: number, position: number, whence: number): number {
   const result = libc.lseek(fd, BigInt(position), whence);
   return result < 0n ? negativeErrno() : Number(result);
-}
-
-/** Blocks: helper thread and probes only. */
-export function fallocateBlocking(
-  fd: number,
-  mode: number,
-  position: number,
-  length: number,
-): number {
-  const result = libc.fallocate(fd, mode, BigInt(position), BigInt(length));
-  return result < 0 ? negativeErrno() : result;
 }
 
 const AT_EMPTY_PATH = 0x1000;

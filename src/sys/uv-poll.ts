@@ -14,8 +14,6 @@ const uv = loadFunctions(null, {
   uv_poll_start: { arguments: ["uint64", "int32", "uint64"], return: "int32" },
   uv_poll_stop: { arguments: ["uint64"], return: "int32" },
   uv_close: { arguments: ["uint64", "uint64"], return: "void" },
-  uv_unref: { arguments: ["uint64"], return: "void" },
-  uv_ref: { arguments: ["uint64"], return: "void" },
 });
 
 const UV_READABLE = 1;
@@ -33,12 +31,6 @@ export class ReadablePoll {
     assert(made === 0, `uv_poll_init failed: ${made}`);
     const started = uv.uv_poll_start(this.#handle, UV_READABLE, callback);
     assert(started === 0, `uv_poll_start failed: ${started}`);
-  }
-
-  /** Whether this poll alone keeps the thread's loop alive. */
-  setKeepsAlive(keeps: boolean): void {
-    if (keeps) uv.uv_ref(this.#handle);
-    else uv.uv_unref(this.#handle);
   }
 
   /** Idempotent. The loop must turn once afterwards (await a setImmediate). */
