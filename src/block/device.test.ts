@@ -104,7 +104,7 @@ for (const level of TEST_LEVELS) {
       strictEqual(device.lent, 1);
       await settle(reactor);
       strictEqual(isClosed, false);
-      lending.returnLent(device);
+      lending.returnLent();
       strictEqual(lending.segments.count, 0);
       strictEqual(device.close(), closed);
       await closed;
@@ -128,14 +128,14 @@ test("submit and finish assert when a request is used twice at a time", () =>
     throws(() => request.finish(Status.ok), { code: "assertion-failed" });
     device.submit(request);
     throws(() => device.submit(request), { code: "assertion-failed" });
-    throws(() => request.returnLent(device), { code: "assertion-failed" });
+    throws(() => request.returnLent(), { code: "assertion-failed" });
     strictEqual(device.inFlight, 1);
     request.lent = true;
     request.finish(Status.ok);
     strictEqual(request.generation, 1);
     throws(() => request.finish(Status.ok), { code: "assertion-failed" });
     throws(() => device.submit(request), { code: "assertion-failed" });
-    request.returnLent(device);
+    request.returnLent();
     request.segments.push(1, 0, 512);
     request.errorOffset = 99;
     device.submit(request);

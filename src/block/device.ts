@@ -46,6 +46,15 @@ export interface DeviceInfo {
   readonly lendsReads: boolean;
 }
 
+/** JSON values by name. */
+export type DeviceDetails = Readonly<Record<string, unknown>>;
+
+interface IdleWaiter {
+  /** Waits for lent memory too. */
+  readonly forLent: boolean;
+  resolve(): void;
+}
+
 export abstract class Device {
   readonly reactor: Reactor;
   readonly info: DeviceInfo;
@@ -56,7 +65,8 @@ export abstract class Device {
   lent = 0;
   #open = true;
   #closed: Promise<void> | null = null;
-  #drained: (() => void) | null = null;
+  /** Called, outside of the turn, when nothing is in flight: see `whenIdle` and `close`. */
+  #waiters: IdleWaiter[] = [];
   readonly #supported: boolean[];
 
   constructor(reactor: Reactor, info: DeviceInfo, operations: OperationTable) {
@@ -99,14 +109,35 @@ export abstract class Device {
   /** Called by `Request.finish`. Hot path. */
   requestEnded(request: Request): void {
     this.inFlight--;
-    if (request.lent) this.lent++;
-    if (!this.#open) this.#noteDrained();
+    if (request.lent) {
+      this.lent++;
+      request.lentBy(this);
+    }
+    if (this.#waiters.length > 0) this.#wakeWaiters();
   }
 
   /** Called by `Request.returnLent`. */
   lentReturned(): void {
     this.lent--;
-    if (!this.#open) this.#noteDrained();
+    if (this.#waiters.length > 0) this.#wakeWaiters();
+  }
+
+  /** Settles at a moment without a request in flight; memory that is lent may still be out. */
+  whenIdle(): Promise<void> {
+    return this.#wait(false);
+  }
+
+  /** What listings and graphs show of it besides `info`: JSON values, no secrets. */
+  describe(): DeviceDetails {
+    return {};
+  }
+
+  /**
+   * Lets go at once of requests that it holds back of its own accord (delayed, limited, hung by
+   * order): it is about to be taken out of its pipe. Those that come later are not held either.
+   */
+  hurry(): void {
+    // Most devices hold nothing back.
   }
 
   #check(request: Request): Status {
@@ -129,20 +160,24 @@ export abstract class Device {
 
   async #close(): Promise<void> {
     this.#open = false;
-    if (this.inFlight > 0 || this.lent > 0) {
-      await new Promise<void>((resolve) => {
-        this.#drained = resolve;
-      });
-    }
+    await this.#wait(true);
     await this.release();
   }
 
-  #noteDrained(): void {
-    const drained = this.#drained;
-    if (drained === null || this.inFlight > 0 || this.lent > 0) return;
-    this.#drained = null;
+  async #wait(forLent: boolean): Promise<void> {
+    if (this.inFlight === 0 && !(forLent && this.lent > 0)) return;
+    await new Promise<void>((resolve) => {
+      this.#waiters.push({ forLent, resolve });
+    });
+  }
+
+  #wakeWaiters(): void {
+    if (this.inFlight > 0) return;
+    const ready = this.#waiters.filter(({ forLent }) => !forLent || this.lent === 0);
+    if (ready.length === 0) return;
+    this.#waiters = this.#waiters.filter(({ forLent }) => forLent && this.lent > 0);
     // A turn runs bare: no microtask follows it, so a promise is never settled inside of it.
-    this.reactor.deliverLater(drained);
+    for (const { resolve } of ready) this.reactor.deliverLater(resolve);
   }
 }
 

@@ -5,6 +5,9 @@
  *
  * While an exclusive request waits or runs, later changes queue behind it in their order. Reads
  * do not pass the gate. The queue is bounded by the requests in flight on the device.
+ *
+ * Not a `RangeTable` with a range for the whole device: that one searches all changes in flight for
+ * each write, and a share has done so already. Compare-and-write is rare, and writes pay a counter.
  */
 
 import { assert } from "../util/assert.ts";

@@ -10,6 +10,7 @@
 
 import { assert } from "../util/assert.ts";
 import type { Device } from "./device.ts";
+import type { Filter } from "./filter.ts";
 import type { ExtentList } from "./extents.ts";
 import { Operation } from "./operation.ts";
 import { SegmentList } from "./segments.ts";
@@ -41,26 +42,58 @@ export abstract class Request {
   device: Device | null = null;
   /** Free for the list that the request is in: first the submitter's, then the device's. */
   next: Request | null = null;
+  /** The filters that have passed it down, topmost first. */
+  #path: Filter[] | null = null;
+  #depth = 0;
+  /** The devices, bottom up, that know of the memory lent with it. */
+  #lenders: Device[] | null = null;
 
   /** Called once per submit, with `status` set. Must not throw. May submit this object again. */
   abstract complete(): void;
+
+  /**
+   * `filter` lets the request go on to the device below, as it is; that device's `finish` gives it
+   * back to the filter instead of its submitter. See `Filter.pass`. Hot path.
+   */
+  passedBy(filter: Filter): void {
+    assert(this.device === filter, "a filter passes what it was given");
+    this.#path ??= [];
+    // The array keeps its length: nothing is allocated once it is as long as the chain.
+    this.#path[this.#depth++] = filter;
+    this.device = null;
+  }
 
   /** Called by the device, once, from the reactor's turn. Hot path. */
   finish(status: Status): void {
     const device = this.device;
     assert(device !== null, "a request finishes once per submit");
+    device.requestEnded(this);
+    if (this.#depth > 0) {
+      const filter = (this.#path as Filter[])[--this.#depth] as Filter; // passedBy put it there
+      this.device = filter;
+      filter.passed(this, status);
+      return;
+    }
     this.device = null;
     this.status = status;
     this.generation++;
-    device.requestEnded(this);
     this.complete();
   }
 
-  /** Gives lent memory back to its device. */
-  returnLent(device: Device): void {
+  /** A device on the request's way has counted the memory lent with it. */
+  lentBy(device: Device): void {
+    this.#lenders ??= [];
+    this.#lenders.push(device);
+  }
+
+  /** Gives lent memory back to all whom it concerns. */
+  returnLent(): void {
     assert(this.lent, "only lent memory is returned");
     this.lent = false;
     this.segments.clear();
-    device.lentReturned();
+    const lenders = this.#lenders;
+    for (let device = lenders?.pop(); device !== undefined; device = lenders?.pop()) {
+      device.lentReturned();
+    }
   }
 }

@@ -37,21 +37,7 @@ export function copyFromSegments(
   targetStart: number,
   length: number,
 ): void {
-  assert(start + length <= segments.lengthBytes, "the copy lies within the segments");
-  let skip = start;
-  let done = 0;
-  for (let index = 0; done < length; index++) {
-    const available = segments.length(index) - skip;
-    if (available <= 0) {
-      skip = -available;
-      continue;
-    }
-    const taken = Math.min(available, length - done);
-    const source = slabs.get(segments.slabId(index)).bytes;
-    copyBytes(source, segments.offset(index) + skip, target, targetStart + done, taken);
-    done += taken;
-    skip = 0;
-  }
+  copyPieces(slabs, segments, start, target, targetStart, length, true);
 }
 
 /** `source`'s bytes from `sourceStart` on become the list's bytes [start, start + length). */
@@ -63,21 +49,7 @@ export function copyToSegments(
   sourceStart: number,
   length: number,
 ): void {
-  assert(start + length <= segments.lengthBytes, "the copy lies within the segments");
-  let skip = start;
-  let done = 0;
-  for (let index = 0; done < length; index++) {
-    const available = segments.length(index) - skip;
-    if (available <= 0) {
-      skip = -available;
-      continue;
-    }
-    const taken = Math.min(available, length - done);
-    const target = slabs.get(segments.slabId(index)).bytes;
-    copyBytes(source, sourceStart + done, target, segments.offset(index) + skip, taken);
-    done += taken;
-    skip = 0;
-  }
+  copyPieces(slabs, segments, start, source, sourceStart, length, false);
 }
 
 /** Zeroes all memory of the list. */
@@ -128,4 +100,34 @@ export function equalPrefix(a: Uint8Array, b: Uint8Array): number {
   let index = 0;
   while (a[index] === b[index]) index++;
   return index;
+}
+
+/** Copies between the list's bytes [start, start + length) and `other`'s from `otherStart` on. */
+function copyPieces(
+  slabs: SlabSpace,
+  segments: SegmentList,
+  start: number,
+  other: Uint8Array,
+  otherStart: number,
+  length: number,
+  fromSegments: boolean,
+): void {
+  assert(start + length <= segments.lengthBytes, "the copy lies within the segments");
+  let skip = start;
+  let done = 0;
+  for (let index = 0; done < length; index++) {
+    const available = segments.length(index) - skip;
+    if (available <= 0) {
+      skip = -available;
+      continue;
+    }
+    const taken = Math.min(available, length - done);
+    const piece = slabs.get(segments.slabId(index)).bytes;
+    const pieceStart = segments.offset(index) + skip;
+    const otherPosition = otherStart + done;
+    if (fromSegments) copyBytes(piece, pieceStart, other, otherPosition, taken);
+    else copyBytes(other, otherPosition, piece, pieceStart, taken);
+    done += taken;
+    skip = 0;
+  }
 }

@@ -62,7 +62,7 @@ export async function lentMemoryIsTheContent(kit: Kit): Promise<void> {
     if (request.lent) strictEqual(device.lent, 1);
     strictEqual(request.segments.lengthBytes, length);
     expectBytes(kit.bytesOf(request), kit.model.subarray(offset, offset + length), offset);
-    if (request.lent) request.returnLent(device);
+    if (request.lent) request.returnLent();
     strictEqual(device.lent, 0);
   }
 }
@@ -79,10 +79,10 @@ export async function lentMemoryHoldsCloseBack(kit: Kit): Promise<void> {
   const closed = device.close().then(() => {
     isClosed = true;
   });
-  first.returnLent(device);
+  first.returnLent();
   await kit.sleep(20);
   strictEqual(isClosed, false, "close waits for lent memory");
   expectBytes(kit.bytesOf(second), kit.model.subarray(0, ask.length), 0);
-  second.returnLent(device);
+  second.returnLent();
   await closed;
 }

@@ -217,7 +217,7 @@ export class CommandRunner implements CommandOwner, LongReadHost, LongWriteHost 
 
   /** The reply has left (or never will): the command's life is over. Hot path. */
   sent(command: NbdCommand): void {
-    if (command.lent) command.returnLent(this.#exported.device);
+    if (command.lent) command.returnLent();
     this.#commands.give(command);
   }
 
