@@ -91,6 +91,16 @@ test("file changes its instance id after a fault, and only then", () =>
     await third.close();
   }));
 
+test("file's faults in one world say nothing of another world's disk of the same identity", () =>
+  withFake(async (device, world, raw) => {
+    world.disk().faults.inject({ effect: EIO, operations: ["sync"], count: 1 });
+    await assert.rejects(device.flush(), { code: "media-error" });
+    await withFake(async (_device, otherWorld, otherRaw) => {
+      assert.notEqual(otherWorld, world);
+      assert.equal(otherRaw.info.instanceId, raw.info.instanceId);
+    });
+  }));
+
 test("file tells where a read failed, and reads on elsewhere", () =>
   withFake(async (device, world) => {
     const range = { offset: 8192, length: 512 };

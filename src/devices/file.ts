@@ -42,9 +42,6 @@ export interface FileOptions {
 const OPTIMAL_IO_BYTES = 128 * 1024;
 const DISCARD_GRANULARITY_BYTES = 4096;
 
-/** By identity: how often it was faulted in this process; part of the instance id. */
-const faultsByIdentity = new Map<string, number>();
-
 export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
   readonly #file: OpenedFile;
   readonly #gate = new ExclusiveGate((request) => this.#begin(request));
@@ -68,7 +65,8 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
       ...(options.holder === undefined ? {} : { holder: options.holder }),
     });
     try {
-      return new FileDevice(reactor, file, describe(file, options));
+      const faults = reactor.mediumFaults.count(file.identity);
+      return new FileDevice(reactor, file, describe(file, faults, options));
     } catch (error) {
       await reactor.io.closeFile(file.file);
       throw error;
@@ -351,8 +349,7 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
 
   /** Marks the device broken for good; returns the status that it gives from now on. */
   #faulted(result: number): Status {
-    const { identity } = this.#file;
-    faultsByIdentity.set(identity, (faultsByIdentity.get(identity) ?? 0) + 1);
+    this.reactor.mediumFaults.add(this.#file.identity);
     this.#fault = statusOfErrno(result);
     return this.#fault;
   }
@@ -399,7 +396,8 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
   }
 }
 
-function describe(file: OpenedFile, options: FileOptions): DeviceInfo {
+/** @param faults of the medium so far; each makes another instance of it */
+function describe(file: OpenedFile, faults: number, options: FileOptions): DeviceInfo {
   const least = Math.max(file.logicalBlockBytes, file.alignmentBytes);
   const blockSizeBytes = options.blockSizeBytes ?? (least > 512 ? 4096 : 512);
   if ((blockSizeBytes !== 512 && blockSizeBytes !== 4096) || blockSizeBytes < least) {
@@ -418,7 +416,6 @@ function describe(file: OpenedFile, options: FileOptions): DeviceInfo {
         `not a positive multiple of ${blockSizeBytes} (size=... in the query grows it)`,
     });
   }
-  const faults = faultsByIdentity.get(file.identity) ?? 0;
   return {
     name: `file://${options.path}`,
     kind: "file",

@@ -13,6 +13,7 @@ import { CompletionRing } from "./completion-ring.ts";
 import type { Clock } from "./clock.ts";
 import { Doorbell } from "./doorbell.ts";
 import type { Io, TurnHandler } from "./io.ts";
+import { MediumFaults } from "./medium-faults.ts";
 
 /** Something that gathers output during a turn and sends it once at its end. */
 export interface Flushable {
@@ -53,6 +54,7 @@ export class Reactor implements TurnHandler {
   readonly clock: Clock;
   readonly buffers: BufferPool;
   readonly completions: CompletionRing;
+  readonly mediumFaults: MediumFaults = new MediumFaults();
   /** Made with the first use from another reactor. */
   #doorbell: Doorbell | null = null;
   #pollers: Poller[] = [];
