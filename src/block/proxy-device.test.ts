@@ -329,56 +329,6 @@ atEachLevel("a ticket is opened once, and not after its server has closed", asyn
   await device.close();
 });
 
-atEachLevel("peerDied ends all with path-lost, and late answers touch nothing", async (pair) => {
-  const malloc = await openMalloc(pair.owner);
-  const device = new HeldDevice(malloc);
-  const server = serveDevice(pair.owner, device);
-  const proxy = openProxy(pair.user, server.ticket);
-  const total = PROXY_IN_FLIGHT_MAX + 10;
-  const requests = Array.from({ length: total }, () => new CountedRequest());
-  for (const request of requests) {
-    request.operation = Operation.flush;
-    proxy.submit(request);
-  }
-  await until(pair.user, () => device.held.length === PROXY_IN_FLIGHT_MAX);
-  proxy.peerDied();
-  strictEqual(requests[0]?.completions, 0, "never inside the call");
-  await until(pair.user, () => requests.every(({ completions }) => completions === 1));
-  ok(requests.every(({ status }) => status === Status.pathLost));
-  device.end(Status.ok);
-  await settle(pair.user);
-  ok(requests.every(({ completions, status }) => completions === 1 && status === Status.pathLost));
-  const late = new AwaitedRequest();
-  strictEqual(await late.run(proxy, { operation: Operation.flush }), Status.pathLost);
-  await proxy.close();
-  await server.peerDied();
-  await malloc.close();
-});
-
-atEachLevel("a server whose proxy died is over when the device has ended all", async (pair) => {
-  const malloc = await openMalloc(pair.owner);
-  const device = new HeldDevice(malloc);
-  const server = serveDevice(pair.owner, device);
-  const proxy = openProxy(pair.user, server.ticket);
-  const request = new CountedRequest();
-  read(request, pair.user);
-  proxy.submit(request);
-  await until(pair.user, () => device.held.length === 1);
-  let over = false;
-  const drained = server.peerDied().then(() => {
-    over = true;
-  });
-  await settle(pair.user);
-  strictEqual(over, false);
-  device.end(Status.ok);
-  await drained;
-  await settle(pair.user);
-  strictEqual(request.completions, 0);
-  proxy.peerDied();
-  await proxy.close();
-  await malloc.close();
-});
-
 test("openProxy refuses a ticket of a reactor with other slabs", () =>
   withReactor("fake", async ({ reactor }) => {
     const server = serveDevice(reactor, await openMalloc(reactor));
@@ -386,5 +336,4 @@ test("openProxy refuses a ticket of a reactor with other slabs", () =>
       elsewhere.reactor.io.slabs.allocate(SIZE_BYTES * 2);
       throws(() => openProxy(elsewhere.reactor, server.ticket), { code: "assertion-failed" });
     });
-    await server.peerDied();
   }));

@@ -5,8 +5,8 @@
  *
  *   open --close(), drained--> `end` sent --`ended`--> closed
  *     `leaving` arrives: the owner goes; later requests: not-ready; `end` sent
- *     peerDied(): everything outstanding and later: path-lost
  *
+ * A reactor's thread that dies takes the process with it (ARCHITECTURE), so nothing waits in vain.
  * In flight: at most PROXY_IN_FLIGHT_MAX requests at the server, each in a slot; the rest waits
  * here in its order (a list through the requests themselves, so its bound is the submitters').
  */
@@ -58,7 +58,7 @@ export class ProxyDevice extends Device implements Poller, Flushable, RecordSink
   readonly #bell: BellPush;
   /** By slot; null while the slot is free. */
   readonly #slots: (Request | null)[] = [];
-  /** By slot: counts its uses, so that a late answer touches nothing. */
+  /** By slot: counts its uses: an answer must be for the request that is in its slot now. */
   readonly #generations = new Int32Array(PROXY_IN_FLIGHT_MAX);
   readonly #freeSlots: number[] = [];
   /** Requests that wait for a slot or for room in the ring, oldest first. */
@@ -80,24 +80,6 @@ export class ProxyDevice extends Device implements Poller, Flushable, RecordSink
     this.#bell = new BellPush(reactor.io, ticket.doorbell);
     this.#sayHello();
     reactor.addPoller(this);
-  }
-
-  /**
-   * The thread of the real device is gone: what is outstanding finishes with path-lost.
-   * Call it only when that thread has exited (the worker's `exit` event: by then the kernel has
-   * ended its I/O too) and, where its device passed requests on to a third reactor, after the
-   * `ProxyServer.peerDied` over there has drained: until then somebody may use the memory.
-   */
-  peerDied(): void {
-    if (this.#ended) return;
-    this.#refuse(Status.pathLost);
-    for (let slot = 0; slot < this.#slots.length; slot++) {
-      const request = this.#slots[slot] ?? null;
-      if (request === null) continue;
-      this.#freeSlot(slot);
-      this.reactor.completions.push(request, Status.pathLost);
-    }
-    this.#end();
   }
 
   // hot path
@@ -193,26 +175,26 @@ export class ProxyDevice extends Device implements Poller, Flushable, RecordSink
   // hot path
   #finish(words: Int32Array, at: number, length: number): void {
     const request = this.#requestOf(words, at);
-    if (request === null) return;
     if (length > DONE_WORDS) request.errorOffset = getDouble(words, at + DONE_WORDS);
     this.#freeSlot(words[at + 1] as number);
     request.finish(words[at + 3] as Status);
   }
 
   #addExtents(words: Int32Array, at: number, length: number): void {
-    const extents = this.#requestOf(words, at)?.extents ?? null;
-    if (extents === null) return;
+    const extents = this.#requestOf(words, at).extents as ExtentList;
     const end = at + length;
     for (let from = at + EXTENTS_WORDS; from < end; from += EXTENT_WORDS) {
       extents.push(getDouble(words, from), words[from + 2] as number);
     }
   }
 
-  /** The request that a record is about; null when the record comes too late. Hot path. */
-  #requestOf(words: Int32Array, at: number): Request | null {
+  /** The request that a record is about. Hot path. */
+  #requestOf(words: Int32Array, at: number): Request {
     const slot = words[at + 1] as number;
-    if (this.#generations[slot] !== words[at + 2]) return null;
-    return this.#slots[slot] ?? null;
+    const request = this.#slots[slot] ?? null;
+    const isNow = this.#generations[slot] === words[at + 2];
+    assert(request !== null && isNow, "an answer is for the request in its slot");
+    return request;
   }
 
   /** A slot for one use, or -1. Hot path. */

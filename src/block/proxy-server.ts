@@ -68,7 +68,6 @@ export class ProxyServer implements Poller, Flushable, RecordSink {
   #leavingWanted = false;
   #leavingSent = false;
   #endReceived = false;
-  #peerDied = false;
   #isOver = false;
 
   /** Use `serveDevice`. */
@@ -103,21 +102,8 @@ export class ProxyServer implements Poller, Flushable, RecordSink {
     return this.over;
   }
 
-  /**
-   * The proxy's thread is gone: nothing is answered any more. Settles when the device has ended
-   * all that it was given, so that nobody uses the proxy's memory any more.
-   */
-  peerDied(): Promise<void> {
-    this.#peerDied = true;
-    this.#unsentFirst = null;
-    this.#unsentLast = null;
-    if (this.#inFlight === 0) this.#finishAll();
-    return this.over;
-  }
-
   // hot path
   poll(): boolean {
-    if (this.#peerDied) return false;
     const worked = this.#requests.read(this) > 0;
     if (this.#requests.writerWaits()) this.#wantRing();
     while (this.#unsentFirst !== null && this.#send(this.#unsentFirst)) this.#dropFirst();
@@ -146,10 +132,6 @@ export class ProxyServer implements Poller, Flushable, RecordSink {
   /** Called by a served request when the device has ended it. Hot path. */
   requestEnded(request: ServedRequest): void {
     this.#inFlight--;
-    if (this.#peerDied) {
-      if (this.#inFlight === 0) this.#finishAll();
-      return;
-    }
     request.extentsSent = 0;
     if (this.#unsentFirst !== null || !this.#send(request)) {
       request.next = null;

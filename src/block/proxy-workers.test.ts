@@ -1,5 +1,5 @@
 // Tests of the proxy between real threads, at the uring level: a verified load, sleeping and waking
-// with pauses of any length, the owner's death and its orderly leaving.
+// with pauses of any length, the owner's orderly leaving.
 
 import { ok, strictEqual } from "node:assert/strict";
 import { once } from "node:events";
@@ -124,28 +124,6 @@ for (const spinMsMax of [0, 0.06]) {
     ok(userSleeps > count / 20 && ownerSleeps > count / 20, "both have slept");
   });
 }
-
-test("an owner's death ends what is outstanding with path-lost", SETTINGS, async (t) => {
-  const { owner, proxy } = await withUser(t, "stuck");
-  const total = 100;
-  const received = owner.hear(({ kind, ...rest }) => {
-    return kind === "received" && "requests" in rest && rest.requests === total;
-  });
-  const requests = Array.from({ length: total }, () => new AwaitedRequest());
-  const ended = requests.map((request) => request.run(proxy, { operation: Operation.flush }));
-  await received;
-  await owner.tell("die");
-  await owner.gone;
-  // Nobody notices by itself: whoever watches the thread says so.
-  strictEqual(proxy.inFlight, total);
-  const late = new AwaitedRequest();
-  const lateEnded = late.run(proxy, { operation: Operation.flush });
-  proxy.peerDied();
-  for (const status of await Promise.all([...ended, lateEnded])) {
-    strictEqual(status, Status.pathLost);
-  }
-  await proxy.close();
-});
 
 test("a device or server that goes first means not-ready to other threads", SETTINGS, async (t) => {
   for (const command of ["close-device", "leave"] as const) {

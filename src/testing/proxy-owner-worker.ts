@@ -1,13 +1,12 @@
 /**
  * The reactor that owns a device which another thread uses through a proxy: makes the device,
- * posts its ticket, and does what it is told: "close-device", "leave", "stop", "die".
+ * posts its ticket, and does what it is told: "close-device", "leave", "stop".
  */
 
 import { parentPort, workerData } from "node:worker_threads";
-import { Device } from "../block/device.ts";
+import type { Device } from "../block/device.ts";
 import type { DeviceTicket } from "../block/proxy-wire.ts";
 import { serveDevice } from "../block/proxy-server.ts";
-import type { Request } from "../block/request.ts";
 import { MallocDevice } from "../devices/malloc.ts";
 import { NullDevice } from "../devices/null.ts";
 import { Reactor } from "../reactor/reactor.ts";
@@ -17,34 +16,16 @@ import { assert } from "../util/assert.ts";
 
 export interface ProxyOwnerTask {
   readonly slabTable: SharedSlabTable;
-  /** `stuck` never ends anything. */
-  readonly device: "malloc" | "null" | "stuck";
+  readonly device: "malloc" | "null";
   readonly sizeBytes: number;
   readonly spinMsMax?: number;
 }
 
-export type ProxyOwnerCommand = "close-device" | "leave" | "stop" | "die";
+export type ProxyOwnerCommand = "close-device" | "leave" | "stop";
 
 export type ProxyOwnerReport =
   | { readonly kind: "ticket"; readonly ticket: DeviceTicket }
-  | { readonly kind: "done"; readonly command: ProxyOwnerCommand; readonly sleeps: number }
-  | { readonly kind: "received"; readonly requests: number };
-
-class StuckDevice extends Device {
-  #received = 0;
-
-  constructor(model: Device) {
-    super(model.reactor, model.info, model.operations);
-  }
-
-  protected override start(_request: Request): void {
-    this.#received++;
-    const report: ProxyOwnerReport = { kind: "received", requests: this.#received };
-    parentPort?.postMessage(report);
-  }
-
-  protected override async release(): Promise<void> {}
-}
+  | { readonly kind: "done"; readonly command: ProxyOwnerCommand; readonly sleeps: number };
 
 async function run(task: ProxyOwnerTask): Promise<void> {
   const port = parentPort;
@@ -63,8 +44,7 @@ async function run(task: ProxyOwnerTask): Promise<void> {
     }
     const report: ProxyOwnerReport = { kind: "done", command, sleeps: io.turnStats.sleeps };
     port.postMessage(report);
-    if (command !== "stop" && command !== "die") return;
-    // "die": with everything in flight, as far as FFI rule 3 lets a thread die at all.
+    if (command !== "stop") return;
     await io.close();
     port.close();
   });
@@ -79,8 +59,7 @@ async function openDevice(
 ): Promise<Device> {
   if (kind === "null") return NullDevice.open(reactor, { name: "n", sizeBytes });
   const instanceId = "6b2b6a0e-6c0f-4b57-9a7e-000000000001";
-  const malloc = await MallocDevice.open(reactor, { name: "m", sizeBytes, instanceId });
-  return kind === "stuck" ? new StuckDevice(malloc) : malloc;
+  return MallocDevice.open(reactor, { name: "m", sizeBytes, instanceId });
 }
 
 await run(workerData as ProxyOwnerTask);
