@@ -10,6 +10,7 @@ import { Status } from "../block/status.ts";
 import type { Reactor } from "../reactor/reactor.ts";
 import { withReactor } from "../reactor/test-reactor.ts";
 import { PenstockError } from "../util/errors.ts";
+import type { CallStage } from "./ast.ts";
 import { ComposedPipe } from "./composer.ts";
 import { type PipePlan, planPipe } from "./pipe-plan.ts";
 
@@ -85,23 +86,38 @@ interface RigOptions {
 /** A pipe of a source, one filter and a share, all logged. */
 function rigOf(reactor: Reactor, options: RigOptions = {}): Rig {
   const log: string[] = [];
+  const planned = planPipe("null:///x?size=1MiB | nbd://127.0.0.1:0/x");
+  const stage: CallStage = {
+    kind: "call",
+    name: "logged",
+    label: undefined,
+    arguments: [],
+    options: [],
+    span: planned.shareStage.span,
+    nameSpan: planned.shareStage.span,
+  };
   const plan: PipePlan = {
-    ...planPipe("null:///x?size=1MiB | nbd://127.0.0.1:0/x"),
-    source: {
-      open: async () => {
-        log.push("open source");
-        return new LoggedDevice(reactor, "source", log);
-      },
-    },
-    filters: [
-      {
+    ...planned,
+    branch: {
+      sourceStage: stage,
+      source: {
         open: async () => {
-          log.push("open filter");
-          if (options.filterFails === true) throw bad("filter");
-          return new LoggedDevice(reactor, "filter", log, options.top);
+          log.push("open source");
+          return new LoggedDevice(reactor, "source", log);
         },
       },
-    ],
+      filterStages: [stage],
+      filters: [
+        {
+          fixedBecause: null,
+          open: async () => {
+            log.push("open filter");
+            if (options.filterFails === true) throw bad("filter");
+            return new LoggedDevice(reactor, "filter", log, options.top);
+          },
+        },
+      ],
+    },
   };
   const pipe = new ComposedPipe(plan, { reactor, holder: "test", instanceSeed: "seed" });
   const openShare = (): Promise<unknown> =>

@@ -16,6 +16,7 @@ import { Operation, Support } from "../block/operation.ts";
 import { Status, statusName } from "../block/status.ts";
 import { assert } from "../util/assert.ts";
 import { PenstockError, toPenstockError } from "../util/errors.ts";
+import { Branch } from "./branch.ts";
 import type { PipePlan } from "./pipe-plan.ts";
 import type { OpenContext } from "./stage-plan.ts";
 
@@ -30,10 +31,10 @@ export interface OpenedShare {
 export class ComposedPipe {
   readonly plan: PipePlan;
   readonly #context: OpenContext;
-  /** Bottom up. */
-  readonly #devices: Device[] = [];
-  /** False when the bottom is a proxy: its owner flushes. */
-  #ownsMedium = true;
+  /** Source and filters, where they live on this reactor. */
+  #branch: Branch | null = null;
+  /** Stands for the devices where they live on another reactor, which flushes and closes them. */
+  #proxy: Device | null = null;
   #share: OpenedShare | null = null;
   #state: PipeState = "opening";
   #failure: PenstockError | null = null;
@@ -54,28 +55,29 @@ export class ComposedPipe {
     return this.#failure;
   }
 
-  /** The topmost device: what a share serves. */
+  /** What a share serves: it stays the same when stages are put in or taken out. */
   get device(): Device {
-    const device = this.#devices.at(-1);
-    assert(device !== undefined, "a pipe is open before its device is used");
+    const device = this.#branch?.top.above ?? this.#proxy;
+    assert(device !== null, "a pipe is open before its device is used");
     return device;
+  }
+
+  /** Source and filters, or null: they live on another reactor, or are closed. */
+  get branch(): Branch | null {
+    return this.#branch;
   }
 
   /** Opens source and filters, in order. */
   openDevices(): Promise<void> {
     return this.#openStep(async () => {
-      this.#devices.push(await this.plan.source.open(this.#context));
-      for (const filter of this.plan.filters) {
-        this.#devices.push(await filter.open(this.#context, this.device));
-      }
+      this.#branch = await Branch.open(this.plan.branch, this.#context);
     });
   }
 
   /** Takes a device that stands for one on another reactor, instead of `openDevices`. */
   openProxy(open: () => Promise<Device>): Promise<void> {
-    this.#ownsMedium = false;
     return this.#openStep(async () => {
-      this.#devices.push(await open());
+      this.#proxy = await open();
     });
   }
 
@@ -141,12 +143,12 @@ export class ComposedPipe {
     const share = this.#share;
     this.#share = null;
     if (share !== null) await attempt(() => share.close());
-    const top = this.#devices.at(-1);
-    if (top !== undefined && options.flush && this.#ownsMedium) await attempt(() => flush(top));
-    for (let device = this.#devices.pop(); device !== undefined; device = this.#devices.pop()) {
-      const closing = device;
-      await attempt(() => closing.close());
-    }
+    const [branch, proxy] = [this.#branch, this.#proxy];
+    if (branch !== null && options.flush) await attempt(() => flush(branch.top.device));
+    this.#branch = null;
+    this.#proxy = null;
+    await attempt(async () => branch?.close());
+    await attempt(async () => proxy?.close());
     return failure;
   }
 }

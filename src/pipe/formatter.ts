@@ -20,7 +20,8 @@ export function formatPipe(pipe: Pipe): string {
   return pipe.stages.map(formatStage).join(" | ");
 }
 
-function formatStage(stage: Stage): string {
+/** The canonical text of one stage. */
+export function formatStage(stage: Stage): string {
   const head = stage.kind === "uri" ? formatUri(stage) : stage.name;
   const label = stage.label === undefined ? "" : `#${stage.label}`;
   const argumentList = stage.kind === "call" ? formatArguments(stage) : "";

@@ -6,18 +6,20 @@
 
 import { formatSocketAddress } from "../reactor/io-errors.ts";
 import { PenstockError } from "../util/errors.ts";
-import type { Pipe, Stage } from "./ast.ts";
-import { formatPipe } from "./formatter.ts";
+import type { CallStage, Stage } from "./ast.ts";
+import { formatPipe, formatStage } from "./formatter.ts";
+import { GrammarError } from "./grammar-error.ts";
 import { parsePipe } from "./grammar.ts";
-import { planFilter, planShare, planSource } from "./registry.ts";
-import type { FilterPlan, SharePlan, SourcePlan } from "./stage-plan.ts";
+import { planBranch, planFilter, planShare } from "./registry.ts";
+import type { BranchPlan, FilterPlan, SharePlan } from "./stage-plan.ts";
 
 export interface PipePlan {
   /** Canonical; secrets stand in it by reference only. */
   readonly text: string;
-  readonly source: SourcePlan;
-  readonly filters: readonly FilterPlan[];
+  /** Source and filters. */
+  readonly branch: BranchPlan;
   readonly share: SharePlan;
+  readonly shareStage: Stage;
   /** The canonical text of the share's stage: what the pipe is called where others meet it. */
   readonly shareText: string;
 }
@@ -25,12 +27,25 @@ export interface PipePlan {
 /** @throws GrammarError, and nothing else */
 export function planPipe(text: string): PipePlan {
   const pipe = parsePipe(text, { needsShare: true });
-  const [first, last] = [stageAt(pipe, 0), stageAt(pipe, -1)];
-  const source = planSource(text, first);
-  const filters = pipe.stages.slice(1, -1).map((stage) => planFilter(text, stage));
-  const share = planShare(text, last);
-  const shareText = formatPipe({ stages: [last], span: last.span });
-  return { text: formatPipe(pipe), source, filters, share, shareText };
+  const shareStage = pipe.stages.at(-1) as Stage; // the parser gives at least two stages
+  const branch = planBranch(text, pipe.stages.slice(0, -1));
+  const share = planShare(text, shareStage);
+  return { text: formatPipe(pipe), branch, share, shareStage, shareText: formatStage(shareStage) };
+}
+
+/**
+ * Plans one filter on its own, to be put into a pipe that runs.
+ * @throws GrammarError
+ */
+export function planOneFilter(text: string): { plan: FilterPlan; stage: CallStage } {
+  const { stages, span } = parsePipe(text, { needsShare: false });
+  const [stage, second] = stages as [Stage, Stage?]; // the parser gives at least one stage
+  if (second !== undefined) {
+    const message = `found ${stages.length} stages, expected one filter`;
+    throw new GrammarError({ code: "not-one-stage", text, span, message });
+  }
+  const plan = planFilter(text, stage);
+  return { plan, stage: stage as CallStage }; // planFilter has refused all else
 }
 
 /**
@@ -57,8 +72,4 @@ export function planPipes(texts: readonly string[]): PipePlan[] {
     taken.add(key);
   }
   return plans;
-}
-
-function stageAt(pipe: Pipe, index: number): Stage {
-  return pipe.stages.at(index) as Stage; // the parser gives at least two stages
 }

@@ -5,14 +5,14 @@
  * name, with where it belongs when it stands in the wrong place, or as something still to come.
  */
 
-import type { CallStage, Stage, UriStage } from "./ast.ts";
+import type { CallStage, Pipe, Stage, UriStage } from "./ast.ts";
 import { GrammarError, quote } from "./grammar-error.ts";
 import { suggestName } from "./nearest-name.ts";
 import { NBD_OPTIONS, NBD_UNIX_OPTIONS, planNbd, planNbdUnix } from "./shares/nbd-share.ts";
 import { FILE_OPTIONS, planFile } from "./sources/file-source.ts";
 import { MEMORY_OPTIONS, planMalloc, planNull } from "./sources/memory-sources.ts";
 import { StageOptions } from "./stage-options.ts";
-import type { FilterPlan, OptionHelp, SharePlan, SourcePlan } from "./stage-plan.ts";
+import type { BranchPlan, FilterPlan, OptionHelp, SharePlan, SourcePlan } from "./stage-plan.ts";
 
 /** What `--help` says of a stage. */
 export interface StageHelp {
@@ -25,6 +25,17 @@ interface UriEntry<P> extends StageHelp {
   readonly scheme: string;
   /** Reads every option it knows. Throws GrammarErrors only. */
   plan(text: string, stage: UriStage, options: StageOptions): P;
+}
+
+/** A source that is written as a call, and may take pipes. */
+interface CallSourceEntry extends StageHelp {
+  readonly name: string;
+  plan(
+    text: string,
+    stage: CallStage,
+    options: StageOptions,
+    legs: readonly BranchPlan[],
+  ): SourcePlan;
 }
 
 interface FilterEntry extends StageHelp {
@@ -55,6 +66,8 @@ export const SOURCES: readonly UriEntry<SourcePlan>[] = [
     plan: planNull,
   },
 ];
+
+export const CALL_SOURCES: readonly CallSourceEntry[] = [];
 
 export const FILTERS: readonly FilterEntry[] = [];
 
@@ -88,9 +101,21 @@ const LATER_NAMES: readonly string[] = [
   "tee",
 ];
 
+/**
+ * A source and the filters on it.
+ * @param stages of `text`, at least one
+ * @throws GrammarError
+ */
+export function planBranch(text: string, stages: readonly Stage[]): BranchPlan {
+  const [sourceStage, ...others] = stages as [Stage, ...Stage[]]; // the parser gives one at least
+  const filters = others.map((stage) => planFilter(text, stage));
+  const filterStages = others as CallStage[]; // planFilter has refused all else
+  return { source: planSource(text, sourceStage), sourceStage, filters, filterStages };
+}
+
 /** @throws GrammarError */
 export function planSource(text: string, stage: Stage): SourcePlan {
-  if (stage.kind === "call") throw notASource(text, stage);
+  if (stage.kind === "call") return planCallSource(text, stage);
   const entry = SOURCES.find(({ scheme }) => scheme === stage.scheme);
   if (entry !== undefined) return planUri(text, stage, entry);
   if (SHARES.some(({ scheme }) => scheme === stage.scheme)) {
@@ -138,6 +163,16 @@ export function planShare(text: string, stage: Stage): SharePlan {
   throw unknownScheme(text, stage, SHARES, "a share");
 }
 
+function planCallSource(text: string, stage: CallStage): SourcePlan {
+  const entry = CALL_SOURCES.find(({ name }) => name === stage.name);
+  if (entry === undefined) throw notASource(text, stage);
+  const options = new StageOptions(text, stage);
+  const legs = stage.arguments.map(({ stages }: Pipe) => planBranch(text, stages));
+  const plan = entry.plan(text, stage, options, legs);
+  options.finish();
+  return plan;
+}
+
 function planUri<P>(text: string, stage: UriStage, entry: UriEntry<P>): P {
   const options = new StageOptions(text, stage);
   const plan = entry.plan(text, stage, options);
@@ -179,13 +214,15 @@ function unknownName(text: string, stage: CallStage, expected: string): GrammarE
     const message = `found ${quote(name)}, which is not yet in this version`;
     return nameError(text, stage, "not-yet", message);
   }
-  const names = [...FILTERS.map((entry) => entry.name), ...LATER_NAMES];
+  const names = [...[...CALL_SOURCES, ...FILTERS].map((entry) => entry.name), ...LATER_NAMES];
   const message = `found ${quote(name)}, expected ${expected}${suggestName(name, names)}`;
   return nameError(text, stage, "unknown-stage", message);
 }
 
 function isKnownName(name: string): boolean {
-  return LATER_NAMES.includes(name) || FILTERS.some((entry) => entry.name === name);
+  return (
+    LATER_NAMES.includes(name) || [...CALL_SOURCES, ...FILTERS].some((entry) => entry.name === name)
+  );
 }
 
 function listOf(entries: readonly { readonly scheme: string }[]): string {

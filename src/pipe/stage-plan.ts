@@ -6,9 +6,10 @@
  */
 
 import type { Device } from "../block/device.ts";
+import type { Joint } from "../block/joint.ts";
 import type { SocketAddress } from "../reactor/io.ts";
 import type { Reactor } from "../reactor/reactor.ts";
-import type { UriStage } from "./ast.ts";
+import type { CallStage, Stage, UriStage } from "./ast.ts";
 import { GrammarError } from "./grammar-error.ts";
 
 /** What a stage gets when it is opened. */
@@ -18,16 +19,63 @@ export interface OpenContext {
   readonly holder: string;
   /** A UUID that no opening before had, for devices whose content is new each time. */
   readonly instanceSeed: string;
+  /** Under a mirror: an initiator gives up soon instead of riding out an outage. */
+  readonly failFast?: boolean;
+  /** Gets what people should know of, as it happens. Never blocks. Absent: nobody listens. */
+  report?(event: PipeEvent): void;
+  /** The device of the stage that is labelled so, in any pipe of this reactor. Absent: none. */
+  findStage?(label: string): TappedStage | undefined;
+}
+
+/** Something that happened to a pipe: a child faulted, a request was logged. Plain values. */
+export interface PipeEvent {
+  readonly level: "info" | "warning" | "error";
+  /** Stable: "child-faulted", "mirror-without-metadata", "log". */
+  readonly code: string;
+  /** Canonical text of the stage that it happened to. */
+  readonly stage: string;
+  readonly message: string;
+}
+
+/** A stage of another pipe, to be read through a tap. */
+export interface TappedStage {
+  readonly device: Device;
+  /** Until `release` the stage stays where it is: neither removed nor closed. */
+  claim(holder: string): void;
+  release(holder: string): void;
 }
 
 export interface SourcePlan {
-  /** Opens and claims. Whoever opens it closes it. */
-  open(context: OpenContext): Promise<Device>;
+  /** The label of the stage that it taps: it must live on that stage's reactor. */
+  readonly taps?: string;
+  /** The pipes, without shares, that it stands on: a mirror's legs. Absent: none. */
+  readonly legs?: readonly BranchPlan[];
+  /**
+   * Opens and claims. Whoever opens it closes it.
+   * @param legs the tops of the opened `legs`, in their order; it does not close these
+   */
+  open(context: OpenContext, legs: readonly Joint[]): Promise<Device>;
 }
 
 export interface FilterPlan {
+  /**
+   * Why it cannot be put into or taken out of a pipe that runs ("crypt changes what is stored"),
+   * or null: it keeps size and data, so it can.
+   */
+  readonly fixedBecause: string | null;
   /** On top of `below`, which the filter does not close. */
-  open(context: OpenContext, below: Device): Promise<Device>;
+  open(context: OpenContext, below: Joint): Promise<Device>;
+  /** Gives the device that a plan of the same name opened this plan's settings. Absent: cannot. */
+  change?(device: Device): void;
+}
+
+/** A source and the filters on it: a pipe without its share. */
+export interface BranchPlan {
+  readonly source: SourcePlan;
+  readonly sourceStage: Stage;
+  /** In the order of the text: the last one is on top. */
+  readonly filters: readonly FilterPlan[];
+  readonly filterStages: readonly CallStage[];
 }
 
 /** An NBD export. `address` may have port 0; several exports may be on one address. */

@@ -1,0 +1,158 @@
+/**
+ * Branch: an open source and the filters on it, joined so that filters can be put in and taken out
+ * while I/O runs. A pipe without its share is one; so is each leg of a mirror.
+ *
+ *   source --joint-- filter --joint-- filter --joint-- (the share, the mirror: whoever uses it)
+ *
+ * Opened bottom up, closed top down. Changes come one at a time (the pipe sees to that).
+ */
+
+import type { Device } from "../block/device.ts";
+import { Joint } from "../block/joint.ts";
+import { type PenstockError, toPenstockError } from "../util/errors.ts";
+import type { CallStage, Stage } from "./ast.ts";
+import { formatPipe, formatStage } from "./formatter.ts";
+import { swapBelow } from "./swap.ts";
+import type { BranchPlan, FilterPlan, OpenContext } from "./stage-plan.ts";
+
+/** One stage of an open branch. */
+export interface OpenStage {
+  stage: Stage;
+  readonly device: Device;
+  /** Null: the source. */
+  readonly plan: FilterPlan | null;
+  /** What stands on it uses this. */
+  above: Joint;
+  /** A mirror's. */
+  readonly legs: readonly Branch[];
+  /** Taps of other pipes; it stays where it is while there are any. */
+  readonly tappedBy: Set<string>;
+}
+
+export class Branch {
+  /** Bottom up; the source is the first. */
+  readonly stages: OpenStage[] = [];
+  readonly #context: OpenContext;
+
+  private constructor(context: OpenContext) {
+    this.#context = context;
+  }
+
+  /** Opens all or nothing. @throws PenstockError of the stage that could not be opened */
+  static async open(plan: BranchPlan, context: OpenContext): Promise<Branch> {
+    const branch = new Branch(context);
+    try {
+      await branch.#open(plan);
+      return branch;
+    } catch (thrown) {
+      await branch.close();
+      throw toPenstockError(thrown);
+    }
+  }
+
+  get top(): OpenStage {
+    return this.stages.at(-1) as OpenStage; // a branch has its source as long as it is open
+  }
+
+  /** Canonical, as it is now. */
+  get text(): string {
+    return formatPipe({ stages: this.currentStages(), span: { offset: 0, length: 0 } });
+  }
+
+  /** The syntax tree, as it is now. */
+  currentStages(): Stage[] {
+    return this.stages.map(({ stage, legs }) =>
+      stage.kind === "call" && legs.length > 0
+        ? { ...stage, arguments: legs.map((leg) => ({ ...NOWHERE, stages: leg.currentStages() })) }
+        : stage,
+    );
+  }
+
+  /**
+   * Puts a filter on top of `lower`.
+   * @throws PenstockError `replumb-timeout` when what is in flight does not end in time; then
+   *   nothing has changed
+   */
+  async insert(
+    lower: OpenStage,
+    filter: { readonly plan: FilterPlan; readonly stage: CallStage },
+    timeoutMs: number,
+  ): Promise<void> {
+    const { above } = lower;
+    const joint = new Joint(lower.device);
+    const device = await filter.plan.open(this.#context, joint);
+    const added: OpenStage = {
+      ...filter,
+      device,
+      above,
+      legs: [],
+      tappedBy: new Set(),
+    };
+    try {
+      await swapBelow(above, device, { timeoutMs, hurry: false });
+    } catch (thrown) {
+      await device.close();
+      throw thrown;
+    }
+    lower.above = joint;
+    this.stages.splice(this.stages.indexOf(lower) + 1, 0, added);
+  }
+
+  /** Takes a filter out. @throws PenstockError `replumb-timeout`: nothing has changed */
+  async remove(stage: OpenStage, timeoutMs: number): Promise<void> {
+    const index = this.stages.indexOf(stage);
+    const lower = this.stages[index - 1] as OpenStage; // a filter has something below
+    await swapBelow(stage.above, lower.device, { timeoutMs, hurry: true });
+    this.stages.splice(index, 1);
+    lower.above = stage.above;
+    await stage.device.close();
+  }
+
+  /** Top down; every stage is closed whatever becomes of the others. @throws the first failure */
+  async close(): Promise<void> {
+    let failure: PenstockError | null = null;
+    const attempt = async (closing: { close(): Promise<void> }): Promise<void> => {
+      try {
+        await closing.close();
+      } catch (thrown) {
+        failure ??= toPenstockError(thrown);
+      }
+    };
+    for (let stage = this.stages.pop(); stage !== undefined; stage = this.stages.pop()) {
+      await attempt(stage.device);
+      for (const leg of stage.legs) await attempt(leg);
+    }
+    if (failure !== null) throw failure;
+  }
+
+  async #open(plan: BranchPlan): Promise<void> {
+    const legs: Branch[] = [];
+    try {
+      const context = { ...this.#context, failFast: true };
+      for (const leg of plan.source.legs ?? []) legs.push(await Branch.open(leg, context));
+      const tops = legs.map((leg) => leg.top.above);
+      const source = await plan.source.open(this.#context, tops);
+      this.#push({ stage: plan.sourceStage, device: source, plan: null, legs });
+    } catch (thrown) {
+      for (const leg of legs) await leg.close();
+      throw thrown;
+    }
+    for (const [index, filter] of plan.filters.entries()) {
+      const stage = plan.filterStages[index] as CallStage; // one for each filter
+      const device = await filter.open(this.#context, this.top.above);
+      this.#push({ stage, device, plan: filter, legs: [] });
+    }
+  }
+
+  #push(opened: Pick<OpenStage, "stage" | "device" | "plan" | "legs">): void {
+    const { stage } = opened;
+    this.stages.push({ ...opened, stage, above: new Joint(opened.device), tappedBy: new Set() });
+  }
+}
+
+const NOWHERE = { span: { offset: 0, length: 0 } };
+
+/** The label that a stage was given, or its text: for messages. */
+export function nameOfStage(stage: Stage): string {
+  return stage.label === undefined ? formatStage(stage) : `#${stage.label}`;
+}
