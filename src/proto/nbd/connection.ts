@@ -12,7 +12,8 @@
 import type { BufferReserve, BufferWaiter } from "../../reactor/buffer-pool.ts";
 import type { ByteStream } from "../../reactor/byte-stream.ts";
 import type { Timer } from "../../reactor/clock.ts";
-import { IoOp, type IoVector } from "../../reactor/io.ts";
+import { CallbackOp } from "../../reactor/callback-op.ts";
+import type { IoVector } from "../../reactor/io.ts";
 import type { Flushable, Reactor, Rester } from "../../reactor/reactor.ts";
 import { assert } from "../../util/assert.ts";
 import { CommandPool } from "./command-pool.ts";
@@ -20,6 +21,7 @@ import { CommandRunner, type RunnerParts, type TransmissionLink } from "./comman
 import type { ExportConnection, NbdExport } from "./export.ts";
 import type { ExportDirectory } from "./export-description.ts";
 import { HandshakeTarget } from "./handshake-target.ts";
+import type { HostConnection } from "./host-associations.ts";
 import type { NegotiatedSession } from "./negotiation.ts";
 import { Payload } from "./payload.ts";
 import type { ReceiveVectors } from "./receive-vectors.ts";
@@ -70,7 +72,7 @@ const EXPECT_BYTES_MIN = 16 * 1024;
 const EXPECT_BYTES_MAX = 256 * 1024;
 
 export class NbdConnection
-  implements Flushable, BufferWaiter, ExportConnection, Rester, TransmissionLink
+  implements Flushable, BufferWaiter, ExportConnection, HostConnection, Rester, TransmissionLink
 {
   isDirty = false;
   readonly stream: ByteStream;
@@ -115,6 +117,10 @@ export class NbdConnection
   #resolveClosed: (() => void) | null = null;
   /** When something was last received, or sent. */
   #progressMs = 0;
+
+  /** Tells the export's associations that it has closed; of our own initiator's only. */
+  #leaveHost: (() => void) | null = null;
+  #enterAdmitted: (() => void) | null = null;
 
   /** Takes over the stream and the window. */
   constructor(host: ConnectionHost, stream: ByteStream, window: ReceiveWindow, peer: string) {
@@ -373,7 +379,31 @@ export class NbdConnection
     this.#process();
   }
 
+  /** Goes on at once, or (`admitted`) when its host's earlier connections are gone. */
   #enterTransmission(session: NegotiatedSession, exported: NbdExport): void {
+    const { association } = session;
+    if (association === undefined) {
+      this.#beginTransmission(session, exported);
+      return;
+    }
+    const isAdmitted = exported.associations.admit(this, association);
+    if (isAdmitted === null) {
+      this.fail("its host has newer connections");
+      return;
+    }
+    this.#leaveHost = () => exported.associations.leave(this, association);
+    this.#enterAdmitted = () => this.#beginTransmission(session, exported);
+    if (isAdmitted) this.#enterAdmitted();
+  }
+
+  admitted(): void {
+    // Nothing has been received meanwhile, so that it is still in its handshake's state.
+    if (this.#state !== State.handshake) return;
+    this.#enterAdmitted?.();
+    this.#process();
+  }
+
+  #beginTransmission(session: NegotiatedSession, exported: NbdExport): void {
     if (exported.connections.size >= exported.maxConnections) {
       this.fail(`export ${session.export.name} has its ${exported.maxConnections} connections`);
       return;
@@ -562,22 +592,9 @@ export class NbdConnection
     if (closeStream) this.stream.close();
     const exported = this.#exported;
     if (exported?.connections.delete(this) === true) exported.stats.connections--;
+    this.#leaveHost?.();
     this.#host.connectionClosed(this, this.#reason);
     const resolve = this.#resolveClosed;
     if (resolve !== null) this.#reactor.deliverLater(resolve);
-  }
-}
-
-/** An op that calls one function, made once. */
-class CallbackOp extends IoOp {
-  readonly #callback: (result: number) => void;
-
-  constructor(callback: (result: number) => void) {
-    super();
-    this.#callback = callback;
-  }
-
-  override complete(result: number): void {
-    this.#callback(result);
   }
 }

@@ -38,6 +38,10 @@ export interface ExportDescription {
   readonly preferredBlockBytes: number;
   /** Longest payload: a multiple of the minimum, or 0xffffffff. */
   readonly maximumPayloadBytes: number;
+  /** UUID that changes when volatile data may have been lost; for our own initiator. */
+  readonly instanceId: string;
+  /** Answered writes need a flush to survive power loss. */
+  readonly volatileCache: boolean;
 }
 
 /** The exports of one listener. Called from the handshake; must not throw. */

@@ -10,6 +10,7 @@ import { Support } from "../../block/operation.ts";
 import type { Status } from "../../block/status.ts";
 import type { Slab } from "../../reactor/slab.ts";
 import { PAYLOAD_BYTES_MAX } from "./constants.ts";
+import { HostAssociations } from "./host-associations.ts";
 import { checkExport, type ExportDescription } from "./export-description.ts";
 
 export interface NbdExportOptions {
@@ -48,6 +49,7 @@ export class NbdExport {
   readonly description: ExportDescription;
   readonly maxConnections: number;
   readonly connections = new Set<ExportConnection>();
+  readonly associations = new HostAssociations();
   readonly stats: NbdExportStats = {
     reads: 0,
     writes: 0,
@@ -158,6 +160,8 @@ function describeExport(device: Device, options: NbdExportOptions): ExportDescri
     minimumBlockBytes: 1,
     preferredBlockBytes: Math.max(4096, info.physicalBlockSizeBytes),
     maximumPayloadBytes: PAYLOAD_BYTES_MAX,
+    instanceId: info.instanceId,
+    volatileCache: info.volatileCache,
   };
   checkExport(description);
   return description;

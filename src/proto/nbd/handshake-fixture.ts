@@ -41,6 +41,8 @@ export const VOL1: ExportDescription = {
   minimumBlockBytes: 512,
   preferredBlockBytes: 4096,
   maximumPayloadBytes: 32 * 1024 * 1024,
+  instanceId: "11111111-2222-5333-8444-555555555555",
+  volatileCache: true,
 };
 
 const SEALED: ExportDescription = {
@@ -53,9 +55,9 @@ const SEALED: ExportDescription = {
   multiConn: false,
 };
 
-const INSTANCE: MetaContext = {
+const SECOND: MetaContext = {
   id: 1,
-  name: "x-penstock:instance",
+  name: "x-example:second",
   offeredBy: (exported) => !exported.readOnly,
 };
 
@@ -66,7 +68,7 @@ export const DIRECTORY: ExportDirectory = {
 };
 
 export function newTarget(directory: ExportDirectory = DIRECTORY): HandshakeTarget {
-  return new HandshakeTarget({ directory, metaContexts: [BASE_ALLOCATION, INSTANCE] });
+  return new HandshakeTarget({ directory, metaContexts: [BASE_ALLOCATION, SECOND] });
 }
 
 /** Feeds all of `bytes` in pieces of at most `pieceBytes`, draining the output into the result. */

@@ -114,6 +114,7 @@ export class HandshakeTarget {
       structuredReplies: false,
       extendedHeaders: false,
       selection: null,
+      association: null,
     };
   }
 

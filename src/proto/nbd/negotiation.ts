@@ -7,6 +7,7 @@
 import type { ByteSink } from "./byte-sink.ts";
 import type { ExportDescription, ExportDirectory } from "./export-description.ts";
 import type { MetaContext, SelectedContext } from "./meta-context.ts";
+import type { HostAssociation } from "./private-context.ts";
 
 export interface Negotiation {
   readonly directory: ExportDirectory;
@@ -20,6 +21,8 @@ export interface Negotiation {
   extendedHeaders: boolean;
   /** What SET_META_CONTEXT selected last; void for every other export. */
   selection: MetaSelection | null;
+  /** What the same SET_META_CONTEXT said of the client, if it is an initiator of ours. */
+  association: HostAssociation | null;
 }
 
 export interface MetaSelection {
@@ -44,6 +47,8 @@ export interface NegotiatedSession {
   readonly blockSizeAgreed: boolean;
   /** In the order of ids; empty: BLOCK_STATUS is invalid. */
   readonly metaContexts: readonly SelectedContext[];
+  /** Of our own initiator's connections only. */
+  readonly association?: HostAssociation;
 }
 
 /** Ends the negotiation with `exported`. */
@@ -53,7 +58,7 @@ export function conclude(
   flags: number,
   blockSizeAgreed: boolean,
 ): NegotiatedSession {
-  const { selection } = negotiation;
+  const { selection, association } = negotiation;
   // spec: contexts count only for the export that SET_META_CONTEXT named.
   const selected = selection !== null && selection.exportName === exported.name;
   return {
@@ -64,5 +69,6 @@ export function conclude(
     noZeroes: negotiation.noZeroes,
     blockSizeAgreed,
     metaContexts: selected ? selection.contexts : [],
+    ...(selected && association !== null ? { association } : {}),
   };
 }

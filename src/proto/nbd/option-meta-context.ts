@@ -10,6 +10,9 @@
  */
 
 import { META_QUERY_COUNT_MAX, Option, OptionReply } from "./constants.ts";
+import type { ByteSink } from "./byte-sink.ts";
+import type { ExportDescription } from "./export-description.ts";
+import { type HostAssociation, privateAnswers, readHostQuery } from "./private-context.ts";
 import { queryMatches, type SelectedContext } from "./meta-context.ts";
 import type { Negotiation } from "./negotiation.ts";
 import type { OptionReader } from "./option-reader.ts";
@@ -24,7 +27,10 @@ export function handleMetaContext(
   const { output } = negotiation;
   const sets = option === Option.setMetaContext;
   // spec: replaces what was selected before, "including when this command fails".
-  if (sets) negotiation.selection = null;
+  if (sets) {
+    negotiation.selection = null;
+    negotiation.association = null;
+  }
   // spec: LIST without structured replies may be answered, and qemu does; SET must not be sent.
   if (sets && !negotiation.structuredReplies) {
     const text = "structured replies or extended headers have to be negotiated first";
@@ -52,8 +58,29 @@ export function handleMetaContext(
     // spec: the id in a LIST reply is reserved and zero.
     writeMetaContext(output, option, sets ? context.id : 0, context.name);
   }
+  if (sets) negotiation.association = associationOf(request.queries);
+  else answerPrivately(output, request.queries, exported);
   writeAck(output, option);
   if (sets) negotiation.selection = { exportName: exported.name, contexts: selected };
+}
+
+/** The first query that names the client's host, if there is one. */
+function associationOf(queries: readonly string[]): HostAssociation | null {
+  for (const query of queries) {
+    const association = readHostQuery(query);
+    if (association !== null) return association;
+  }
+  return null;
+}
+
+/** Private answers are given once each, and only when asked for by name. */
+function answerPrivately(
+  output: ByteSink,
+  queries: readonly string[],
+  exported: ExportDescription,
+): void {
+  const names = new Set(queries.flatMap((query) => privateAnswers(query, exported)));
+  for (const name of names) writeMetaContext(output, Option.listMetaContext, 0, name);
 }
 
 interface MetaRequest {
