@@ -133,8 +133,8 @@ export abstract class Device {
   }
 
   /**
-   * Lets go at once of requests that it holds back of its own accord (delayed, limited, hung by
-   * order): it is about to be taken out of its pipe. Those that come later are not held either.
+   * Lets go at once of the requests that it holds back of its own accord (delayed, limited, hung by
+   * order): it is about to be taken out of its pipe. Later ones are held as before.
    */
   hurry(): void {
     // Most devices hold nothing back.

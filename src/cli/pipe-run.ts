@@ -55,6 +55,9 @@ async function startHost(signals: StopSignals, options: PipeRunOptions): Promise
     placement: options.placement,
     makeUuid: randomUUID,
     onFatal,
+    onEvent: (_pipeId, { level, code, stage, message }) => {
+      process.stderr.write(`penstock: ${level}: ${code}: ${stage}: ${message}\n`);
+    },
     ...(options.bufferLimit === undefined ? {} : { bufferLimitBytes: options.bufferLimit }),
     ...(options.spin === undefined ? {} : { spinMsMax: options.spin }),
   });

@@ -90,6 +90,18 @@ export class ComposedPipe {
     });
   }
 
+  /** Runs one change of the stages, after every step before it. */
+  change<T>(step: (branch: Branch) => T | Promise<T>): Promise<T> {
+    const run = async (): Promise<T> => {
+      const branch = this.#branch;
+      if (this.#state !== "ready" || branch === null) throw closingError(this.plan);
+      return step(branch);
+    };
+    const result = this.#lastStep.then(run);
+    this.#lastStep = result.catch(() => undefined);
+    return result;
+  }
+
   markReady(): void {
     if (this.#state === "opening") this.#state = "ready";
   }

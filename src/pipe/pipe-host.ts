@@ -10,8 +10,10 @@ import { PenstockError, toPenstockError } from "../util/errors.ts";
 import { ListenerDirectory, type ListenerPlace } from "./listener-directory.ts";
 import { type PipePlan, planPipe } from "./pipe-plan.ts";
 import { ReactorPool, type ReactorPoolOptions, type RemoteReactor } from "./reactor-pool.ts";
-import type { PipeStats, ReactorStats } from "./reactor-protocol.ts";
+import type { PipeStats, PipeTree, ReactorStats } from "./reactor-protocol.ts";
+import type { Change, Insertion, Removal, StageListing } from "./replumb.ts";
 import { nbdUri } from "./shares/nbd-share.ts";
+import type { BranchPlan } from "./stage-plan.ts";
 
 export const PLACEMENTS = ["together", "apart"] as const;
 export type Placement = (typeof PLACEMENTS)[number];
@@ -36,7 +38,16 @@ export interface ServedPipeStats extends ServedPipe {
   readonly stats: PipeStats;
 }
 
+/** The stages of a pipe as they are now. */
+export interface ServedPipeTree extends ServedPipe, PipeTree {}
+
 interface OpenPipe extends ServedPipe {
+  /** Canonical, of the share's stage. */
+  readonly shareText: string;
+  /** Where its labelled stages live. */
+  readonly labels: readonly string[];
+  /** The label of another pipe's stage that it taps. */
+  readonly taps: string | undefined;
   readonly place: ListenerPlace;
   readonly shareReactor: RemoteReactor;
   readonly deviceReactor: RemoteReactor;
@@ -89,6 +100,13 @@ export class PipeHost {
   async closePipe(id: number): Promise<void> {
     const pipe = this.#pipes.get(id);
     if (pipe === undefined) return;
+    const tap = [...this.#pipes.values()].find(
+      ({ taps }) => taps !== undefined && pipe.labels.includes(taps),
+    );
+    if (tap !== undefined) {
+      const message = `${pipe.uri} is tapped by ${tap.uri}: close that pipe first`;
+      throw new PenstockError({ code: "stage-tapped", message });
+    }
     this.#pipes.delete(id);
     const failure = await closeAll(pipe.id, pipe.place, [pipe.shareReactor, pipe.deviceReactor]);
     if (failure !== null) throw failure;
@@ -101,6 +119,26 @@ export class PipeHost {
   close(): Promise<readonly PenstockError[]> {
     this.#closed ??= this.#close();
     return this.#closed;
+  }
+
+  /** Puts a filter into a pipe that runs. @throws as `insertStage` of replumb.ts */
+  insertStage(id: number, insertion: Insertion): Promise<ServedPipeTree> {
+    return this.#onPipe(id, (reactor) => reactor.call("insertStage", { pipeId: id, ...insertion }));
+  }
+
+  /** Takes a filter out of a pipe that runs. @throws as `removeStage` of replumb.ts */
+  removeStage(id: number, removal: Removal): Promise<ServedPipeTree> {
+    return this.#onPipe(id, (reactor) => reactor.call("removeStage", { pipeId: id, ...removal }));
+  }
+
+  /** Gives a filter of a pipe that runs other settings. @throws as `changeStage` of replumb.ts */
+  changeStage(id: number, change: Change): Promise<ServedPipeTree> {
+    return this.#onPipe(id, (reactor) => reactor.call("changeStage", { pipeId: id, ...change }));
+  }
+
+  /** @throws PenstockError `pipe-not-found` */
+  describe(id: number): Promise<ServedPipeTree> {
+    return this.#onPipe(id, (reactor) => reactor.call("describePipe", { pipeId: id }));
   }
 
   async reactorStats(): Promise<readonly ReactorStats[]> {
@@ -122,7 +160,8 @@ export class PipeHost {
     this.#listeners.checkFree(share.address, share.exportName);
     this.#lastId += 1;
     const id = this.#lastId;
-    const { deviceReactor, shareReactor } = this.#place(id);
+    const { taps } = plan.branch.source;
+    const { deviceReactor, shareReactor } = this.#place(id, taps);
     let place: ListenerPlace | null = null;
     try {
       await this.#openDevices({ id, text, deviceReactor, shareReactor });
@@ -131,9 +170,12 @@ export class PipeHost {
       const description = await shareReactor.call("openShare", { pipeId: id, address });
       await place.announce(description);
       const uri = nbdUri(address, share.exportName);
-      const pipe = { id, text: plan.text, uri, place, shareReactor, deviceReactor };
-      this.#pipes.set(id, pipe);
-      return { id, text: plan.text, uri };
+      const { shareText } = plan;
+      const labels = labelsOf(plan.branch);
+      const served = { id, text: plan.text, uri };
+      const where = { place, shareReactor, deviceReactor };
+      this.#pipes.set(id, { ...served, ...where, shareText, labels, taps });
+      return served;
     } catch (thrown) {
       await closeAll(id, place, [shareReactor, deviceReactor]);
       throw thrown;
@@ -155,12 +197,41 @@ export class PipeHost {
     await shareReactor.call("openProxy", { ...opening, ticket });
   }
 
-  /** Pipes go round the reactors; apart, shares keep to the first and sources to the others. */
-  #place(id: number): {
+  async #onPipe(
+    id: number,
+    call: (reactor: RemoteReactor) => Promise<PipeTree>,
+  ): Promise<ServedPipeTree> {
+    const pipe = this.#pipes.get(id);
+    if (pipe === undefined) {
+      throw new PenstockError({ code: "pipe-not-found", message: `there is no pipe ${id}` });
+    }
+    const { uri, shareText } = pipe;
+    const tree = await call(pipe.deviceReactor);
+    const text = `${tree.text} | ${shareText}`;
+    const labels = [...labelsIn(tree.stages)];
+    this.#pipes.set(id, { ...pipe, text, labels });
+    return { id, uri, text, stages: tree.stages };
+  }
+
+  /**
+   * Pipes go round the reactors; apart, shares keep to the first and sources to the others. A tap
+   * lives where the tapped stage does.
+   */
+  #place(
+    id: number,
+    taps: string | undefined,
+  ): {
     readonly deviceReactor: RemoteReactor;
     readonly shareReactor: RemoteReactor;
   } {
     const { count } = this.#pool;
+    if (taps !== undefined) {
+      const tapped = [...this.#pipes.values()].find(({ labels }) => labels.includes(taps));
+      if (tapped !== undefined) {
+        const { deviceReactor, shareReactor } = tapped;
+        return { deviceReactor, shareReactor };
+      }
+    }
     if (this.#options.placement === "together") {
       const reactor = this.#pool.reactor((id - 1) % count);
       return { deviceReactor: reactor, shareReactor: reactor };
@@ -171,13 +242,31 @@ export class PipeHost {
 
   async #close(): Promise<readonly PenstockError[]> {
     await Promise.allSettled([...this.#openings]);
-    const results = await Promise.allSettled(
-      [...this.#pipes.keys()].map((id) => this.closePipe(id)),
-    );
+    // Taps before what they tap.
+    const pipes = [...this.#pipes.values()];
+    const results: PromiseSettledResult<void>[] = [];
+    for (const tapping of [true, false]) {
+      const batch = pipes.filter(({ taps }) => (taps !== undefined) === tapping);
+      results.push(...(await Promise.allSettled(batch.map(({ id }) => this.closePipe(id)))));
+    }
     await this.#pool.stop();
     return results.flatMap((result) =>
       result.status === "rejected" ? [toPenstockError(result.reason)] : [],
     );
+  }
+}
+
+function labelsOf(branch: BranchPlan): string[] {
+  const { sourceStage, filterStages, source } = branch;
+  const own = [sourceStage, ...filterStages].map(({ label }) => label);
+  const below = (source.legs ?? []).flatMap(labelsOf);
+  return [...below, ...own.filter((label) => label !== undefined)];
+}
+
+function* labelsIn(stages: readonly StageListing[]): Generator<string> {
+  for (const { label, legs } of stages) {
+    for (const leg of legs) yield* labelsIn(leg);
+    if (label !== null) yield label;
   }
 }
 

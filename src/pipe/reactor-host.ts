@@ -15,9 +15,21 @@ import { type NbdHandOff, NbdService } from "../shares/nbd-service.ts";
 import { assert } from "../util/assert.ts";
 import { ComposedPipe } from "./composer.ts";
 import { planPipe } from "./pipe-plan.ts";
+import {
+  type Change,
+  changeStage,
+  type Insertion,
+  insertStage,
+  listStages,
+  type Removal,
+  removeStage,
+} from "./replumb.ts";
+import { walkStages } from "./stage-address.ts";
+import type { PipeEvent, TappedStage } from "./stage-plan.ts";
 import type {
   PipeOpening,
   PipeStats,
+  PipeTree,
   ReactorMethods,
   ReactorSettings,
   ReactorStats,
@@ -28,20 +40,23 @@ interface HostedPart {
   export: NbdExport | null;
 }
 
+/** What a reactor says without being asked. */
+export interface ReactorHostLink {
+  handOff(toReactor: number, message: NbdHandOff): void;
+  report(pipeId: number, event: PipeEvent): void;
+}
+
 export class ReactorHost implements ReactorMethods {
   readonly #settings: ReactorSettings;
-  readonly #handOff: (toReactor: number, message: NbdHandOff) => void;
+  readonly #link: ReactorHostLink;
   readonly #parts = new Map<number, HostedPart>();
   #io: Io | null = null;
   #reactor: Reactor | null = null;
   #nbd: NbdService | null = null;
 
-  constructor(
-    settings: ReactorSettings,
-    handOff: (toReactor: number, message: NbdHandOff) => void,
-  ) {
+  constructor(settings: ReactorSettings, link: ReactorHostLink) {
     this.#settings = settings;
-    this.#handOff = handOff;
+    this.#link = link;
   }
 
   async start(): Promise<void> {
@@ -53,7 +68,9 @@ export class ReactorHost implements ReactorMethods {
     });
     const limit = bufferLimitBytes === undefined ? {} : { bufferLimitBytes };
     this.#reactor = new Reactor({ id, io: this.#io, ...limit });
-    this.#nbd = new NbdService(this.#reactor, { handOff: this.#handOff });
+    this.#nbd = new NbdService(this.#reactor, {
+      handOff: (toReactor, message) => this.#link.handOff(toReactor, message),
+    });
   }
 
   async openDevices(params: PipeOpening): Promise<void> {
@@ -122,6 +139,33 @@ export class ReactorHost implements ReactorMethods {
     }
   }
 
+  insertStage({ pipeId, ...insertion }: { pipeId: number } & Insertion): Promise<PipeTree> {
+    return this.#part(pipeId).pipe.change(async (branch) => {
+      await insertStage(branch, insertion);
+      return { text: branch.text, stages: listStages(branch) };
+    });
+  }
+
+  removeStage({ pipeId, ...removal }: { pipeId: number } & Removal): Promise<PipeTree> {
+    return this.#part(pipeId).pipe.change(async (branch) => {
+      await removeStage(branch, removal);
+      return { text: branch.text, stages: listStages(branch) };
+    });
+  }
+
+  changeStage({ pipeId, ...change }: { pipeId: number } & Change): Promise<PipeTree> {
+    return this.#part(pipeId).pipe.change((branch) => {
+      changeStage(branch, change);
+      return { text: branch.text, stages: listStages(branch) };
+    });
+  }
+
+  describePipe({ pipeId }: { pipeId: number }): Promise<PipeTree> {
+    return this.#part(pipeId).pipe.change((branch) => {
+      return { text: branch.text, stages: listStages(branch) };
+    });
+  }
+
   async stats(): Promise<ReactorStats> {
     const { id, buffers } = this.#live;
     return {
@@ -160,6 +204,21 @@ export class ReactorHost implements ReactorMethods {
     return part;
   }
 
+  #findStage(label: string): TappedStage | undefined {
+    for (const { pipe } of this.#parts.values()) {
+      if (pipe.branch === null) continue;
+      for (const { stage } of walkStages(pipe.branch)) {
+        if (stage.stage.label !== label) continue;
+        return {
+          device: stage.device,
+          claim: (holder) => stage.tappedBy.add(holder),
+          release: (holder) => stage.tappedBy.delete(holder),
+        };
+      }
+    }
+    return undefined;
+  }
+
   #addPart(params: PipeOpening): HostedPart {
     assert(!this.#parts.has(params.pipeId), "a pipe has one part per reactor");
     const plan = planPipe(params.text);
@@ -167,6 +226,8 @@ export class ReactorHost implements ReactorMethods {
       reactor: this.#live,
       holder: `pipe ${plan.shareText}`,
       instanceSeed: params.instanceSeed,
+      report: (event) => this.#link.report(params.pipeId, event),
+      findStage: (label) => this.#findStage(label),
     });
     const part = { pipe, export: null };
     this.#parts.set(params.pipeId, part);

@@ -12,6 +12,7 @@ import { assert } from "../util/assert.ts";
 import { PenstockError } from "../util/errors.ts";
 import { ControlChannel } from "./control-channel.ts";
 import type { MainNote, ReactorMethods, ReactorNote, ReactorSettings } from "./reactor-protocol.ts";
+import type { PipeEvent } from "./stage-plan.ts";
 
 /** More than any machine's cores that this was measured on; each has its buffers and its ring. */
 const REACTOR_COUNT_MAX = 64;
@@ -30,6 +31,8 @@ export interface ReactorPoolOptions {
   readonly spinMsMax?: number;
   /** A reactor has failed for good: the process must end, with this on standard error. */
   onFatal(stack: string): void;
+  /** Something happened to a pipe. */
+  onEvent?(pipeId: number, event: PipeEvent): void;
 }
 
 /** A reactor's calls, as seen from the main thread. */
@@ -54,7 +57,7 @@ export class ReactorPool {
     const { level, bufferLimitBytes, spinMsMax } = options;
     this.#threads = Array.from({ length: options.reactors }, (_, id) => {
       const settings = { id, level, bufferLimitBytes, spinMsMax, slabTable };
-      return new ReactorThread(settings, (note) => this.#noted(note), options.onFatal);
+      return new ReactorThread(settings, (note) => this.#noted(note, options));
     });
   }
 
@@ -77,8 +80,17 @@ export class ReactorPool {
     await Promise.all(this.#threads.map((thread) => thread.stop()));
   }
 
-  #noted(note: ReactorNote & { readonly kind: "hand-off" }): void {
-    this.#threads[note.toReactor]?.note({ kind: "adopt", message: note.message });
+  #noted(note: ReactorNote, { onEvent, onFatal }: ReactorPoolOptions): void {
+    switch (note.kind) {
+      case "hand-off":
+        this.#threads[note.toReactor]?.note({ kind: "adopt", message: note.message });
+        return;
+      case "event":
+        onEvent?.(note.pipeId, note.event);
+        return;
+      case "fatal":
+        onFatal(note.stack);
+    }
   }
 }
 
@@ -88,11 +100,8 @@ class ReactorThread {
   readonly #exited: Promise<void>;
   #stopping = false;
 
-  constructor(
-    settings: ReactorSettings,
-    onHandOff: (note: ReactorNote & { readonly kind: "hand-off" }) => void,
-    onFatal: (stack: string) => void,
-  ) {
+  constructor(settings: ReactorSettings, onNote: (note: ReactorNote) => void) {
+    const onFatal = (stack: string): void => onNote({ kind: "fatal", stack });
     this.id = settings.id;
     const worker = new Worker(new URL("./reactor-worker.ts", import.meta.url), {
       name: `reactor-${settings.id}`,
@@ -103,8 +112,8 @@ class ReactorThread {
     this.#channel = new ControlChannel(worker, {
       methods: {},
       onNote: (note) => {
-        if (note.kind === "hand-off") onHandOff(note);
-        else onFatal(`reactor ${settings.id}: ${note.stack}`);
+        if (note.kind === "fatal") onFatal(`reactor ${settings.id}: ${note.stack}`);
+        else onNote(note);
       },
     });
     worker.on("error", (error) => {

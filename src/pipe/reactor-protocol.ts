@@ -10,6 +10,8 @@ import type { RealLevel } from "../reactor/level-capabilities.ts";
 import type { SharedSlabTable } from "../reactor/slab-space-shared.ts";
 import type { NbdHandOff } from "../shares/nbd-service.ts";
 import type { PipeState } from "./composer.ts";
+import type { Change, Insertion, Removal, StageListing } from "./replumb.ts";
+import type { PipeEvent } from "./stage-plan.ts";
 
 /** A reactor's `workerData`. */
 export interface ReactorSettings {
@@ -45,6 +47,14 @@ export interface ReactorStats {
   readonly pipes: readonly PipeStats[];
 }
 
+/** The stages of a pipe as they are now. */
+export interface PipeTree {
+  /** Canonical, without the share. */
+  readonly text: string;
+  /** Bottom up. */
+  readonly stages: readonly StageListing[];
+}
+
 /** What the main thread calls on a reactor. */
 export interface ReactorMethods {
   /** Opens the Io. First call. */
@@ -73,6 +83,10 @@ export interface ReactorMethods {
   }): Promise<void>;
   /** Also undoes a half-opened pipe; a pipe that this reactor has no part of is closed already. */
   closePipe(params: { readonly pipeId: number }): Promise<void>;
+  insertStage(params: { readonly pipeId: number } & Insertion): Promise<PipeTree>;
+  removeStage(params: { readonly pipeId: number } & Removal): Promise<PipeTree>;
+  changeStage(params: { readonly pipeId: number } & Change): Promise<PipeTree>;
+  describePipe(params: { readonly pipeId: number }): Promise<PipeTree>;
   stats(params: null): Promise<ReactorStats>;
   /** Closes everything; the thread ends by itself afterwards. Last call. */
   stop(params: null): Promise<void>;
@@ -81,6 +95,7 @@ export interface ReactorMethods {
 /** What a reactor tells the main thread. */
 export type ReactorNote =
   | { readonly kind: "hand-off"; readonly toReactor: number; readonly message: NbdHandOff }
+  | { readonly kind: "event"; readonly pipeId: number; readonly event: PipeEvent }
   /** A bug: the process has to end. */
   | { readonly kind: "fatal"; readonly stack: string };
 

@@ -27,8 +27,9 @@ const exitNow =
 function main(): void {
   assert(parentPort !== null, "a reactor runs in a worker");
   const port = parentPort;
-  const host = new ReactorHost(settings, (toReactor, message) => {
-    channel.note({ kind: "hand-off", toReactor, message });
+  const host = new ReactorHost(settings, {
+    handOff: (toReactor, message) => channel.note({ kind: "hand-off", toReactor, message }),
+    report: (pipeId, event) => channel.note({ kind: "event", pipeId, event }),
   });
   const methods: ReactorMethods = {
     start: () => host.start(),
@@ -41,6 +42,10 @@ function main(): void {
     addRemoteExport: (params) => host.addRemoteExport(params),
     removeRemoteExport: (params) => host.removeRemoteExport(params),
     closePipe: (params) => host.closePipe(params),
+    insertStage: (params) => host.insertStage(params),
+    removeStage: (params) => host.removeStage(params),
+    changeStage: (params) => host.changeStage(params),
+    describePipe: (params) => host.describePipe(params),
     stats: () => host.stats(),
     stop: async () => {
       await host.stop();

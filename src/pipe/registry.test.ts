@@ -27,7 +27,7 @@ test("every example of the registry can be planned when it stands in its place",
 test("the help of a stage names exactly the options that it reads", () => {
   const known = (text: string): string[] => {
     const listed = /expected one of ([a-z, ]+)/.exec(errorOf(text).message)?.[1] ?? "";
-    return listed.split(", ").map((key) => key.trim());
+    return listed === "" ? [] : listed.split(", ").map((key) => key.trim());
   };
   const helped = (stage: { options: readonly { key: string }[] }): string[] =>
     stage.options.map(({ key }) => key).sort();

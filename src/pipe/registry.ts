@@ -11,6 +11,7 @@ import { suggestName } from "./nearest-name.ts";
 import { NBD_OPTIONS, NBD_UNIX_OPTIONS, planNbd, planNbdUnix } from "./shares/nbd-share.ts";
 import { FILE_OPTIONS, planFile } from "./sources/file-source.ts";
 import { MEMORY_OPTIONS, planMalloc, planNull } from "./sources/memory-sources.ts";
+import { planTap, TAP_OPTIONS } from "./sources/tap-source.ts";
 import { StageOptions } from "./stage-options.ts";
 import type { BranchPlan, FilterPlan, OptionHelp, SharePlan, SourcePlan } from "./stage-plan.ts";
 
@@ -65,6 +66,13 @@ export const SOURCES: readonly UriEntry<SourcePlan>[] = [
     options: MEMORY_OPTIONS,
     plan: planNull,
   },
+  {
+    scheme: "tap",
+    example: "tap:///label",
+    text: "a labelled stage of another pipe of the process, read a second time",
+    options: TAP_OPTIONS,
+    plan: planTap,
+  },
 ];
 
 export const CALL_SOURCES: readonly CallSourceEntry[] = [];
@@ -98,7 +106,6 @@ const LATER_NAMES: readonly string[] = [
   "fault",
   "log",
   "slice",
-  "tee",
 ];
 
 /**

@@ -1,0 +1,41 @@
+/**
+ * How people point at a stage of an open pipe: by its label, or by its place: "2" is the second
+ * stage, "1.3.2" the second stage of the third leg of the first. Pure look-ups, no state.
+ */
+
+import { PenstockError } from "../util/errors.ts";
+import type { Branch, OpenStage } from "./branch.ts";
+
+/** A stage and the branch that it stands in. */
+export interface FoundStage {
+  readonly branch: Branch;
+  readonly stage: OpenStage;
+  /** Counted from 1, with the legs on the way to it. */
+  readonly place: string;
+}
+
+/** Every stage, legs before what stands on them, bottom up. */
+export function* walkStages(branch: Branch, prefix = ""): Generator<FoundStage> {
+  for (const [index, stage] of branch.stages.entries()) {
+    const place = `${prefix}${index + 1}`;
+    for (const [leg, below] of stage.legs.entries()) {
+      yield* walkStages(below, `${place}.${leg + 1}.`);
+    }
+    yield { branch, stage, place };
+  }
+}
+
+/** @throws PenstockError `stage-not-found`, which names those there are */
+export function findStage(branch: Branch, address: string): FoundStage {
+  const all = [...walkStages(branch)];
+  const found =
+    all.find(({ stage }) => stage.stage.label === address) ??
+    all.find(({ place }) => place === address);
+  if (found !== undefined) return found;
+  const known = all.map(({ stage, place }) => stage.stage.label ?? place).join(", ");
+  throw new PenstockError({
+    code: "stage-not-found",
+    message: `found no stage "${address}", expected one of ${known}`,
+    details: { address },
+  });
+}
