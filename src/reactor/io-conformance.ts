@@ -131,6 +131,12 @@ const LISTENER_CASES: readonly Case[] = [
   { title: "connections outlive their listener", run: listeners.connectionsOutliveTheirListener },
   { title: "accept tells the peer", run: listeners.acceptTellsThePeer },
   { title: "connecting to nobody is refused", run: listeners.nobodyThereIsRefused },
+  { title: "connecting can be given up", run: listeners.connectingCanBeGivenUp },
+  {
+    title: "silence ends after the limit",
+    needs: ["realSockets"],
+    run: listeners.silenceEndsAfterTheLimit,
+  },
   {
     title: "an address of another machine is named",
     needs: ["realSockets"],

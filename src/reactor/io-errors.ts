@@ -129,6 +129,15 @@ export function connectError(address: SocketAddress, failure: SystemFailure): Pe
   return wrap(`cannot connect to ${formatSocketAddress(address)}`, CONNECT_CODES, failure);
 }
 
+/** Somebody no longer wants the connection. */
+export function connectAbortedError(address: SocketAddress): PenstockError {
+  return new PenstockError({
+    code: "aborted",
+    message: `connecting to ${formatSocketAddress(address)} was given up`,
+    retryable: true,
+  });
+}
+
 /** The address itself makes no sense, for a reason in words. */
 export function addressInvalidError(address: SocketAddress, reason: string): PenstockError {
   return new PenstockError({

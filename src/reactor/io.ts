@@ -218,7 +218,13 @@ export interface Io {
   // Sockets.
   /** @throws PenstockError `address-in-use`, `permission-denied`, `address-invalid` */
   listen(address: SocketAddress, onAccept: AcceptHandler): Promise<Listener>;
-  connect(address: SocketAddress): Promise<SocketHandle>;
+  /**
+   * Names are resolved, TCP_NODELAY is set. The kernel alone gives up after minutes: see
+   * `connectWithin` for a limit. Aborting `signal` ends the attempt, soon, with `aborted`.
+   * @throws PenstockError `connection-refused`, `connection-timeout`, `connection-failed`,
+   *   `address-invalid`, `aborted`
+   */
+  connect(address: SocketAddress, signal?: AbortSignal): Promise<SocketHandle>;
   /** Completes with the bytes received (1..length), 0 at end of stream, or -errno. */
   receive(op: IoOp, socket: SocketHandle, slab: Slab, offset: number, length: number): void;
   receiveVector(op: IoOp, socket: SocketHandle, vector: IoVector): void;

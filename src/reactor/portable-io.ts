@@ -183,14 +183,15 @@ export class PortableIo implements Io {
     return listener;
   }
 
-  async connect(address: SocketAddress): Promise<SocketHandle> {
+  async connect(address: SocketAddress, signal?: AbortSignal): Promise<SocketHandle> {
     assert(this.#closed === null, "a closed Io does not connect");
     let started: Socket | null = null;
     try {
-      const socket = await connectTo(address, (connecting) => {
+      const noteStarted = (connecting: Socket): void => {
         started = connecting;
         this.#connecting.add(connecting);
-      });
+      };
+      const socket = await connectTo(address, noteStarted, signal ?? null);
       return this.#addSocket(socket);
     } finally {
       if (started !== null) this.#connecting.delete(started);

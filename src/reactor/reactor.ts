@@ -45,6 +45,11 @@ export interface ReactorOptions {
 
 export const BUFFER_LIMIT_BYTES_DEFAULT = 64 * 1024 * 1024;
 
+/** More than any process has; stream numbers are made unique by it. */
+const REACTOR_COUNT_MAX = 64;
+/** Stream numbers stay positive in 32 bits. */
+const STREAMS_MAX = 2 ** 31 / REACTOR_COUNT_MAX;
+
 /** Completions delivered per step of a turn, so that flushes come in between. */
 const COMPLETIONS_PER_STEP = 1024;
 
@@ -66,6 +71,7 @@ export class Reactor implements TurnHandler {
   #flushing: Flushable[] = [];
   #deliveries: (() => void)[] = [];
   #deliveryScheduled = false;
+  #streams = 0;
 
   constructor(options: ReactorOptions) {
     this.id = options.id;
@@ -76,6 +82,12 @@ export class Reactor implements TurnHandler {
     });
     this.completions = new CompletionRing(() => this.io.requestTurn());
     this.io.setTurnHandler(this);
+  }
+
+  /** A number for one submitter's requests (`Request.stream`), used by no other in the process. */
+  newStream(): number {
+    this.#streams = (this.#streams % (STREAMS_MAX - 1)) + 1;
+    return this.#streams * REACTOR_COUNT_MAX + this.id;
   }
 
   /** Has `item.flush()` run at the end of this turn (or of the next one). Hot path. */

@@ -261,8 +261,11 @@ export class UringIo implements Io, CompletionSink {
     return listenOn(this.#sockets, address, onAccept);
   }
 
-  connect(address: SocketAddress): Promise<SocketHandle> {
-    return connectTo(this.#sockets, address, (callback) => this.defer(callback));
+  connect(address: SocketAddress, signal?: AbortSignal): Promise<SocketHandle> {
+    return connectTo(this.#sockets, address, {
+      defer: (callback) => this.defer(callback),
+      signal: signal ?? null,
+    });
   }
 
   // hot path

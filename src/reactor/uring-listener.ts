@@ -16,7 +16,7 @@ import {
 import type { Clock } from "./clock.ts";
 import { Errno } from "./errno.ts";
 import { type AcceptHandler, IoOp, type Listener, type SocketAddress } from "./io.ts";
-import { connectError, failureOf, listenError } from "./io-errors.ts";
+import { connectAbortedError, connectError, failureOf, listenError } from "./io-errors.ts";
 import { checkAddress, removeStale } from "./listen-address.ts";
 import type { OpTable } from "./op-table.ts";
 
@@ -183,32 +183,65 @@ function setOption(
   libc.setsockopt(fd, level, name, memory.address + OPTION_AT);
 }
 
+export interface ConnectOptions {
+  readonly defer: (callback: () => void) => void;
+  readonly signal: AbortSignal | null;
+}
+
 /** Connects; the promise is settled outside of the turn. */
 export async function connectTo(
   context: SocketContext,
   address: SocketAddress,
-  defer: (callback: () => void) => void,
+  { defer, signal }: ConnectOptions,
 ): Promise<number> {
   checkAddress(address);
   const memory = mapShared(4096);
-  const target = await resolveAddress(address, memory);
+  const target = await orAborted(resolveAddress(address, memory), address, signal);
+  if (isAborted(signal)) throw connectAbortedError(address);
   const fd = libc.socket(target.family);
   if (fd < 0) throw connectError(address, { errno: -fd });
   const op = new ConnectOp();
   context.ops.attach(op);
+  const onAbort = (): void => {
+    if (!op.inFlight) return;
+    context.prepare(RingOperation.asyncCancel, -1, op.slot, 0, 0, 0, NO_COMPLETION);
+  };
   const result = await new Promise<number>((resolve) => {
     op.onComplete = (value) => defer(() => resolve(value));
     const slot = context.ops.begin(op);
     const { connect } = RingOperation;
     context.prepare(connect, fd, memory.address, 0, target.lengthBytes, 0, slot);
+    signal?.addEventListener("abort", onAbort);
   });
+  signal?.removeEventListener("abort", onAbort);
   context.ops.detach(op);
-  if (result < 0) {
+  if (result < 0 || isAborted(signal)) {
     libc.close(fd);
+    if (isAborted(signal)) throw connectAbortedError(address);
     throw connectError(address, { errno: -result });
   }
   if (address.kind === "tcp") tuneTcp(fd, memory);
   return fd;
+}
+
+function isAborted(signal: AbortSignal | null): boolean {
+  return signal?.aborted === true;
+}
+
+/** A look-up of a name cannot be ended: its answer is not waited for any longer. */
+function orAborted<T>(
+  promise: Promise<T>,
+  address: SocketAddress,
+  signal: AbortSignal | null,
+): Promise<T> {
+  if (signal === null) return promise;
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(connectAbortedError(address));
+    if (signal.aborted) onAbort();
+    signal.addEventListener("abort", onAbort);
+    const done = (): void => signal.removeEventListener("abort", onAbort);
+    promise.then(resolve, reject).finally(done);
+  });
 }
 
 class ConnectOp extends IoOp {

@@ -5,9 +5,11 @@
 
 import { ok, rejects, strictEqual } from "node:assert/strict";
 import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
 import { createServer, type Server, type Socket } from "node:net";
 
 import { Errno } from "../errno.ts";
+import { connectWithin } from "../connect-within.ts";
 import type { SocketAddress } from "../io.ts";
 import { connectPair, listen } from "./connections.ts";
 import type { Harness } from "./harness.ts";
@@ -51,6 +53,54 @@ export async function connectionsOutliveTheirListener(h: Harness): Promise<void>
   const { client, server } = await connectPair(h, LOCAL);
   strictEqual(await client.send(new Uint8Array([9])), 1);
   strictEqual(await server.receive(10), 1);
+}
+
+export async function connectingCanBeGivenUp(h: Harness): Promise<void> {
+  const before = new AbortController();
+  before.abort();
+  const listener = await listen(h, LOCAL, (socket) => h.end(socket));
+  await rejects(h.io.connect(listener.address, before.signal), { code: "aborted" });
+  for (const delayMs of [0, 0, 0.02, 0.05, 0.2, 1]) {
+    const during = new AbortController();
+    const connecting = h.io.connect(listener.address, during.signal);
+    // Either is right; what must not be is a socket that nobody has.
+    const ended = connecting.then(
+      (socket) => void h.end(socket),
+      (error: unknown) => strictEqual((error as { code?: string }).code, "aborted"),
+    );
+    if (delayMs > 0) await h.sleep(delayMs);
+    during.abort();
+    await ended;
+  }
+  const after = new AbortController();
+  const client = h.end(await h.io.connect(listener.address, after.signal));
+  after.abort();
+  strictEqual(await client.send(new Uint8Array([7])), 1);
+}
+
+/** A stopped process, with room for few that it has not accepted: the next one hears nothing. */
+export async function silenceEndsAfterTheLimit(h: Harness): Promise<void> {
+  const script =
+    'const s = require("node:net").createServer(() => undefined);' +
+    's.listen({ port: 0, host: "127.0.0.1", backlog: 1 }, () => console.log(s.address().port));';
+  const child = spawn(process.execPath, ["-e", script], { stdio: ["ignore", "pipe", "inherit"] });
+  h.after(async () => void child.kill("SIGKILL"));
+  const port = await new Promise<number>((resolve) => {
+    child.stdout.once("data", (line: Buffer) => resolve(Number(line.toString())));
+  });
+  child.kill("SIGSTOP");
+  const address: SocketAddress = { kind: "tcp", host: "127.0.0.1", port };
+  const crowd = Array.from({ length: 5 }, () =>
+    connectWithin(h.io, address, 300).then(
+      (socket) => void h.end(socket),
+      (error: unknown) => error,
+    ),
+  );
+  const errors = (await Promise.all(crowd)).filter((error) => error !== undefined);
+  ok(errors.length > 0, "all were accepted");
+  for (const error of errors) {
+    strictEqual((error as { code?: string }).code, "connection-timeout");
+  }
 }
 
 export async function acceptTellsThePeer(h: Harness): Promise<void> {

@@ -192,8 +192,8 @@ export class FakeIo implements Io, FakeOpOwner {
     return this.#sockets.listen(address, onAccept);
   }
 
-  connect(address: SocketAddress): Promise<SocketHandle> {
-    return this.#sockets.connect(address);
+  connect(address: SocketAddress, signal?: AbortSignal): Promise<SocketHandle> {
+    return this.#sockets.connect(address, signal ?? null);
   }
 
   receive(op: IoOp, socket: SocketHandle, slab: Slab, offset: number, length: number): void {

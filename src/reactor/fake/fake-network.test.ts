@@ -4,7 +4,9 @@ import { deepStrictEqual, ok, rejects, strictEqual } from "node:assert/strict";
 import { test } from "node:test";
 import { Prng } from "../../util/prng.ts";
 import { Errno } from "../errno.ts";
+import { connectWithin } from "../connect-within.ts";
 import { ADDRESS, ConnectionRig } from "./connection-rig.ts";
+import { FakeWorld } from "./fake-world.ts";
 
 const MIB = 1024 * 1024;
 
@@ -218,4 +220,25 @@ test("loopback and Unix paths are each host's own", async () => {
   }
   await world.runUntil(b.io.listen({ ...loopback, host: "0.0.0.0", port: 2 }, () => {}));
   await world.runUntil(a.io.connect({ ...loopback, host: "node-b", port: 2 }));
+});
+
+test("connecting to a host that is cut off can be given up, and is given up after its limit", async () => {
+  const world = new FakeWorld({ seed: 11 });
+  const near = world.process({ host: "near" });
+  const far = world.process({ host: "far" });
+  let accepted = 0;
+  const run = async (): Promise<void> => {
+    const address = { kind: "tcp", host: "far", port: 7 } as const;
+    await far.io.listen(address, () => accepted++);
+    world.network.cut("near", "far");
+    await rejects(connectWithin(near.io, address, 100), { code: "connection-timeout" });
+    const signal = new AbortController();
+    near.io.clock.startTimer(10, () => signal.abort());
+    await rejects(connectWithin(near.io, address, 100, signal.signal), { code: "aborted" });
+    ok(world.nowMs < 120, `${world.nowMs} ms`);
+    world.network.heal("near", "far");
+    near.io.closeSocket(await connectWithin(near.io, address, 100));
+    strictEqual(accepted, 1);
+  };
+  await world.runUntil(run());
 });

@@ -6,7 +6,7 @@
 import { assert } from "../../util/assert.ts";
 import type { PenstockError } from "../../util/errors.ts";
 import { Errno } from "../errno.ts";
-import { connectError, listenError } from "../io-errors.ts";
+import { connectAbortedError, connectError, listenError } from "../io-errors.ts";
 import type { AcceptHandler, Listener, SocketAddress, SocketHandle } from "../io.ts";
 import { FakeEvent } from "./event-queue.ts";
 import { type FakeAcceptor, type FakeNetwork, resolveAddress } from "./fake-network.ts";
@@ -77,7 +77,7 @@ export class FakeSocketTable {
     return listener;
   }
 
-  connect(address: SocketAddress): Promise<SocketHandle> {
+  connect(address: SocketAddress, signal: AbortSignal | null): Promise<SocketHandle> {
     const { gate, network, host } = this.#options;
     return new Promise((resolve, reject) => {
       const attempt = new ConnectAttempt({
@@ -88,6 +88,8 @@ export class FakeSocketTable {
         add: (socket) => this.#add(socket),
         resolve,
         reject,
+        giveBack: (handle) => this.close(handle),
+        signal,
       });
       gate.queue.schedule(attempt, network.latencyMs());
     });
@@ -148,22 +150,37 @@ interface ConnectAttemptOptions {
   readonly add: (socket: FakeSocket) => SocketHandle;
   readonly resolve: (handle: SocketHandle) => void;
   readonly reject: (error: PenstockError) => void;
+  readonly giveBack: (handle: SocketHandle) => void;
+  readonly signal: AbortSignal | null;
 }
 
 /** A SYN under way, again and again. */
 class ConnectAttempt extends FakeEvent {
   readonly #options: ConnectAttemptOptions;
   readonly #startMs: number;
+  #isOver = false;
+  readonly #onAbort = (): void => this.#abort();
 
   constructor(options: ConnectAttemptOptions) {
     super();
     this.#options = options;
     this.#startMs = options.network.nowMs;
+    if (options.signal?.aborted === true) this.#abort();
+    else options.signal?.addEventListener("abort", this.#onAbort);
+  }
+
+  /** The promise is settled now; a connection that comes about all the same is given back. */
+  #abort(): void {
+    this.#isOver = true;
+    const { reject, address, gate, network } = this.#options;
+    const settle = (): void => reject(connectAbortedError(address));
+    gate.queue.schedule(new CallbackEvent(gate, settle), network.latencyMs());
   }
 
   override fire(): void {
     const { gate, network, host, address, add, resolve, reject } = this.#options;
-    if (!gate.isAlive) return;
+    const { signal, giveBack } = this.#options;
+    if (!gate.isAlive || this.#isOver) return;
     const target = resolveAddress(address, host);
     const isCut = network.isCut(host, target.host) || network.isCut(target.host, host);
     if (!isCut) {
@@ -173,7 +190,10 @@ class ConnectAttempt extends FakeEvent {
         return;
       }
       const handle = add(socket);
-      this.#end(() => resolve(handle));
+      this.#end(() => {
+        if (signal?.aborted === true) giveBack(handle);
+        else resolve(handle);
+      });
     } else if (network.nowMs - this.#startMs >= CONNECT_TIMEOUT_MS) {
       this.#end(() => reject(connectError(address, { errno: Errno.ETIMEDOUT })));
     } else {
@@ -186,7 +206,11 @@ class ConnectAttempt extends FakeEvent {
   }
 
   #end(settle: () => void): void {
-    const { gate, network } = this.#options;
-    gate.queue.schedule(new CallbackEvent(gate, settle), network.latencyMs());
+    const { gate, network, signal } = this.#options;
+    const callback = (): void => {
+      signal?.removeEventListener("abort", this.#onAbort);
+      settle();
+    };
+    gate.queue.schedule(new CallbackEvent(gate, callback), network.latencyMs());
   }
 }

@@ -13,7 +13,7 @@ import { createServer, type Server, Socket, type SocketConstructorOpts } from "n
 import { dirname } from "node:path";
 
 import { Errno } from "../errno.ts";
-import { connectError, failureOf, listenError } from "../io-errors.ts";
+import { connectAbortedError, connectError, failureOf, listenError } from "../io-errors.ts";
 import type { Listener, SocketAddress } from "../io.ts";
 import { checkAddress, removeStale, type UnixAddress } from "../listen-address.ts";
 import { STREAM_HIGH_WATER_BYTES } from "./stream-socket.ts";
@@ -48,6 +48,7 @@ export async function listenOn(address: SocketAddress, accept: Accept): Promise<
 export function connectTo(
   address: SocketAddress,
   started: (socket: Socket) => void,
+  signal: AbortSignal | null,
 ): Promise<Socket> {
   checkAddress(address);
   const options: SocketConstructorOpts & { readonly highWaterMark: number } = {
@@ -58,11 +59,24 @@ export function connectTo(
   socket.pause();
   started(socket);
   return new Promise((resolve, reject) => {
-    const failed = (error: unknown): void => reject(connectError(address, failureOf(error)));
+    const aborted = (): void => {
+      socket.destroy();
+      reject(connectAbortedError(address));
+    };
+    const failed = (error: unknown): void => {
+      signal?.removeEventListener("abort", aborted);
+      reject(connectError(address, failureOf(error)));
+    };
     const closed = (): void => failed(undefined);
     socket.once("error", failed);
     socket.once("close", closed);
+    if (signal?.aborted === true) {
+      aborted();
+      return;
+    }
+    signal?.addEventListener("abort", aborted);
     socket.once("connect", () => {
+      signal?.removeEventListener("abort", aborted);
       socket.off("error", failed);
       socket.off("close", closed);
       tuneTcp(socket, address);
