@@ -65,6 +65,33 @@ test("a filter gets back what it has passed, from the top down and up again", ()
     deepStrictEqual([lower.inFlight, upper.inFlight, lower.lent, upper.lent], [0, 0, 0, 0]);
   }));
 
+/** Leaves numbers with the requests that it passes, and checks that they come back. */
+class NotingFilter extends CountingFilter {
+  readonly taken: number[] = [];
+
+  protected override start(request: Request): void {
+    request.leaveNote(this.started + 0.5);
+    super.start(request);
+  }
+
+  override passed(request: Request, status: Status): void {
+    this.taken.push(request.takeNote());
+    super.passed(request, status);
+  }
+}
+
+test("each filter gets back the note that it left, whichever of them leave one", () =>
+  withReactor("fake", async ({ reactor }) => {
+    const lowest = new NotingFilter(new Joint(await openMalloc(reactor)));
+    const middle = new CountingFilter(new Joint(lowest));
+    const upper = new NotingFilter(new Joint(middle));
+    lowest.started = 100;
+    strictEqual(await read(upper), Status.ok);
+    await Promise.all([read(upper), read(upper)]);
+    deepStrictEqual(upper.taken, [0.5, 1.5, 2.5]);
+    deepStrictEqual(lowest.taken, [100.5, 101.5, 102.5]);
+  }));
+
 test("a status of any level reaches the submitter when a filter is closed", () =>
   withReactor("fake", async ({ reactor }) => {
     const lower = new CountingFilter(new Joint(await openMalloc(reactor)));

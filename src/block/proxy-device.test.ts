@@ -178,7 +178,7 @@ atEachLevel("statuses, error offsets and large numbers arrive as they are", asyn
   await malloc.close();
 });
 
-atEachLevel("256 segments arrive as they are, and mayLend does not", async (pair) => {
+atEachLevel("256 segments and streams arrive as they are, and mayLend does not", async (pair) => {
   const malloc = await openMalloc(pair.owner);
   const device = new HeldDevice(malloc);
   const proxy = openProxy(pair.user, serveDevice(pair.owner, device).ticket);
@@ -189,6 +189,7 @@ atEachLevel("256 segments arrive as they are, and mayLend does not", async (pair
   const expected = requests.map((request, index) => {
     request.operation = Operation.read;
     request.flags = RequestFlag.mayLend | RequestFlag.background;
+    request.stream = 2 ** 31 - 1 - index;
     request.length = 256 * 512;
     const fields: number[] = [];
     for (let piece = 0; piece < 256; piece++) {
@@ -202,6 +203,8 @@ atEachLevel("256 segments arrive as they are, and mayLend does not", async (pair
   await until(pair.user, () => device.held.length === 100);
   deepStrictEqual(device.seen, expected);
   ok(device.held.every(({ flags }) => flags === RequestFlag.background));
+  const streams = device.held.map(({ stream }) => 2 ** 31 - 1 - stream);
+  deepStrictEqual(streams, [...requests.keys()]);
   device.end(Status.ok);
   await until(pair.user, () => order.length === 100);
   deepStrictEqual(order, requests);

@@ -159,8 +159,9 @@ export class ProxyDevice extends Device implements Poller, Flushable, RecordSink
     words[at + 1] = slot;
     words[at + 2] = this.#generations[slot] as number;
     words[at + 3] = request.flags & ~RequestFlag.mayLend;
-    putDouble(words, at + 4, request.offset);
-    putDouble(words, at + 6, request.length);
+    words[at + 4] = request.stream;
+    putDouble(words, at + 5, request.offset);
+    putDouble(words, at + 7, request.length);
     at += REQUEST_WORDS;
     for (let index = 0; index < count; index++, at += SEGMENT_WORDS) {
       words[at] = segments.slabId(index);

@@ -149,8 +149,9 @@ export class ProxyServer implements Poller, Flushable, RecordSink {
     request.operation = words[at] as Operation;
     request.proxyGeneration = words[at + 2] as number;
     request.flags = words[at + 3] as number;
-    request.offset = getDouble(words, at + 4);
-    request.length = getDouble(words, at + 6);
+    request.stream = words[at + 4] as number;
+    request.offset = getDouble(words, at + 5);
+    request.length = getDouble(words, at + 7);
     const { segments } = request;
     segments.clear();
     const end = at + length;

@@ -3,7 +3,7 @@
  * records in the two channels. Words are 32 bits; a "double" is an integer in two words, low first.
  *
  *   requests, user to owner:
- *     operation | slot | generation | flags | offset (double) | length (double) | segments ...
+ *     operation | slot | generation | flags | stream | offset (double) | length (double) | segments ...
  *       segment: slab id | offset | length
  *     hello | slab id | wake handle     first of all: where the user's reactor is rung
  *     end                               last of all: the user has let go
@@ -47,7 +47,7 @@ export const UserWord = { hello: OPERATION_COUNT, end: OPERATION_COUNT + 1 } as 
 
 export const OwnerWord = { done: 0, extents: 1, leaving: 2, ended: 3 } as const;
 
-export const REQUEST_WORDS = 8;
+export const REQUEST_WORDS = 9;
 export const SEGMENT_WORDS = 3;
 export const DONE_WORDS = 4;
 export const EXTENTS_WORDS = 3;

@@ -27,6 +27,12 @@ export abstract class Request {
   readonly segments: SegmentList = new SegmentList();
   /** Where block-status puts its answer; owned by the submitter. */
   extents: ExtentList | null = null;
+  /**
+   * Who submits it, where that matters (`limit` is fair among streams): a number of
+   * `Reactor.newStream`, or 0, which all share that have none. Filters that make requests of their
+   * own for it keep it.
+   */
+  stream = 0;
   status: Status = Status.ok;
   /** Byte offset on the device of the first error (media-error, compare-failed), else -1. */
   errorOffset = -1;
@@ -45,6 +51,8 @@ export abstract class Request {
   /** The filters that have passed it down, topmost first. */
   #path: Filter[] | null = null;
   #depth = 0;
+  /** A number that each of them has left with it. */
+  #notes: number[] | null = null;
   /** The devices, bottom up, that know of the memory lent with it. */
   #lenders: Device[] | null = null;
 
@@ -61,6 +69,20 @@ export abstract class Request {
     // The array keeps its length: nothing is allocated once it is as long as the chain.
     this.#path[this.#depth++] = filter;
     this.device = null;
+  }
+
+  /** Leaves a number with it for when it comes back: before `Filter.pass`. Hot path. */
+  leaveNote(note: number): void {
+    this.#notes ??= [];
+    while (this.#notes.length < this.#depth) this.#notes.push(0);
+    this.#notes[this.#depth] = note;
+  }
+
+  /** In `Filter.passed`: the number that this filter has left. Hot path. */
+  takeNote(): number {
+    const note = this.#notes?.[this.#depth];
+    assert(note !== undefined, "a note is taken by the filter that left it");
+    return note;
   }
 
   /** Called by the device, once, from the reactor's turn. Hot path. */

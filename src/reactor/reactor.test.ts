@@ -1,6 +1,6 @@
 // Tests of the reactor's turn: what it does, in which order, and what runs outside of it.
 
-import { deepStrictEqual, strictEqual } from "node:assert/strict";
+import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { test } from "node:test";
 import type { Finishable } from "./completion-ring.ts";
 import { FakeWorld } from "./fake/fake-world.ts";
@@ -134,3 +134,12 @@ for (const level of TEST_LEVELS) {
       deepStrictEqual(log, ["0", "1", "2", "promise", "3"]);
     }));
 }
+
+test("newStream gives numbers that no other reactor gives", () =>
+  withReactor("fake", async ({ reactor, world }) => {
+    ok(world !== null);
+    const other = new Reactor({ id: 1, io: world.process().io });
+    const numbers = [reactor, other].flatMap((each) => [each.newStream(), each.newStream()]);
+    strictEqual(new Set(numbers).size, 4);
+    ok(numbers.every((number) => number > 0));
+  }));

@@ -29,6 +29,8 @@ export class CommandPool {
   /** Commands taken, parts of long ones included. */
   inFlight = 0;
   heldBytes = 0;
+  /** `Request.stream` of this connection's commands. */
+  stream = 0;
   readonly #owner: CommandOwner;
   readonly #pool: BufferPool;
   readonly #reserve: BufferReserve;
@@ -44,9 +46,15 @@ export class CommandPool {
   take(): NbdCommand {
     this.inFlight++;
     const command = this.#free;
-    if (command === null) return new NbdCommand(this.#owner);
+    if (command === null) return this.#make();
     this.#free = command.nextReply;
     command.nextReply = null;
+    return command;
+  }
+
+  #make(): NbdCommand {
+    const command = new NbdCommand(this.#owner);
+    command.stream = this.stream;
     return command;
   }
 

@@ -63,6 +63,7 @@ export class CommandRunner implements CommandOwner, LongReadHost, LongWriteHost 
     this.#parts = parts;
     this.#exported = parts.exported;
     this.#commands = parts.commands;
+    this.#commands.stream = parts.exported.device.reactor.newStream();
     const { info } = parts.exported.device;
     this.blockSizeBytes = info.blockSizeBytes;
     this.#lends = info.lendsReads;
