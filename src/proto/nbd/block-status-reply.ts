@@ -20,10 +20,8 @@ import {
   EXTENT_EXT_BYTES,
 } from "./pdu-reply.ts";
 
-/** Buffer for one reply; what does not fit is left to the client's next request. */
+/** Longest reply; what does not fit into the buffer is left to the client's next request. */
 export const STATUS_REPLY_BYTES = 64 * 1024;
-
-const EXTENTS_MAX = Math.floor((STATUS_REPLY_BYTES - BLOCK_STATUS_EXT_BYTES) / EXTENT_EXT_BYTES);
 
 export interface StatusRange {
   /** Bytes of the hull in front of the client's range. */
@@ -44,7 +42,8 @@ export function writeBlockStatus(
   const { view } = buffer.slab;
   const start = buffer.offset + (range.extended ? BLOCK_STATUS_EXT_BYTES : BLOCK_STATUS_BYTES);
   const entryBytes = range.extended ? EXTENT_EXT_BYTES : EXTENT_BYTES;
-  const countMax = range.one ? 1 : EXTENTS_MAX;
+  const room = buffer.lengthBytes - (start - buffer.offset);
+  const countMax = range.one ? 1 : Math.floor(room / entryBytes);
   let { skip } = range;
   let left = range.length;
   let count = 0;

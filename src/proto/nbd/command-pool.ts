@@ -24,6 +24,8 @@ export const COMMANDS_IN_FLIGHT_MAX = 256;
 const FREE_SHARE = 1 / 4;
 /** This part of the pool is for receive windows and single pages. */
 const FLOOR_SHARE = 1 / 8;
+/** A connection that holds nothing may have this much for what cannot be done in parts. */
+const WHOLE_BYTES = 128 * 1024;
 
 export class CommandPool {
   /** Commands taken, parts of long ones included. */
@@ -73,6 +75,15 @@ export class CommandPool {
   /** Memory for one command, or null when there is none or this connection has its share. */
   acquire(lengthBytes: number): PoolBuffer | null {
     if (lengthBytes > this.allowance()) return null;
+    const buffer = this.#reserve.acquire(lengthBytes);
+    if (buffer !== null) this.heldBytes += buffer.lengthBytes;
+    return buffer;
+  }
+
+  /** As `acquire`, for what cannot be done in parts: a little of it never waits for others. */
+  acquireWhole(lengthBytes: number): PoolBuffer | null {
+    const isLittle = this.heldBytes === 0 && lengthBytes <= WHOLE_BYTES;
+    if (!isLittle) return this.acquire(lengthBytes);
     const buffer = this.#reserve.acquire(lengthBytes);
     if (buffer !== null) this.heldBytes += buffer.lengthBytes;
     return buffer;

@@ -7,7 +7,11 @@
 
 import { Operation, RequestFlag } from "../../block/operation.ts";
 import { Status } from "../../block/status.ts";
-import type { BufferReserve, PoolBuffer } from "../../reactor/buffer-pool.ts";
+import {
+  BUFFER_BYTES_MIN,
+  type BufferReserve,
+  type PoolBuffer,
+} from "../../reactor/buffer-pool.ts";
 import { assert } from "../../util/assert.ts";
 import { STATUS_REPLY_BYTES, writeBlockStatus } from "./block-status-reply.ts";
 import { type CommandOwner, type NbdCommand, type PartOwner, ReplyKind } from "./command.ts";
@@ -27,6 +31,8 @@ import { errorForStatus } from "./status.ts";
 export interface TransmissionLink {
   /** False once nothing can be sent any more: replies are dropped. */
   readonly canReply: boolean;
+  /** The connection is to close as soon as what it does has ended. */
+  readonly isEnding: boolean;
   readonly window: ReceiveWindow;
   /** A command has ended or memory came back: go on reading commands. */
   commandEnded(): void;
@@ -106,6 +112,20 @@ export class CommandRunner implements CommandOwner, LongReadHost, LongWriteHost 
     read.advance();
   }
 
+  /** A read that must be answered in one piece. @returns false: no memory now */
+  readWhole(command: NbdCommand): boolean {
+    const block = this.blockSizeBytes;
+    const { wireOffset, wireLength } = command;
+    const hullEnd = Math.ceil((wireOffset + wireLength) / block) * block;
+    const hullBytes = hullEnd - wireOffset + (wireOffset % block);
+    const buffer = this.#commands.acquireWhole(hullBytes);
+    if (buffer === null) return false;
+    const read = new LongRead(this, command);
+    this.#longReads.add(read);
+    read.readWhole(this.#newPart(command, buffer));
+    return true;
+  }
+
   /** A write whose payload is in the command's segments. Hot path. */
   write(command: NbdCommand): void {
     command.operation = Operation.write;
@@ -149,7 +169,8 @@ export class CommandRunner implements CommandOwner, LongReadHost, LongWriteHost 
     if ((commandFlags & CommandFlag.fastZero) !== 0) flags |= RequestFlag.fastZero;
     if (wireOffset % this.blockSizeBytes !== 0 || wireLength % this.blockSizeBytes !== 0) {
       const range = { offset: wireOffset, length: wireLength, flags };
-      this.#settle(command, () => zeroUnaligned(this.#exported, range));
+      const ticket = this.#exported.reserve(wireOffset, wireLength);
+      this.#settle(command, () => zeroUnaligned(this.#exported, ticket, range));
       return;
     }
     command.operation = Operation.writeZeroes;
@@ -159,14 +180,27 @@ export class CommandRunner implements CommandOwner, LongReadHost, LongWriteHost 
     this.#exported.submit(command);
   }
 
+  /** Advisory: without memory to spare nothing is done. */
   cache(command: NbdCommand): void {
-    const range = { offset: command.wireOffset, length: command.wireLength, flags: 0 };
-    this.#settle(command, () => cacheRange(this.#exported, this.#parts.reserve, range));
+    const { wireOffset: offset, wireLength: length } = command;
+    const wanted = Math.min(length + 2 * this.blockSizeBytes, this.#allowed());
+    const buffer = this.#commands.acquire(wanted);
+    if (buffer === null) {
+      this.#finish(command, Status.ok);
+      return;
+    }
+    command.buffer = buffer;
+    const { link } = this.#parts;
+    const isOver = (): boolean => link.isEnding;
+    const range = { offset, length, flags: 0 };
+    this.#settle(command, () => cacheRange(this.#exported, buffer, range, isOver));
   }
 
   /** @returns false: no memory for the reply now */
   blockStatus(command: NbdCommand): boolean {
-    const buffer = this.#commands.acquire(STATUS_REPLY_BYTES);
+    const isOne = (command.commandFlags & CommandFlag.reqOne) !== 0;
+    const wanted = isOne ? BUFFER_BYTES_MIN : Math.min(STATUS_REPLY_BYTES, this.#allowed());
+    const buffer = this.#commands.acquire(wanted);
     if (buffer === null) return false;
     const block = this.blockSizeBytes;
     const end = command.wireOffset + command.wireLength;
@@ -174,7 +208,7 @@ export class CommandRunner implements CommandOwner, LongReadHost, LongWriteHost 
     command.operation = Operation.blockStatus;
     command.offset = command.wireOffset - (command.wireOffset % block);
     command.length = Math.ceil(end / block) * block - command.offset;
-    command.flags = (command.commandFlags & CommandFlag.reqOne) !== 0 ? RequestFlag.oneExtent : 0;
+    command.flags = isOne ? RequestFlag.oneExtent : 0;
     command.extentList();
     this.#exported.submit(command);
     return true;
@@ -187,12 +221,11 @@ export class CommandRunner implements CommandOwner, LongReadHost, LongWriteHost 
 
   /** The connection is gone: unsent replies and unread parts are given up. */
   abandon(): void {
-    this.#parts.replies.abandon((command) => this.sent(command));
     for (const read of [...this.#longReads]) read.abandon();
-    this.abandonPayload();
+    this.#parts.replies.abandon((command) => this.sent(command));
   }
 
-  /** No more bytes are received: a write whose payload is not all there is not done. */
+  /** No more bytes are received, and no receive is in flight: a write whose payload is not all there is not done. */
   abandonPayload(): void {
     const { payload } = this.#parts;
     const command = payload.isUnderWay ? payload.end() : null;
@@ -219,11 +252,17 @@ export class CommandRunner implements CommandOwner, LongReadHost, LongWriteHost 
   /** The reply has left (or never will): the command's life is over. Hot path. */
   sent(command: NbdCommand): void {
     if (command.lent) command.returnLent();
+    if (command.owner?.partSent?.(command) === true) return;
     this.#commands.give(command);
   }
 
   allowance(): number {
     return this.#commands.allowance();
+  }
+
+  /** What a command may take that can do with less, in bytes. */
+  #allowed(): number {
+    return Math.max(this.#commands.allowance(), BUFFER_BYTES_MIN);
   }
 
   takePart(parent: NbdCommand, lengthBytes: number): NbdCommand | null {
@@ -232,6 +271,10 @@ export class CommandRunner implements CommandOwner, LongReadHost, LongWriteHost 
       this.#parts.link.awaitMemory();
       return null;
     }
+    return this.#newPart(parent, buffer);
+  }
+
+  #newPart(parent: NbdCommand, buffer: PoolBuffer): NbdCommand {
     const part = this.#commands.take();
     part.command = parent.command;
     part.commandFlags = parent.commandFlags;
@@ -257,7 +300,8 @@ export class CommandRunner implements CommandOwner, LongReadHost, LongWriteHost 
     const flags = (part.commandFlags & CommandFlag.fua) !== 0 ? RequestFlag.fua : 0;
     const range: UnalignedRange = { offset: part.wireOffset, length: part.wireLength, flags };
     const buffer = part.buffer as PoolBuffer; // takePart gave one
-    const work = (): Promise<Status> => writeUnaligned(this.#exported, buffer, range);
+    const ticket = this.#exported.reserve(range.offset, range.length);
+    const work = (): Promise<Status> => writeUnaligned(this.#exported, ticket, buffer, range);
     this.#outsideTurn(work, (status) => {
       part.status = status;
       part.owner?.partCompleted(part);

@@ -24,6 +24,8 @@ export type ReplyKind = (typeof ReplyKind)[keyof typeof ReplyKind];
 export interface PartOwner {
   partCompleted(part: NbdCommand): void;
   partWritten(part: NbdCommand): void;
+  /** Its reply has left. @returns true: the owner goes on using the part and its memory */
+  partSent?(part: NbdCommand): boolean;
 }
 
 /** Gets a command back when its device request has ended. */

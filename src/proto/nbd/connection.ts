@@ -155,6 +155,10 @@ export class NbdConnection
     return this.#state < State.dead;
   }
 
+  get isEnding(): boolean {
+    return this.#state >= State.draining;
+  }
+
   /**
    * For how long the client has neither read what is being sent to it nor sent the rest of a
    * payload, in milliseconds; 0 while nothing is due from it.
@@ -166,7 +170,8 @@ export class NbdConnection
 
   /** Reads no more, finishes what is in flight, replies, closes. Idempotent. */
   drain(): Promise<void> {
-    this.#closed ??= new Promise((resolve) => {
+    if (this.#closed !== null) return this.#closed;
+    this.#closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
     });
     const reason = "the export is going away";
@@ -190,6 +195,7 @@ export class NbdConnection
     this.stream.shutdown();
     this.#transmission?.stop();
     this.#runner?.abandon();
+    this.#abandonPayload();
     this.#reactor.markDirty(this);
   }
 
@@ -223,6 +229,8 @@ export class NbdConnection
     this.#runner?.resume();
     if (!this.#stalled) return;
     this.#stalled = false;
+    // Until now it was we who kept the client waiting.
+    this.#progressMs = this.#reactor.clock.nowMs();
     this.#process();
   }
 
@@ -233,6 +241,7 @@ export class NbdConnection
       this.#host.vectors.give(this.#receiveVector);
       this.#receiveVector = null;
     }
+    if (this.#state >= State.draining) this.#abandonPayload();
     if (result <= 0) {
       if (this.#saidEnd) this.#lingered = true;
       if (result === 0) this.#peerEnded = true;
@@ -299,8 +308,16 @@ export class NbdConnection
   /** Draining: what has been received is all that will be done. */
   #stopReading(): void {
     this.#transmission?.stop();
-    this.#runner?.abandonPayload();
+    this.#abandonPayload();
     this.#reactor.markDirty(this);
+  }
+
+  /**
+   * The write whose payload will not all come is given up: not before the receive in flight has
+   * ended, since until then the kernel may write into its buffer.
+   */
+  #abandonPayload(): void {
+    if (!this.#receiveOp.inFlight) this.#runner?.abandonPayload();
   }
 
   /** Starts a receive; `neededBytes` from the window's start on must fit in all. Hot path. */
@@ -474,8 +491,8 @@ export class NbdConnection
       }
     }
     this.#sending = null;
-    this.#releaseBank(bank);
     if (result <= 0) this.fail(`sending failed (errno ${-result})`);
+    this.#releaseBank(bank);
     if (this.#state < State.dead) {
       this.#replies?.refill();
       if (this.#stalled) this.#roomFreed = true;
@@ -565,6 +582,7 @@ export class NbdConnection
     this.window.start = 0;
     this.window.end = 0;
     if (!this.window.prepare(1)) return false;
+    this.stream.expect(1);
     const { slab, offset } = this.window.buffer;
     this.stream.receive(this.#receiveOp, slab, offset, this.window.room);
     return true;

@@ -6,12 +6,11 @@
  */
 
 import { AwaitedRequest } from "../../block/awaited-request.ts";
-import { TRANSFER_BYTES_MAX } from "../../block/device.ts";
 import { Operation, RequestFlag } from "../../block/operation.ts";
 import { Status } from "../../block/status.ts";
-import type { BufferReserve, PoolBuffer } from "../../reactor/buffer-pool.ts";
+import type { PoolBuffer } from "../../reactor/buffer-pool.ts";
 import type { Slab } from "../../reactor/slab.ts";
-import type { NbdExport } from "./export.ts";
+import type { EditTicket, NbdExport } from "./export.ts";
 
 /** A byte range in memory. */
 export interface Bytes {
@@ -33,6 +32,7 @@ export interface UnalignedRange {
  */
 export function writeUnaligned(
   exported: NbdExport,
+  ticket: EditTicket,
   hull: PoolBuffer,
   range: UnalignedRange,
 ): Promise<Status> {
@@ -41,7 +41,7 @@ export function writeUnaligned(
   const end = offset + length;
   const hullStart = offset - (offset % block);
   const hullEnd = Math.ceil(end / block) * block;
-  return exported.edit(offset, length, async (scratch) => {
+  return exported.edit(ticket, async (scratch) => {
     const { bytes } = hull.slab;
     if (offset > hullStart) {
       const status = await readBlock(exported, scratch, hullStart);
@@ -63,13 +63,17 @@ export function writeUnaligned(
  * Zeroes a range: its whole blocks by write-zeroes, then the blocks at its ends by writing. The
  * whole blocks come first: a refused fast zero must have changed nothing.
  */
-export function zeroUnaligned(exported: NbdExport, range: UnalignedRange): Promise<Status> {
+export function zeroUnaligned(
+  exported: NbdExport,
+  ticket: EditTicket,
+  range: UnalignedRange,
+): Promise<Status> {
   const block = exported.device.info.blockSizeBytes;
   const { offset, flags } = range;
   const end = offset + range.length;
   const wholeStart = Math.ceil(offset / block) * block;
   const wholeEnd = end - (end % block);
-  return exported.edit(offset, range.length, async (scratch) => {
+  return exported.edit(ticket, async (scratch) => {
     if (wholeStart > wholeEnd) {
       return zeroInBlock(exported, scratch, { offset, length: range.length, flags });
     }
@@ -94,26 +98,21 @@ export function zeroUnaligned(exported: NbdExport, range: UnalignedRange): Promi
 }
 
 /**
- * Reads a range for nothing but its effect on the caches below. Advisory: without memory to
- * spare it does less, and says ok.
+ * Reads a range for nothing but its effect on the caches below, through `buffer`, one piece after
+ * the other. Advisory, and a range may be terabytes: when it `isOver` the rest is left out.
  */
 export async function cacheRange(
   exported: NbdExport,
-  reserve: BufferReserve,
+  buffer: PoolBuffer,
   range: UnalignedRange,
+  isOver: () => boolean,
 ): Promise<Status> {
   const block = exported.device.info.blockSizeBytes;
   const end = Math.ceil((range.offset + range.length) / block) * block;
-  for (let at = range.offset - (range.offset % block); at < end; ) {
-    const length = Math.min(end - at, TRANSFER_BYTES_MAX);
-    const buffer = reserve.acquire(length);
-    if (buffer === null) return Status.ok;
-    const status = await transfer(exported, Operation.read, buffer, {
-      offset: at,
-      length,
-      flags: 0,
-    });
-    buffer.release();
+  for (let at = range.offset - (range.offset % block); at < end && !isOver(); ) {
+    const length = Math.min(end - at, buffer.lengthBytes);
+    const part = { offset: at, length, flags: 0 };
+    const status = await transfer(exported, Operation.read, buffer, part);
     if (status !== Status.ok) return status;
     at += length;
   }

@@ -8,6 +8,7 @@ import { RangeTable } from "../../block/range-table.ts";
 import { Request } from "../../block/request.ts";
 import { Support } from "../../block/operation.ts";
 import type { Status } from "../../block/status.ts";
+import type { Reactor } from "../../reactor/reactor.ts";
 import type { Slab } from "../../reactor/slab.ts";
 import { PAYLOAD_BYTES_MAX } from "./constants.ts";
 import { HostAssociations } from "./host-associations.ts";
@@ -71,7 +72,7 @@ export class NbdExport {
     this.description = describeExport(device, options);
     this.maxConnections = options.maxConnections ?? Number.POSITIVE_INFINITY;
     this.#changes = new RangeTable((request) => {
-      if (request instanceof RangeTicket) request.admit();
+      if (request instanceof EditTicket) request.admit();
       else device.submit(request);
     });
   }
@@ -87,21 +88,30 @@ export class NbdExport {
   }
 
   /**
-   * Runs `work` while no other change touches the blocks of [offset, offset + length), with memory
-   * for the first and the last of them. One such work at a time.
+   * Takes the place of an edit of [offset, offset + length), hull and all, among the changes in
+   * the order of their arrival. `edit` follows, in the same order.
    */
-  async edit(
-    offset: number,
-    length: number,
-    work: (scratch: Slab) => Promise<Status>,
-  ): Promise<Status> {
+  reserve(offset: number, length: number): EditTicket {
+    const block = this.device.info.blockSizeBytes;
+    const ticket = new EditTicket();
+    ticket.offset = offset - (offset % block);
+    ticket.length = Math.ceil((offset + length) / block) * block - ticket.offset;
+    if (this.#changes.enter(ticket)) ticket.admit();
+    return ticket;
+  }
+
+  /**
+   * Runs `work` while no other change touches the ticket's blocks, with memory for one of them.
+   * One such work at a time.
+   */
+  async edit(ticket: EditTicket, work: (scratch: Slab) => Promise<Status>): Promise<Status> {
     const before = this.#editing;
     let finished: () => void = () => undefined;
     this.#editing = new Promise((resolve) => {
       finished = resolve;
     });
     await before;
-    const ticket = await this.#lock(offset, length);
+    await ticket.admitted(this.device.reactor);
     try {
       this.#scratch ??= this.device.reactor.io.slabs.allocate(SCRATCH_BYTES);
       return await work(this.#scratch);
@@ -109,18 +119,6 @@ export class NbdExport {
       this.#changes.leave(ticket);
       finished();
     }
-  }
-
-  async #lock(offset: number, length: number): Promise<RangeTicket> {
-    const block = this.device.info.blockSizeBytes;
-    const ticket = new RangeTicket();
-    ticket.offset = offset - (offset % block);
-    ticket.length = Math.ceil((offset + length) / block) * block - ticket.offset;
-    if (this.#changes.enter(ticket)) return ticket;
-    await new Promise<void>((resolve) => {
-      ticket.admit = () => this.device.reactor.deliverLater(resolve);
-    });
-    return ticket;
   }
 
   /** Gives the scratch memory back; nothing runs any more. */
@@ -131,8 +129,22 @@ export class NbdExport {
 }
 
 /** Stands in the table for work that is no single request. */
-class RangeTicket extends Request {
-  admit: () => void = () => undefined;
+export class EditTicket extends Request {
+  #isAdmitted = false;
+  #onAdmitted: (() => void) | null = null;
+
+  /** From now on no other change touches the blocks. */
+  admit(): void {
+    this.#isAdmitted = true;
+    this.#onAdmitted?.();
+  }
+
+  async admitted(reactor: Reactor): Promise<void> {
+    if (this.#isAdmitted) return;
+    await new Promise<void>((resolve) => {
+      this.#onAdmitted = () => reactor.deliverLater(resolve);
+    });
+  }
 
   override complete(): void {
     // Never submitted.

@@ -59,7 +59,17 @@ export class LongRead implements PartOwner {
     const allowed = Math.max(this.#host.allowance(), BUFFER_BYTES_MIN);
     const length = Math.min(hullEnd - start, TRANSFER_BYTES_MAX, allowed);
     const part = this.#host.takePart(this.#parent, length);
-    if (part === null) return;
+    if (part !== null) this.#read(part, start, length);
+  }
+
+  /** Reads all of it as one part, whose buffer is large enough. */
+  readWhole(part: NbdCommand): void {
+    const block = this.#host.blockSizeBytes;
+    const start = this.#next - (this.#next % block);
+    this.#read(part, start, Math.ceil(this.#end / block) * block - start);
+  }
+
+  #read(part: NbdCommand, start: number, length: number): void {
     part.owner = this;
     part.operation = Operation.read;
     part.offset = start;
@@ -107,6 +117,21 @@ export class LongRead implements PartOwner {
     } else {
       this.advance();
     }
+  }
+
+  /**
+   * Simple replies: other replies wait for the end of this one, and hold memory meanwhile. So when
+   * there is none for the next part, that is read into the memory of the one just sent.
+   */
+  partSent(part: NbdCommand): boolean {
+    const { buffer } = part;
+    if (!this.#host.isSimple || this.#busy || this.#ended || buffer === null) return false;
+    const block = this.#host.blockSizeBytes;
+    const start = this.#next - (this.#next % block);
+    const hullEnd = Math.ceil(this.#end / block) * block;
+    part.segments.clear();
+    this.#read(part, start, Math.min(hullEnd - start, buffer.lengthBytes));
+    return true;
   }
 
   /** The connection is gone: nothing more is read. */

@@ -16,24 +16,27 @@ import { COMMANDS_IN_FLIGHT_MAX, type CommandPool } from "./command-pool.ts";
 import type { CommandRunner, RunnerParts, TransmissionLink } from "./command-runner.ts";
 import { Command, CommandFlag, NbdError, PAYLOAD_BYTES_MAX } from "./constants.ts";
 import type { NbdExport } from "./export.ts";
+import type { NegotiatedSession } from "./negotiation.ts";
 import type { Payload } from "./payload.ts";
 import { decodeRequest, RequestHeader, requestHeaderBytes } from "./pdu-request.ts";
 import type { ReceiveWindow } from "./receive-window.ts";
 
+/** A read with DF up to this long is never too long to be answered in one piece. */
+const WHOLE_BYTES_MIN = 64 * 1024;
+
 /** A payload up to this long is used where it was received, not given a buffer of its own. */
 const IN_PLACE_BYTES_MAX = 16 * 1024;
 
-/** Flags that mean something with each command; others are refused. FUA is allowed with all. */
-const FLAGS_BY_COMMAND: readonly number[] = [
-  CommandFlag.fua | CommandFlag.df,
-  CommandFlag.fua | CommandFlag.payloadLen,
-  0,
-  CommandFlag.fua,
-  CommandFlag.fua,
-  CommandFlag.fua,
-  CommandFlag.fua | CommandFlag.noHole | CommandFlag.fastZero,
-  CommandFlag.fua | CommandFlag.reqOne,
-];
+/**
+ * Flags that mean something with each command; others are refused. FUA is allowed with all, DF
+ * and PAYLOAD_LEN where they have been negotiated.
+ */
+function flagsByCommand(session: NegotiatedSession): readonly number[] {
+  const { fua, noHole, fastZero, reqOne } = CommandFlag;
+  const df = session.structuredReplies ? CommandFlag.df : 0;
+  const payloadLen = session.extendedHeaders ? CommandFlag.payloadLen : 0;
+  return [fua | df, fua | payloadLen, 0, fua, fua, fua, fua | noHole | fastZero, fua | reqOne];
+}
 
 /** What the parser wants before it can go on. */
 export const Want = {
@@ -63,6 +66,7 @@ export class Transmission {
   readonly #extended: boolean;
   readonly #hasStatus: boolean;
   readonly #headerBytes: number;
+  readonly #flagsByCommand: readonly number[];
   readonly #header = new RequestHeader();
   /** Payload bytes of a refused command that are still to be skipped. */
   #skipBytes = 0;
@@ -85,6 +89,7 @@ export class Transmission {
     this.#blockMask = parts.exported.device.info.blockSizeBytes - 1;
     this.#readOnly = session.export.readOnly;
     this.#extended = session.extendedHeaders;
+    this.#flagsByCommand = flagsByCommand(session);
     this.#hasStatus = session.metaContexts.length > 0;
     this.#headerBytes = requestHeaderBytes(session.extendedHeaders);
     this.neededBytes = this.#headerBytes;
@@ -160,7 +165,7 @@ export class Transmission {
   #read(header: RequestHeader): Want | null {
     const { length } = header;
     const error = this.#refusal(header);
-    if (error !== NbdError.none) return this.#refuse(header, error);
+    if (error !== NbdError.none) return this.#refuse(header, error, this.#payloadOf(header));
     const aligned = ((header.offsetLow | length) & this.#blockMask) === 0;
     if (aligned && length <= TRANSFER_BYTES_MAX) {
       const command = this.#begin(header);
@@ -169,17 +174,28 @@ export class Transmission {
       // Holding something: wait for it to come back. Holding nothing: read in smaller parts.
       if (this.#commands.heldBytes > 0 || length <= this.#commands.allowance()) return Want.room;
     }
-    const whole = (header.flags & CommandFlag.df) !== 0 && length > TRANSFER_BYTES_MAX / 2;
-    if (whole) return this.#refuse(header, NbdError.eoverflow);
-    // "Don't fragment": in one part, hull and all, or not yet.
-    const isOne = (header.flags & CommandFlag.df) !== 0;
-    if (isOne && this.#commands.allowance() < length + 2 * (this.#blockMask + 1)) return Want.room;
+    if ((header.flags & CommandFlag.df) !== 0) return this.#readWhole(header);
     if (length > PAYLOAD_BYTES_MAX) return this.#refuse(header, NbdError.einval);
     if (!this.#runner.canStartLongRead) return Want.room;
     const command = this.#begin(header);
     this.#took();
     this.#runner.longRead(command);
     return null;
+  }
+
+  /**
+   * "Don't fragment": in one part, hull and all. More than clients may count on is refused where
+   * waiting for memory might not end.
+   * spec: NBD proto.md "Error values", NBD_EOVERFLOW
+   */
+  #readWhole(header: RequestHeader): Want | null {
+    const { length } = header;
+    if (length > TRANSFER_BYTES_MAX / 2) return this.#refuse(header, NbdError.eoverflow);
+    const command = this.#begin(header);
+    if (this.#runner.readWhole(command)) return this.#took();
+    this.#commands.give(command);
+    if (this.#commands.heldBytes > 0 || length <= WHOLE_BYTES_MIN) return Want.room;
+    return this.#refuse(header, NbdError.eoverflow);
   }
 
   /** The payload follows: in the window already, or to be received. Hot path. */
@@ -238,12 +254,9 @@ export class Transmission {
   }
 
   #blockStatus(header: RequestHeader): Want | null {
-    // The payload form, which picks contexts for one request, is not offered. Skip its payload.
-    if ((header.flags & CommandFlag.payloadLen) !== 0) {
-      return this.#refuse(header, NbdError.einval, this.#payloadOf(header));
-    }
+    // The payload form, which picks contexts for one request, is not offered.
     const error = this.#hasStatus ? this.#refusal(header) : NbdError.einval;
-    if (error !== NbdError.none) return this.#refuse(header, error);
+    if (error !== NbdError.none) return this.#refuse(header, error, this.#payloadOf(header));
     const command = this.#begin(header);
     if (this.#runner.blockStatus(command)) return this.#took();
     this.#commands.give(command);
@@ -252,15 +265,11 @@ export class Transmission {
 
   /** Commands without payload and without memory of their own. */
   #other(header: RequestHeader): Want | null {
-    const isFlush = header.command === Command.flush;
-    if ((header.flags & CommandFlag.payloadLen) !== 0) {
-      return this.#refuse(header, NbdError.einval, this.#payloadOf(header));
-    }
-    const error = isFlush ? NbdError.none : this.#refusal(header);
-    if (error !== NbdError.none) return this.#refuse(header, error);
+    const error = this.#refusal(header);
+    if (error !== NbdError.none) return this.#refuse(header, error, this.#payloadOf(header));
     const command = this.#begin(header);
     this.#took();
-    if (isFlush) this.#runner.flush(command);
+    if (header.command === Command.flush) this.#runner.flush(command);
     else if (header.command === Command.trim) this.#runner.trim(command);
     else if (header.command === Command.writeZeroes) this.#runner.writeZeroes(command);
     else if (header.command === Command.cache) this.#runner.cache(command);
@@ -271,11 +280,13 @@ export class Transmission {
   /** The error that a command with a range gets before anything is done. Hot path. */
   #refusal(header: RequestHeader): number {
     const { command, length } = header;
-    const allowed = FLAGS_BY_COMMAND[command] ?? 0;
+    const allowed = this.#flagsByCommand[command] ?? 0;
     if ((header.flags & ~allowed) !== 0) return NbdError.einval;
     const changes =
       command === Command.write || command === Command.trim || command === Command.writeZeroes;
     if (changes && this.#readOnly) return NbdError.eperm;
+    // A flush has no range: whatever stands in its fields means nothing.
+    if (command === Command.flush) return NbdError.none;
     if (length === 0) return NbdError.einval;
     if (!header.tooBig && header.offset + length <= this.#sizeBytes) return NbdError.none;
     const grows = command === Command.write || command === Command.writeZeroes;
@@ -312,10 +323,14 @@ export class Transmission {
     return null;
   }
 
-  /** A payload that a command should not have; one that is too long to skip ends the stream. */
+  /**
+   * Bytes of a payload that a refused command brings although it should not. One that is too long
+   * to skip ends the stream.
+   */
   #payloadOf(header: RequestHeader): number {
-    if (this.#extended && header.length <= PAYLOAD_BYTES_MAX) return header.length;
-    if (this.#extended) this.#fail("a payload is too long to be skipped");
+    if (!this.#extended || (header.flags & CommandFlag.payloadLen) === 0) return 0;
+    if (header.length <= PAYLOAD_BYTES_MAX) return header.length;
+    this.#fail("a payload is too long to be skipped");
     return 0;
   }
 
