@@ -9,6 +9,9 @@ const STATUS_BY_ERRNO: ReadonlyMap<number, Status> = new Map<number, Status>([
   [Errno.EIO, Status.mediaError],
   [Errno.EREMOTEIO, Status.mediaError],
   [Errno.EBADMSG, Status.mediaError],
+  // What Linux makes of "critical medium error" and of a failed integrity check.
+  [Errno.ENODATA, Status.mediaError],
+  [Errno.EILSEQ, Status.mediaError],
   [Errno.ENOSPC, Status.noSpace],
   [Errno.EDQUOT, Status.noSpace],
   [Errno.EROFS, Status.readOnly],
@@ -18,6 +21,7 @@ const STATUS_BY_ERRNO: ReadonlyMap<number, Status> = new Map<number, Status>([
   [Errno.EOPNOTSUPP, Status.unsupported],
   [Errno.ENODEV, Status.pathLost],
   [Errno.ENXIO, Status.pathLost],
+  [Errno.ENOLINK, Status.pathLost],
   [Errno.ETIMEDOUT, Status.timeout],
   [Errno.ECANCELED, Status.aborted],
 ]);

@@ -37,6 +37,10 @@ export class FileOp extends IoOp {
   done = 0;
   /** The compare half of compare-and-write has succeeded. */
   compared = false;
+  /** The allocation in flight punches a hole, rather than zeroes. */
+  isPunch = false;
+  /** A durable write that found no space is tried again without being durable. */
+  isProbe = false;
   /** Made at the first request with several segments, then kept. */
   vector: IoVector | null = null;
   bounce: PoolBuffer | null = null;

@@ -3,8 +3,11 @@
 import assert from "node:assert/strict";
 import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { after, test } from "node:test";
+import { AwaitedRequest } from "../block/awaited-request.ts";
 import { deviceConformance } from "../block/conformance.ts";
+import { Operation, RequestFlag } from "../block/operation.ts";
 import { PromiseDevice } from "../block/promise-device.ts";
+import { Status } from "../block/status.ts";
 import { Errno } from "../reactor/errno.ts";
 import type { FakeWorld } from "../reactor/fake/fake-world.ts";
 import type { TestReactor } from "../reactor/test-reactor.ts";
@@ -72,6 +75,60 @@ test("file stays faulted after a failed durable write", () =>
     const write = device.writeAt(0, new Uint8Array(4096).fill(1), { fua: true });
     await assert.rejects(write, { code: "media-error" });
     await assert.rejects(device.flush(), { code: "media-error" });
+  }));
+
+test("file stays faulted after a durable write that failed in whatever way", async () => {
+  for (const errno of [Errno.ENODATA, Errno.ENOLINK, Errno.ETIMEDOUT, Errno.EROFS]) {
+    await withFake(async (device, world) => {
+      const effect = { kind: "error", errno } as const;
+      world.disk().faults.inject({ effect, operations: ["write"], count: 1 });
+      const write = device.writeAt(0, new Uint8Array(4096), { fua: true });
+      await assert.rejects(write, { code: "media-error" }, `errno ${errno}`);
+      await assert.rejects(device.flush(), { code: "media-error" });
+    });
+  }
+});
+
+test("file tells a full disk from a sync that found lost writes, after a durable write", () =>
+  withFake(async (device, world) => {
+    const effect = { kind: "error", errno: Errno.ENOSPC } as const;
+    const write = () => device.writeAt(0, new Uint8Array(4096), { fua: true });
+    const full = world.disk().faults.inject({ effect, operations: ["write"] });
+    await assert.rejects(write(), { code: "no-space" });
+    full.remove();
+    await write();
+    // Writing itself works: it was the sync that found no space, perhaps for an earlier write.
+    world.disk().faults.inject({ effect, operations: ["write"], count: 1 });
+    await assert.rejects(write(), { code: "media-error" });
+    await assert.rejects(device.flush(), { code: "media-error" });
+  }));
+
+test("file lets nothing durable succeed that was under way when another sync failed", () =>
+  withFake(async (device, world) => {
+    const { faults } = world.disk();
+    const late = { kind: "delay", delayMs: 100 } as const;
+    await device.writeAt(0, new Uint8Array(4096).fill(1));
+    faults.inject({ effect: EIO, operations: ["sync"], count: 1 });
+    faults.inject({ effect: late, operations: ["sync"], count: 1 });
+    faults.inject({ effect: late, operations: ["write"], count: 1 });
+    const flushes = [device.flush(), device.flush()];
+    const write = device.writeAt(8192, new Uint8Array(4096), { fua: true });
+    for (const call of [...flushes, write]) {
+      await assert.rejects(call, { code: "media-error" });
+    }
+  }));
+
+test("file goes on zeroing fast where only holes cannot be made", () =>
+  withFake(async (device, world, raw) => {
+    const effect = { kind: "error", errno: Errno.EOPNOTSUPP } as const;
+    world.disk().faults.inject({ effect, operations: ["punch"] });
+    await Promise.all([device.discard(0, 4096), device.discard(8192, 4096)]);
+    const status = await new AwaitedRequest().run(raw, {
+      operation: Operation.writeZeroes,
+      length: 4096,
+      flags: RequestFlag.fastZero,
+    });
+    assert.equal(status, Status.ok);
   }));
 
 test("file changes its instance id after a fault, and only then", () =>

@@ -42,6 +42,14 @@ export interface FileOptions {
 const OPTIMAL_IO_BYTES = 128 * 1024;
 const DISCARD_GRANULARITY_BYTES = 4096;
 
+/** With these a durable write was refused before it began. */
+const DURABLE_REFUSALS: readonly Status[] = [
+  Status.invalid,
+  Status.outOfRange,
+  Status.unsupported,
+  Status.aborted,
+];
+
 export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
   readonly #file: OpenedFile;
   readonly #gate = new ExclusiveGate((request) => this.#begin(request));
@@ -104,6 +112,7 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
     op.request = request;
     op.done = 0;
     op.compared = false;
+    op.isProbe = false;
     switch (request.operation) {
       case Operation.read:
       case Operation.write:
@@ -146,7 +155,8 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
         this.#transferred(op, request, result);
         return;
       case FileStep.sync:
-        this.#end(op, request, result < 0 ? this.#faulted(result) : Status.ok);
+        // The kernel tells one of two syncs at once of an error: the other did not succeed either.
+        this.#end(op, request, result < 0 ? this.#faulted() : this.#fault);
         return;
       case FileStep.allocate:
         this.#allocated(op, request, result);
@@ -181,7 +191,7 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
     op.step = FileStep.transfer;
     const position = request.offset + op.done;
     const isRead = request.operation === Operation.read;
-    const durable = (request.flags & RequestFlag.fua) !== 0;
+    const durable = (request.flags & RequestFlag.fua) !== 0 && !op.isProbe;
     if (segments.count === 1) {
       const slab = io.slabs.get(segments.slabId(0));
       const at = segments.offset(0) + op.done;
@@ -229,7 +239,7 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
     if (op.done === 0) {
       copyFromSegments(io.slabs, request.segments, start, slab.bytes, offset, request.length);
     }
-    const durable = (request.flags & RequestFlag.fua) !== 0;
+    const durable = (request.flags & RequestFlag.fua) !== 0 && !op.isProbe;
     io.write(op, this.#file.file, slab, at, length, position, durable);
   }
 
@@ -243,9 +253,14 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
       // 0: the file became shorter under us; what was promised is not there.
       const status = result === 0 ? Status.mediaError : statusOfErrno(result);
       if (status === Status.mediaError) request.errorOffset = request.offset + op.done;
-      const durable = modifies(request.operation) && (request.flags & RequestFlag.fua) !== 0;
-      if (durable && status === Status.mediaError) this.#faulted(result);
-      this.#end(op, request, status);
+      const isWrite = modifies(request.operation) && op.step !== FileStep.compare;
+      if (isWrite && (request.flags & RequestFlag.fua) !== 0)
+        this.#durableFailed(op, request, status);
+      else this.#end(op, request, status);
+      return;
+    }
+    if (op.isProbe) {
+      this.#end(op, request, this.#faulted());
       return;
     }
     op.done += result;
@@ -253,7 +268,8 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
       this.#again(op, request);
       return;
     }
-    if (op.step === FileStep.transfer) this.#end(op, request, Status.ok);
+    // Not ok when the device was faulted meanwhile: a durable write's error may have been told there.
+    if (op.step === FileStep.transfer) this.#end(op, request, this.#fault);
     else this.#bounced(op, request);
   }
 
@@ -271,7 +287,7 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
       if (request.operation === Operation.read) {
         copyToSegments(slabs, segments, 0, bounce.slab.bytes, bounce.offset, length);
       }
-      this.#end(op, request, Status.ok);
+      this.#end(op, request, this.#fault);
       return;
     }
     const equal = compareSegments(slabs, segments, 0, bounce.slab.bytes, bounce.offset, length);
@@ -294,9 +310,11 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
     const { offset, length } = request;
     if (!keep && this.#canPunch) {
       op.step = FileStep.allocate;
+      op.isPunch = true;
       io.allocate(op, this.#file.file, AllocateMode.punch, offset, length);
     } else if (this.#canZero) {
       op.step = FileStep.allocate;
+      op.isPunch = false;
       io.allocate(op, this.#file.file, AllocateMode.zero, offset, length);
     } else if ((request.flags & RequestFlag.fastZero) !== 0) {
       this.reactor.completions.push(request, Status.unsupported);
@@ -309,8 +327,7 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
 
   #allocated(op: FileOp, request: Request, result: number): void {
     if (result === -Errno.EOPNOTSUPP) {
-      const punched = this.#canPunch && (request.flags & RequestFlag.noUnmap) === 0;
-      if (punched) this.#canPunch = false;
+      if (op.isPunch) this.#canPunch = false;
       else this.#canZero = false;
       this.#zero(op, request);
       return;
@@ -321,7 +338,7 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
 
   #afterZero(op: FileOp, request: Request): void {
     if ((request.flags & RequestFlag.fua) !== 0) this.#sync(op);
-    else this.#end(op, request, Status.ok);
+    else this.#end(op, request, this.#fault);
   }
 
   #writeZeroes(op: FileOp, request: Request): void {
@@ -347,10 +364,28 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
     else this.#bounce(op);
   }
 
+  /**
+   * A durable write has failed: in its writing, or in its sync, which may have been told of earlier
+   * writes that are lost. A refusal, or no space for the writing itself, leaves no doubt; to know
+   * the latter it is written again without the sync.
+   */
+  #durableFailed(op: FileOp, request: Request, status: Status): void {
+    const isPlain = op.isProbe || op.step === FileStep.zeroes;
+    const isFull = status === Status.noSpace;
+    if (DURABLE_REFUSALS.includes(status) || (isFull && isPlain)) {
+      this.#end(op, request, status);
+    } else if (isFull) {
+      op.isProbe = true;
+      this.#again(op, request);
+    } else {
+      this.#end(op, request, this.#faulted());
+    }
+  }
+
   /** Marks the device broken for good; returns the status that it gives from now on. */
-  #faulted(result: number): Status {
+  #faulted(): Status {
     this.reactor.mediumFaults.add(this.#file.identity);
-    this.#fault = statusOfErrno(result);
+    this.#fault = Status.mediaError;
     return this.#fault;
   }
 
