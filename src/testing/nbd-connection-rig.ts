@@ -40,6 +40,11 @@ export class ManualStream implements ByteStream {
     return this.#receiveOp !== null;
   }
 
+  /** Bytes that the receive in flight has room for. */
+  get receiveRoom(): number {
+    return this.#target.lengthBytes;
+  }
+
   get isSending(): boolean {
     return this.#sendOp !== null;
   }
@@ -143,6 +148,8 @@ export class NbdConnectionRig {
   readonly stream = new ManualStream();
   readonly exported: NbdExport;
   readonly connection: NbdConnection;
+  /** Why it has closed. */
+  reason = "";
   readonly #reserve: BufferReserve;
 
   constructor(device: Device, { replies = "structured" }: RigOptions = {}) {
@@ -164,7 +171,9 @@ export class NbdConnectionRig {
       drainMsMax: 1000,
       findLocal: () => null,
       handOff: () => false,
-      connectionClosed: () => undefined,
+      connectionClosed: (_connection: NbdConnection, reason: string) => {
+        this.reason = reason;
+      },
     };
     const window = new ReceiveWindow(buffers, buffer);
     this.connection = new NbdConnection(host, this.stream, window, "test");
