@@ -30,6 +30,8 @@ export type OpenDevice = (test: TestReactor) => Promise<Device>;
 export interface DeviceConformanceOptions {
   /** False: writes vanish, everything reads as zeroes. Default true. */
   readonly keepsData?: boolean;
+  /** False: the tests' requests cannot pin their memory. Default true. */
+  readonly pinsMemory?: boolean;
   /** Default: all that the machine has. */
   readonly levels?: readonly TestLevel[];
   /** The same device opened so that it states `readOnly`. */
@@ -67,7 +69,8 @@ function register(
     withReactor(level, async (place) => {
       const device = await open(place);
       const keepsData = options.keepsData ?? true;
-      const kit = new Kit({ device, seed: place.seed, keepsData });
+      const pinsMemory = options.pinsMemory ?? true;
+      const kit = new Kit({ device, seed: place.seed, keepsData, pinsMemory });
       await run(kit);
       await kit.finish();
     }),

@@ -5,6 +5,9 @@
  *   enter --no overlap--> running --leave--> (those that waited for it may start)
  *     +--overlaps a running or a waiting one--> waiting --> started by `start`
  *
+ * Reads may take part by `enterRead`: they wait for the changes before them, but nothing waits for
+ * a read that runs, so that they need not leave.
+ *
  * Running entries lie in flat arrays that are searched as a whole: for the tens of changes that are
  * usually in flight that is cheaper than any tree. Bounded by the requests in flight.
  */
@@ -19,6 +22,8 @@ export class RangeTable {
   #ends = new Float64Array(CAPACITY_INITIAL);
   readonly #running: Request[] = [];
   #waiting: Request[] = [];
+  /** Of each that waits: it is a read. */
+  #waitingReads: boolean[] = [];
   readonly #start: (request: Request) => void;
 
   /** @param start runs a request that had to wait; called from `leave` */
@@ -37,10 +42,23 @@ export class RangeTable {
     const end = offset + request.length;
     if (this.#overlapsRunning(offset, end) || this.#overlapsWaiting(offset, end, this.#waiting)) {
       this.#waiting.push(request);
+      this.#waitingReads.push(false);
       return false;
     }
     this.#add(request, offset, end);
     return true;
+  }
+
+  /** True: read now. False: it waits, `start` gets it later. A read does not leave. Hot path. */
+  enterRead(request: Request): boolean {
+    const { offset } = request;
+    const end = offset + request.length;
+    if (!this.#overlapsRunning(offset, end) && !this.#overlapsWaiting(offset, end, this.#waiting)) {
+      return true;
+    }
+    this.#waiting.push(request);
+    this.#waitingReads.push(true);
+    return false;
   }
 
   /** An entered request has ended. Hot path. */
@@ -60,20 +78,25 @@ export class RangeTable {
   /** Starts those that nothing in front of them overlaps any more. */
   #startWaiting(): void {
     const waiting = this.#waiting;
+    const reads = this.#waitingReads;
     const still: Request[] = [];
+    const stillReads: boolean[] = [];
     const started: Request[] = [];
-    for (const request of waiting) {
+    for (const [index, request] of waiting.entries()) {
       const { offset } = request;
       const end = offset + request.length;
+      const isRead = reads[index] as boolean; // as long as `waiting`
       if (this.#overlapsRunning(offset, end) || this.#overlapsWaiting(offset, end, still)) {
         still.push(request);
+        stillReads.push(isRead);
       } else {
-        this.#add(request, offset, end);
+        if (!isRead) this.#add(request, offset, end);
         started.push(request);
       }
     }
     // `start` may end in `enter` or `leave` again: the table is consistent before it is called.
     this.#waiting = still;
+    this.#waitingReads = stillReads;
     for (const request of started) this.#start(request);
   }
 

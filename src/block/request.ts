@@ -8,6 +8,7 @@
  * no closure and no promise is made per request.
  */
 
+import type { BufferPool } from "../reactor/buffer-pool.ts";
 import { assert } from "../util/assert.ts";
 import type { Device } from "./device.ts";
 import type { Filter } from "./filter.ts";
@@ -15,6 +16,11 @@ import type { ExtentList } from "./extents.ts";
 import { Operation } from "./operation.ts";
 import { SegmentList } from "./segments.ts";
 import { Status } from "./status.ts";
+
+/** Memory of a request that stays what it is until `release`, whatever becomes of the request. */
+export interface MemoryPin {
+  release(): void;
+}
 
 export abstract class Request {
   operation: Operation = Operation.read;
@@ -83,6 +89,32 @@ export abstract class Request {
     const note = this.#notes?.[this.#depth];
     assert(note !== undefined, "a note is taken by the filter that left it");
     return note;
+  }
+
+  /**
+   * True: the submitter can leave the segments' memory to a device beyond `complete`, by the two
+   * methods below. A mirror needs that to answer while a leg still hangs in the middle of the
+   * request; where it cannot be had, it gives the legs memory of its own and copies.
+   */
+  get canPin(): boolean {
+    return false;
+  }
+
+  /**
+   * Of a request that only gives data: its memory keeps its content until the pin is released.
+   * Only while submitted. Overridden together with `canPin`.
+   */
+  pinMemory(): MemoryPin {
+    assert(false, "a request that can pin says how");
+  }
+
+  /**
+   * Of a read: it goes on with other memory of the same length, from `pool`; its memory so far is
+   * left to whoever still writes into it, until the pin is released.
+   * @returns null when there is no memory now. Only while submitted.
+   */
+  moveMemory(_pool: BufferPool): MemoryPin | null {
+    assert(false, "a request that can pin says how");
   }
 
   /** Called by the device, once, from the reactor's turn. Hot path. */

@@ -24,6 +24,10 @@ export class RealClock implements Clock {
     return performance.now();
   }
 
+  wallMs(): number {
+    return Date.now();
+  }
+
   startTimer(delayMs: number, callback: () => void): Timer {
     const timer = new RealTimer(this.#pending, delayMs, callback);
     if (this.#closed) timer.unref();

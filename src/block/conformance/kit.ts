@@ -7,6 +7,7 @@
  */
 
 import { strictEqual } from "node:assert/strict";
+import type { PoolBuffer } from "../../reactor/buffer-pool.ts";
 import type { Reactor } from "../../reactor/reactor.ts";
 import type { Slab } from "../../reactor/slab.ts";
 import { assert } from "../../util/assert.ts";
@@ -27,6 +28,8 @@ export interface KitOptions {
   readonly device: Device;
   readonly seed: number;
   readonly keepsData: boolean;
+  /** Requests say that they can pin their memory. Default true. */
+  readonly pinsMemory?: boolean;
 }
 
 /** What to do; segments are made unless the request carries no data. */
@@ -49,6 +52,7 @@ export class Kit {
   readonly prng: Prng;
   readonly blockSize: number;
   readonly keepsData: boolean;
+  readonly pinsMemory: boolean;
   /** What the first WINDOW_BYTES hold. */
   readonly model = new Uint8Array(WINDOW_BYTES);
   /** More than 0 while a submit runs. */
@@ -57,14 +61,16 @@ export class Kit {
   outstanding = 0;
   readonly #memory: Slab;
   #memoryUsed = 0;
+  readonly #kept: PoolBuffer[] = [];
   readonly #violations = new Set<string>();
 
-  constructor({ device, seed, keepsData }: KitOptions) {
+  constructor({ device, seed, keepsData, pinsMemory }: KitOptions) {
     this.device = device;
     this.reactor = device.reactor;
     this.prng = new Prng(seed);
     this.blockSize = device.info.blockSizeBytes;
     this.keepsData = keepsData;
+    this.pinsMemory = pinsMemory ?? true;
     this.#memory = this.reactor.io.slabs.allocate(MEMORY_BYTES);
     const size = device.info.sizeBytes;
     assert(size >= 2 * WINDOW_BYTES, `conformance needs ${2 * WINDOW_BYTES} bytes, not ${size}`);
@@ -76,7 +82,13 @@ export class Kit {
     strictEqual(this.device.inFlight, 0);
     strictEqual(this.device.lent, 0);
     this.reactor.io.slabs.release(this.#memory);
+    for (const buffer of this.#kept) buffer.release();
     strictEqual([...this.#violations].join("; "), "");
+  }
+
+  /** Has `buffer`, which a request has moved to, until `finish`. */
+  keep(buffer: PoolBuffer): void {
+    this.#kept.push(buffer);
   }
 
   check(condition: boolean, message: string): void {

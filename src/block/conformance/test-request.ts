@@ -3,9 +3,12 @@
  * with a known status. Awaited by the conformance tests, reused as the product does.
  */
 
-import { Request } from "../request.ts";
+import type { BufferPool } from "../../reactor/buffer-pool.ts";
+import { type MemoryPin, Request } from "../request.ts";
 import { STATUS_TRAITS } from "../status.ts";
 import type { Kit } from "./kit.ts";
+
+const KIT_PIN: MemoryPin = { release: () => undefined };
 
 export class TestRequest extends Request {
   /** Called in the turn, after the checks: for tests that go on at once. */
@@ -40,6 +43,24 @@ export class TestRequest extends Request {
       this.#resolve = () => resolve(this);
       this.submit();
     });
+  }
+
+  override get canPin(): boolean {
+    return this.#kit.pinsMemory;
+  }
+
+  /** The kit's memory stays what it is until all requests have ended. */
+  override pinMemory(): MemoryPin {
+    return KIT_PIN;
+  }
+
+  override moveMemory(pool: BufferPool): MemoryPin | null {
+    const fresh = pool.acquire(this.length);
+    if (fresh === null) return null;
+    this.#kit.keep(fresh);
+    this.segments.clear();
+    this.segments.push(fresh.slab.id, fresh.offset, this.length);
+    return KIT_PIN;
   }
 
   override complete(): void {

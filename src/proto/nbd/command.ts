@@ -4,8 +4,9 @@
  */
 
 import { ExtentList } from "../../block/extents.ts";
-import { Request } from "../../block/request.ts";
-import type { PoolBuffer } from "../../reactor/buffer-pool.ts";
+import { type MemoryPin, Request } from "../../block/request.ts";
+import type { BufferPool, PoolBuffer } from "../../reactor/buffer-pool.ts";
+import { assert } from "../../util/assert.ts";
 
 /** What is sent back for a command. */
 export const ReplyKind = {
@@ -74,6 +75,29 @@ export class NbdCommand extends Request {
   // hot path
   override complete(): void {
     this.#owner.commandCompleted(this);
+  }
+
+  override get canPin(): boolean {
+    return this.buffer !== null || this.payloadIn !== null;
+  }
+
+  override pinMemory(): MemoryPin {
+    const memory = this.buffer ?? this.payloadIn;
+    assert(memory !== null, "a command with data has its memory");
+    memory.retain();
+    return memory;
+  }
+
+  override moveMemory(pool: BufferPool): MemoryPin | null {
+    const { buffer } = this;
+    assert(buffer !== null, "a read has its buffer");
+    // As large as the old one, so that what the connection holds stays what is counted.
+    const fresh = pool.acquire(buffer.lengthBytes);
+    if (fresh === null) return null;
+    this.buffer = fresh;
+    this.segments.clear();
+    this.segments.push(fresh.slab.id, fresh.offset, this.length);
+    return buffer;
   }
 
   /** The list for block-status; made at its first use. */

@@ -1,0 +1,594 @@
+/**
+ * Mirror: `mirror(a, b, ...)`, one device over several that hold the same.
+ *
+ *   client's request --range table--> task --> a leg request per child (changes, flush), or
+ *                                              one after the other until one answers (reads)
+ *
+ * Changes and flushes go to all children in sync and end when all have answered. A child that
+ * failed is taken out before that: the membership decides (safety rules 6, 12), then the survivors'
+ * answer counts. A refusal by all alike is the client's to hear and faults nobody. A child without
+ * an answer within the time-out is taken out too, its requests are let go and end as orphans,
+ * with memory that nobody else uses (see `MirrorTask`). The last child in sync is never taken out,
+ * nor timed: there is nobody to go on with, and its late write must not land after newer ones.
+ *
+ * Overlapping changes run one after the other on all legs, reads wait for changes before them:
+ * legs never differ for ever, and a client never sees new bytes and then old ones. State: tasks,
+ * children, the range table. In flight: as much as the clients have.
+ */
+
+import { Device, type DeviceDetails, modifies } from "../block/device.ts";
+import { ExtentList } from "../block/extents.ts";
+import { Operation, RequestFlag, Support } from "../block/operation.ts";
+import { RangeTable } from "../block/range-table.ts";
+import type { Request } from "../block/request.ts";
+import { compareSegments, copyFromSegments, copyToSegments } from "../block/segment-copy.ts";
+import { STATUS_TRAITS, Status, statusName } from "../block/status.ts";
+import { BufferReserve, type BufferWaiter } from "../reactor/buffer-pool.ts";
+import type { Reactor } from "../reactor/reactor.ts";
+import { assert } from "../util/assert.ts";
+import { PenstockError } from "../util/errors.ts";
+import { Child, CHILDREN_MAX, type MirrorLeg } from "./child.ts";
+import { type ChildFault, faultOf } from "./child-state.ts";
+import type { LegOwner, LegRequest } from "./leg-request.ts";
+import { type LegSweeper, LegTimer } from "./leg-timer.ts";
+import { type Membership, UNRECORDED_MEMBERSHIP } from "./membership.ts";
+import { discardBy, mirrorInfo, mirrorOperations } from "./mirror-info.ts";
+import { MirrorTask, type TaskOwner } from "./mirror-task.ts";
+import { type OrphanLimits, Orphans } from "./orphans.ts";
+import { ReadChooser, type ReadPolicy } from "./read-policy.ts";
+import { NO_WRITE_INTENT, type WriteIntent } from "./write-intent.ts";
+
+export const CHILD_TIMEOUT_MS_DEFAULT = 5000;
+
+/** Something that people should know of. */
+export interface MirrorEvent {
+  readonly level: "warning" | "error";
+  readonly code: "mirror-without-metadata" | "child-faulted" | "last-child-failed" | "legs-differ";
+  readonly message: string;
+}
+
+export interface MirrorOptions {
+  /** Canonical text of the stage. */
+  readonly name: string;
+  /** 1 to 16. Their owner closes them, after the mirror. */
+  readonly legs: readonly MirrorLeg[];
+  readonly childTimeoutMs?: number;
+  /** Default: local. */
+  readonly readPolicy?: ReadPolicy;
+  /** Told as it happens, also in the reactor's turn. Must not throw. */
+  readonly onEvent?: (event: MirrorEvent) => void;
+  readonly membership?: Membership;
+  readonly writeIntent?: WriteIntent;
+  readonly orphanLimits?: OrphanLimits;
+}
+
+const ORPHANS_MAX = 8192;
+/** Of the reactor's buffers. */
+const ORPHAN_BYTES_SHARE = 1 / 2;
+/** Requests that could not be let go are tried again after this part of the time-out. */
+const RETRY_SHARE = 1 / 8;
+
+export class Mirror extends Device implements LegOwner, LegSweeper, BufferWaiter, TaskOwner {
+  readonly children: readonly Child[];
+  readonly orphans: Orphans;
+  readonly #childTimeoutMs: number;
+  readonly #chooser: ReadChooser;
+  readonly #timer: LegTimer;
+  readonly #membership: Membership;
+  readonly #writeIntent: WriteIntent;
+  readonly #onEvent: (event: MirrorEvent) => void;
+  readonly #reserve: BufferReserve;
+  readonly #ranges = new RangeTable((request) => this.#begin(request));
+  readonly #discardAs: Operation;
+  /** Children that flush. */
+  readonly #flushMask: number;
+  #inSyncMask: number;
+  /** Taken out, but not yet decided. */
+  #undecidedMask = 0;
+  /** Tasks whose legs have all answered, behind a decision. */
+  #awaitingDecision: MirrorTask[] = [];
+  /** Tasks that wait for a buffer, in their order. */
+  #awaitingBuffer: MirrorTask[] = [];
+  #free: MirrorTask | null = null;
+  /** Set by a flush or durable write that failed on the last child; never cleared (rule 2). */
+  #broken: Status = Status.ok;
+  #lastChildHasFailed = false;
+  /** A change was given up by all children alike, perhaps half-way: all reads go to one of them. */
+  #legsMayDiffer = false;
+
+  /** @throws PenstockError `child-count`, `child-read-only`, `out-of-buffers` */
+  static async open(reactor: Reactor, options: MirrorOptions): Promise<Mirror> {
+    const { name, legs } = options;
+    if (legs.length < 1 || legs.length > CHILDREN_MAX) {
+      const message = `${name} has ${legs.length} children, expected 1 to ${CHILDREN_MAX}`;
+      throw new PenstockError({ code: "child-count", message });
+    }
+    const { maxTransferBytes } = mirrorInfo(name, legs);
+    const reserve = BufferReserve.create(reactor.buffers, maxTransferBytes);
+    if (reserve === null) {
+      throw new PenstockError({
+        code: "out-of-buffers",
+        message: `no buffer of ${maxTransferBytes} bytes is left for ${name}`,
+        retryable: true,
+      });
+    }
+    return new Mirror(reactor, options, reserve);
+  }
+
+  private constructor(reactor: Reactor, options: MirrorOptions, reserve: BufferReserve) {
+    const { name, legs } = options;
+    super(reactor, mirrorInfo(name, legs), mirrorOperations(legs));
+    this.children = legs.map((leg, index) => new Child(index, leg, this));
+    this.#inSyncMask = this.children.reduce((mask, { bit }) => mask | bit, 0);
+    this.#flushMask = this.children
+      .filter(({ joint }) => joint.operations.flush !== Support.refuse)
+      .reduce((mask, { bit }) => mask | bit, 0);
+    this.#discardAs = discardBy(legs) === "discard" ? Operation.discard : Operation.writeZeroes;
+    this.#childTimeoutMs = options.childTimeoutMs ?? CHILD_TIMEOUT_MS_DEFAULT;
+    this.#timer = new LegTimer(reactor.clock, this.#childTimeoutMs, this);
+    this.#chooser = new ReadChooser(options.readPolicy ?? "local", this.children);
+    this.#membership = options.membership ?? UNRECORDED_MEMBERSHIP;
+    this.#writeIntent = options.writeIntent ?? NO_WRITE_INTENT;
+    this.#onEvent = options.onEvent ?? (() => undefined);
+    this.#reserve = reserve;
+    const bytesMax = reactor.buffers.limitBytes * ORPHAN_BYTES_SHARE;
+    this.orphans = new Orphans(options.orphanLimits ?? { countMax: ORPHANS_MAX, bytesMax });
+    if (this.#membership === UNRECORDED_MEMBERSHIP) {
+      const warning =
+        "meta=none: no fencing and no persistent log: after an unclean stop a full resync is needed";
+      this.#report("warning", "mirror-without-metadata", warning);
+    }
+  }
+
+  override describe(): DeviceDetails {
+    return {
+      children: this.children.map((child) => child.describe()),
+      readPolicy: this.#chooser.policy,
+      childTimeoutMs: this.#childTimeoutMs,
+      orphans: { count: this.orphans.count, bytes: this.orphans.bytes },
+      ...(this.#broken === Status.ok ? {} : { broken: statusName(this.#broken) }),
+      ...(this.#legsMayDiffer ? { legsMayDiffer: true } : {}),
+    };
+  }
+
+  // hot path
+  protected override start(request: Request): void {
+    const { operation } = request;
+    const mayRun =
+      operation === Operation.flush ||
+      (modifies(operation) ? this.#ranges.enter(request) : this.#ranges.enterRead(request));
+    if (mayRun) this.#begin(request);
+  }
+
+  protected override async release(): Promise<void> {
+    // Orphans end without the mirror; they hold nothing but their own memory.
+    this.#timer.cancel();
+    this.reactor.buffers.stopWaiting(this);
+    this.#reserve.close();
+  }
+
+  // In the reactor's turn.
+  buffersAvailable(): void {
+    const waiting = this.#awaitingBuffer;
+    this.#awaitingBuffer = [];
+    for (const task of waiting) {
+      if (this.#acquire(task)) this.#go(task);
+    }
+  }
+
+  // hot path
+  legEnded(leg: LegRequest): void {
+    const { child, task, status } = leg;
+    if (task === null) {
+      this.#orphanEnded(leg);
+      return;
+    }
+    child.unlink(leg);
+    if (status !== Status.ok) child.errors++;
+    if (task.asksAll) this.#changeAnswered(task, leg);
+    else this.#readAnswered(task, leg);
+    child.give(leg);
+  }
+
+  regionMarked(task: MirrorTask): void {
+    this.#fanOut(task, this.#inSyncMask);
+  }
+
+  /** Takes out the children that let requests hang, and lets those go. Not in the turn. */
+  sweep(nowMs: number): number {
+    const dueMs = nowMs - this.#childTimeoutMs;
+    let overdueMask = 0;
+    for (const { oldest, bit } of this.children) {
+      if (oldest !== null && oldest.submittedMs <= dueMs) overdueMask |= bit;
+    }
+    // Where all hang, nobody is left to go on with: wait for whoever answers first.
+    const canGoOn = (this.#inSyncMask & ~overdueMask) !== 0;
+    for (const child of this.children) {
+      if ((overdueMask & child.bit) === 0) continue;
+      const isInSync = (this.#inSyncMask & child.bit) !== 0;
+      if (isInSync && canGoOn) this.#timedOut(child);
+      else if (!isInSync) this.#letGo(child, dueMs);
+    }
+    return this.#nextSweepMs(nowMs);
+  }
+
+  /** A request that the range table lets go on. Hot path. */
+  #begin(request: Request): void {
+    const task = this.#takeTask(request);
+    if (this.#broken !== Status.ok) {
+      this.#end(task, this.#broken);
+      return;
+    }
+    if (request.operation === Operation.discard) this.#asDiscard(task);
+    if (!task.needsBuffer || this.#acquire(task)) this.#go(task);
+  }
+
+  #asDiscard(task: MirrorTask): void {
+    task.asks = this.#discardAs;
+    if (task.asks !== Operation.discard) task.flags &= RequestFlag.fua | RequestFlag.background;
+  }
+
+  /** Memory of the mirror's for the task. False: it waits for some. */
+  #acquire(task: MirrorTask): boolean {
+    const { client } = task;
+    const { length, segments } = client;
+    const isNext = this.#awaitingBuffer.length === 0;
+    const buffer = isNext ? this.#reserve.acquire(length) : null;
+    if (buffer === null) {
+      if (this.#awaitingBuffer.push(task) === 1) this.reactor.buffers.wait(this);
+      return false;
+    }
+    task.buffer = buffer;
+    if (client.operation === Operation.write) {
+      const { slabs } = this.reactor.io;
+      copyFromSegments(slabs, segments, 0, buffer.slab.bytes, buffer.offset, length);
+    }
+    return true;
+  }
+
+  // hot path
+  #go(task: MirrorTask): void {
+    if (task.asks === Operation.flush) this.#flush(task);
+    else if (modifies(task.asks)) this.#change(task);
+    else this.#read(task);
+  }
+
+  #flush(task: MirrorTask): void {
+    // Those that do not flush have nothing that is volatile.
+    task.okMask = this.#inSyncMask & ~this.#flushMask;
+    const mask = this.#inSyncMask & this.#flushMask;
+    if (mask === 0) this.#settle(task);
+    else this.#fanOut(task, mask);
+  }
+
+  // hot path
+  #change(task: MirrorTask): void {
+    const { offset, length } = task.client;
+    const mayGo = this.#writeIntent.beforeWrite(offset, length, task);
+    if (mayGo) this.#fanOut(task, this.#inSyncMask);
+  }
+
+  /** Asks all children of `mask`. Hot path. */
+  #fanOut(task: MirrorTask, mask: number): void {
+    const nowMs = this.reactor.clock.nowMs();
+    this.#timer.arm(nowMs);
+    const { children } = this;
+    for (let index = 0; index < children.length; index++) {
+      const child = children[index] as Child; // below `length`
+      if ((mask & child.bit) === 0) continue;
+      const leg = child.take();
+      task.fill(leg);
+      task.pending++;
+      child.submit(leg, nowMs);
+    }
+  }
+
+  // hot path
+  #changeAnswered(task: MirrorTask, leg: LegRequest): void {
+    const { child, status } = leg;
+    task.pending--;
+    if (status === Status.ok) {
+      task.okMask |= child.bit;
+    } else if ((this.#inSyncMask & child.bit) !== 0) {
+      task.status = status;
+      task.errorOffset = leg.errorOffset;
+      if (!isFault(leg.operation, status)) {
+        task.refusedMask |= child.bit;
+        task.statuses[child.index] = status;
+      } else if (!this.#takeOut(child, faultOf(this.reactor.clock, status, leg))) {
+        this.#lastFailed(leg);
+      }
+    }
+    if (task.pending === 0) this.#settle(task);
+  }
+
+  /** All legs have answered. Hot path. */
+  #settle(task: MirrorTask): void {
+    if (this.#undecidedMask !== 0) {
+      this.#awaitingDecision.push(task);
+      return;
+    }
+    const ok = task.okMask & this.#inSyncMask;
+    const refused = task.refusedMask & this.#inSyncMask;
+    if (refused === 0) this.#end(task, ok === 0 ? task.status : Status.ok);
+    else this.#settleRefused(task, ok, refused);
+  }
+
+  /** Some children have refused a change, none of these is out. */
+  #settleRefused(task: MirrorTask, ok: number, refused: number): void {
+    task.refusedMask = 0;
+    const isFastZero = (task.flags & RequestFlag.fastZero) !== 0;
+    if (ok !== 0 && isFastZero && this.#allSaid(task, refused, Status.unsupported)) {
+      // Fast here and slow there is no reason to differ.
+      task.flags &= ~RequestFlag.fastZero;
+      this.#fanOut(task, refused);
+      return;
+    }
+    const first = this.children.find(({ bit }) => (refused & bit) !== 0) as Child; // not empty
+    const status = task.statuses[first.index] as Status;
+    for (const child of this.children) {
+      if ((refused & child.bit) === 0) continue;
+      const said = task.statuses[child.index] as Status;
+      if (ok !== 0 || said !== status) this.#diverged(child, task, said);
+    }
+    if (ok === 0) {
+      task.status = status;
+      if (mayHaveChanged(status)) this.#noteDifference(status);
+    }
+    // Again: what was decided out is not waited for.
+    task.refusedMask = ok === 0 ? first.bit : 0;
+    if (this.#undecidedMask !== 0) this.#awaitingDecision.push(task);
+    else this.#end(task, ok === 0 ? status : Status.ok);
+  }
+
+  #allSaid(task: MirrorTask, mask: number, status: Status): boolean {
+    return this.children.every(
+      ({ bit, index }) => (mask & bit) === 0 || task.statuses[index] === status,
+    );
+  }
+
+  /** Others have done what this child refused: it holds something else now. */
+  #diverged(child: Child, task: MirrorTask, status: Status): void {
+    const { clock } = this.reactor;
+    const detail = `${statusName(status)}, unlike other children`;
+    this.#takeOut(child, faultOf(clock, status, task.client, detail));
+  }
+
+  #noteDifference(status: Status): void {
+    if (this.#legsMayDiffer || (this.#inSyncMask & (this.#inSyncMask - 1)) === 0) return;
+    this.#legsMayDiffer = true;
+    const message = `a change failed on all children (${statusName(status)}): reads go to one only`;
+    this.#report("warning", "legs-differ", message);
+  }
+
+  /** Asks one child that was not asked yet. Hot path. */
+  #read(task: MirrorTask): void {
+    const mask = this.#inSyncMask & ~task.triedMask;
+    const child = this.#chooser.choose(this.#legsMayDiffer ? mask & -mask : mask);
+    if (child === null) {
+      this.#end(task, task.status);
+      return;
+    }
+    const nowMs = this.reactor.clock.nowMs();
+    this.#timer.arm(nowMs);
+    const leg = child.take();
+    task.fill(leg);
+    if (leg.operation === Operation.blockStatus) {
+      // Its own: a hung leg may still write into it.
+      leg.extents ??= new ExtentList();
+      leg.extents.clear();
+    }
+    child.submit(leg, nowMs);
+  }
+
+  // hot path
+  #readAnswered(task: MirrorTask, leg: LegRequest): void {
+    const { child, status } = leg;
+    const isInSync = (this.#inSyncMask & child.bit) !== 0;
+    // What a child says that is out by now may be older than what was acknowledged since.
+    if (status === Status.ok && isInSync) {
+      this.#readDone(task, leg);
+      return;
+    }
+    task.triedMask |= child.bit;
+    if (status !== Status.ok) {
+      task.status = status;
+      task.errorOffset = leg.errorOffset;
+    }
+    if (isInSync && isFault(leg.operation, status)) {
+      const fault = faultOf(this.reactor.clock, status, leg);
+      if (!this.#takeOut(child, fault)) this.#lastFailed(leg);
+    }
+    this.#read(task);
+  }
+
+  // hot path
+  #readDone(task: MirrorTask, leg: LegRequest): void {
+    const { client, buffer } = task;
+    const { operation, segments, length } = client;
+    if (operation === Operation.blockStatus) {
+      copyExtents(leg.extents as ExtentList, client.extents as ExtentList); // both checked before
+    } else if (buffer !== null) {
+      const { slabs } = this.reactor.io;
+      const { bytes } = buffer.slab;
+      if (operation !== Operation.read) {
+        this.#compareDone(task, compareSegments(slabs, segments, 0, bytes, buffer.offset, length));
+        return;
+      }
+      copyToSegments(slabs, segments, 0, bytes, buffer.offset, length);
+    }
+    this.#end(task, Status.ok);
+  }
+
+  #compareDone(task: MirrorTask, equalBytes: number): void {
+    const { client, buffer } = task;
+    const { length, segments } = client;
+    if (equalBytes < length) {
+      task.errorOffset = client.offset + equalBytes;
+      this.#end(task, Status.compareFailed);
+    } else if (client.operation === Operation.compare) {
+      this.#end(task, Status.ok);
+    } else {
+      assert(buffer !== null, "compare has its buffer");
+      const { slabs } = this.reactor.io;
+      copyFromSegments(slabs, segments, length, buffer.slab.bytes, buffer.offset, length);
+      task.asks = Operation.write;
+      this.#change(task);
+    }
+  }
+
+  /** Ends the task and answers the client: never at once, always by the completion ring. Hot path. */
+  #end(task: MirrorTask, status: Status): void {
+    const { client } = task;
+    client.errorOffset = status === Status.ok ? -1 : task.errorOffset;
+    task.end();
+    task.next = this.#free;
+    this.#free = task;
+    if (modifies(client.operation)) this.#ranges.leave(client);
+    this.reactor.completions.push(client, status);
+  }
+
+  // hot path
+  #takeTask(request: Request): MirrorTask {
+    const task = this.#free ?? new MirrorTask(this);
+    this.#free = task.next;
+    task.next = null;
+    task.begin(request);
+    return task;
+  }
+
+  /** From now on `child` is asked nothing. False: it is the last one in sync, and stays. */
+  #takeOut(child: Child, fault: ChildFault): boolean {
+    if (this.#inSyncMask === child.bit) return false;
+    assert((this.#inSyncMask & child.bit) !== 0, "a child is taken out once");
+    this.#inSyncMask &= ~child.bit;
+    this.#undecidedMask |= child.bit;
+    child.state = { name: "faulted", fault };
+    this.#report("error", "child-faulted", `${child.name} faulted: ${fault.reason}`);
+    this.#membership.decideOut(child, () => this.#decided(child));
+    return true;
+  }
+
+  #decided(child: Child): void {
+    this.#undecidedMask &= ~child.bit;
+    if (this.#undecidedMask !== 0) return;
+    const tasks = this.#awaitingDecision;
+    this.#awaitingDecision = [];
+    for (const task of tasks) this.#settle(task);
+  }
+
+  /** The only child left has failed: its error is the mirror's. */
+  #lastFailed(leg: LegRequest): void {
+    const { operation, flags, status } = leg;
+    const isDurable = operation === Operation.flush || (flags & RequestFlag.fua) !== 0;
+    if (isDurable && operation !== Operation.read && this.#broken === Status.ok) {
+      this.#broken = status;
+    }
+    if (this.#lastChildHasFailed) return;
+    this.#lastChildHasFailed = true;
+    const { reason } = faultOf(this.reactor.clock, status, leg);
+    const message = `${leg.child.name}, the last child, failed: ${reason}`;
+    this.#report("error", "last-child-failed", message);
+  }
+
+  #timedOut(child: Child): void {
+    const leg = child.oldest as LegRequest; // it is overdue
+    const detail = `no answer within ${this.#childTimeoutMs} ms`;
+    this.#takeOut(child, faultOf(this.reactor.clock, Status.timeout, leg, detail));
+    // All at once, whenever they were sent: nobody waits for it any more.
+    this.#letGo(child, Number.POSITIVE_INFINITY);
+  }
+
+  /** Stops waiting for what was sent to `child` up to `sentMs`; in its order. */
+  #letGo(child: Child, sentMs: number): void {
+    for (let leg = child.oldest; leg !== null && leg.submittedMs <= sentMs; ) {
+      const { newer } = leg;
+      this.#orphan(leg);
+      leg = newer;
+    }
+  }
+
+  /** Lets the task go on without `leg`, if the memory that the leg may still use can be spared. */
+  #orphan(leg: LegRequest): void {
+    const { child } = leg;
+    const task = leg.task as MirrorTask; // only orphans have none
+    const bytes = leg.segments.lengthBytes;
+    if (!this.orphans.hasRoomFor(bytes)) return;
+    if (bytes > 0) {
+      leg.pin = task.leaveMemoryTo(leg, this.#reserve);
+      if (leg.pin === null) return;
+    }
+    leg.task = null;
+    child.unlink(leg);
+    child.errors++;
+    child.orphanCount++;
+    child.orphanBytes += bytes;
+    this.orphans.add(bytes);
+    if (task.asksAll) {
+      task.pending--;
+      if (task.pending === 0) this.#settle(task);
+    } else {
+      task.triedMask |= child.bit;
+      task.status = Status.timeout;
+      this.#read(task);
+    }
+  }
+
+  /** A leg that nobody waits for has ended: its memory is free. */
+  #orphanEnded(leg: LegRequest): void {
+    const { child, pin } = leg;
+    const bytes = leg.segments.lengthBytes;
+    leg.pin = null;
+    pin?.release();
+    child.orphanCount--;
+    child.orphanBytes -= bytes;
+    this.orphans.remove(bytes);
+    child.give(leg);
+  }
+
+  /** Until the next request may be overdue; 0: nothing is in flight. */
+  #nextSweepMs(nowMs: number): number {
+    const retryMs = this.#childTimeoutMs * RETRY_SHARE;
+    let delayMs = 0;
+    for (const { oldest } of this.children) {
+      if (oldest === null) continue;
+      const leftMs = oldest.submittedMs + this.#childTimeoutMs - nowMs;
+      const wantedMs = leftMs > 0 ? leftMs : retryMs;
+      if (delayMs === 0 || wantedMs < delayMs) delayMs = wantedMs;
+    }
+    return delayMs;
+  }
+
+  #report(level: MirrorEvent["level"], code: MirrorEvent["code"], message: string): void {
+    this.#onEvent({ level, code, message });
+  }
+}
+
+/** The child is broken, not the request. A flush that failed is never retried into success. */
+function isFault(operation: Operation, status: Status): boolean {
+  if (STATUS_TRAITS[status]?.faultsDevice === true) return true;
+  if (operation !== Operation.flush) return false;
+  return status !== Status.ok && status !== Status.unsupported && status !== Status.invalid;
+}
+
+/** False: a change that ends so has not begun. */
+function mayHaveChanged(status: Status): boolean {
+  switch (status) {
+    case Status.invalid:
+    case Status.outOfRange:
+    case Status.misaligned:
+    case Status.unsupported:
+    case Status.readOnly:
+    case Status.reservationConflict:
+      return false;
+    default:
+      return true;
+  }
+}
+
+function copyExtents(from: ExtentList, to: ExtentList): void {
+  to.clear();
+  for (let index = 0; index < from.count; index++) {
+    to.push(from.lengths[index] as number, from.flags[index] as number); // below `count`
+  }
+}

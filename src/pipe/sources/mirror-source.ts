@@ -1,0 +1,75 @@
+/**
+ * `mirror(a, b, ...)?meta=none&timeout=5s&read=local|least-loaded`: one device over several pipes
+ * that hold the same. Stateless.
+ */
+
+import { CHILDREN_MAX } from "../../nexus/child.ts";
+import { CHILD_TIMEOUT_MS_DEFAULT, Mirror } from "../../nexus/mirror.ts";
+import { READ_POLICIES } from "../../nexus/read-policy.ts";
+import { PenstockError } from "../../util/errors.ts";
+import type { CallStage, Stage } from "../ast.ts";
+import { formatPipe } from "../formatter.ts";
+import { GrammarError } from "../grammar-error.ts";
+import type { StageOptions } from "../stage-options.ts";
+import type { BranchPlan, OptionHelp, SourcePlan } from "../stage-plan.ts";
+
+export const MIRROR_OPTIONS: readonly OptionHelp[] = [
+  { key: "meta", value: "none", text: "default none: no fencing and no persistent log" },
+  { key: "timeout", value: "DURATION", text: "a child without an answer is dropped; default 5s" },
+  { key: "read", value: "local|least-loaded", text: "which child is read; default local" },
+];
+
+const TIMEOUT_MS_MIN = 10;
+const TIMEOUT_MS_MAX = 3_600_000;
+/** Sources on this machine. */
+const LOCAL_SCHEMES: ReadonlySet<string> = new Set(["file", "malloc", "null", "lvol"]);
+
+/** @param legs the plans of the stage's arguments, in their order */
+export function planMirror(
+  text: string,
+  stage: CallStage,
+  options: StageOptions,
+  legs: readonly BranchPlan[],
+): SourcePlan {
+  if (legs.length < 1 || legs.length > CHILDREN_MAX) {
+    const message =
+      `found mirror with ${legs.length} children, expected 1 to ${CHILDREN_MAX}: ` +
+      "mirror(file:///a, file:///b)";
+    throw new GrammarError({ code: "child-count", text, span: stage.nameSpan, message });
+  }
+  options.value("meta", checkMeta, { fallback: "none" });
+  const childTimeoutMs = options.duration("timeout", {
+    minMs: TIMEOUT_MS_MIN,
+    maxMs: TIMEOUT_MS_MAX,
+    fallback: CHILD_TIMEOUT_MS_DEFAULT,
+  });
+  const readPolicy = options.oneOf("read", READ_POLICIES, { fallback: "local" });
+  const name = formatPipe({ stages: [stage], span: stage.span });
+  return {
+    legs,
+    open: (context, joints) =>
+      Mirror.open(context.reactor, {
+        name,
+        legs: joints.map((joint, index) => ({ joint, isLocal: isLocal(legs[index]?.sourceStage) })),
+        childTimeoutMs,
+        readPolicy,
+        onEvent: (event) => context.report?.({ ...event, stage: name }),
+      }),
+  };
+}
+
+/** Where a mirror keeps who is in sync. */
+function checkMeta(value: string): "none" {
+  if (value === "none") return value;
+  const isPlanned = value === "tail" || value.startsWith("/");
+  throw new PenstockError({
+    code: isPlanned ? "not-yet" : "choice-invalid",
+    message: isPlanned
+      ? `found "${value}", which is not yet in this version, expected none`
+      : `found "${value}", expected none`,
+  });
+}
+
+function isLocal(stage: Stage | undefined): boolean {
+  return stage?.kind === "uri" && LOCAL_SCHEMES.has(stage.scheme);
+}
