@@ -2,7 +2,8 @@
  * NbdConnection: one client's connection to a target, from accept to close.
  *
  *   handshake --GO, EXPORT_NAME--> transmission --DISC, end of stream, drain()--> draining --+
- *       |     \--export of another reactor--> handing off                                    v
+ *       |     |--export of another reactor--> handing off                                    v
+ *       |     \--its host's earlier connections are not gone--> waiting --admitted--> transmission
  *       +--ABORT--> draining          any --error, time-out, broken protocol--> dead --> closed
  *
  * Owns the socket, the receive window and the banks being filled and sent. In flight: at most one
@@ -53,11 +54,12 @@ export interface ConnectionHost {
 
 const State = {
   handshake: 0,
-  handingOff: 1,
-  transmission: 2,
-  draining: 3,
-  dead: 4,
-  closed: 5,
+  waiting: 1,
+  handingOff: 2,
+  transmission: 3,
+  draining: 4,
+  dead: 5,
+  closed: 6,
 } as const;
 type State = (typeof State)[keyof typeof State];
 
@@ -175,7 +177,7 @@ export class NbdConnection
       this.#resolveClosed = resolve;
     });
     const reason = "the export is going away";
-    if (this.#state === State.handshake) this.fail(reason);
+    if (this.#state <= State.waiting) this.fail(reason);
     else if (this.#stalled && this.#state === State.transmission) this.#drainSoon(reason);
     else this.#drain(reason);
     return this.#closed;
@@ -409,29 +411,39 @@ export class NbdConnection
       return;
     }
     this.#leaveHost = () => exported.associations.leave(this, association);
+    if (isAdmitted) {
+      this.#beginTransmission(session, exported);
+      return;
+    }
+    this.#state = State.waiting;
     this.#enterAdmitted = () => this.#beginTransmission(session, exported);
-    if (isAdmitted) this.#enterAdmitted();
+    // It goes with its export, too.
+    this.#join(exported);
   }
 
   admitted(): void {
-    // Nothing has been received meanwhile, so that it is still in its handshake's state.
-    if (this.#state !== State.handshake) return;
+    if (this.#state !== State.waiting) return;
     this.#enterAdmitted?.();
     this.#process();
   }
 
+  #join(exported: NbdExport): void {
+    if (this.#exported !== null) return;
+    this.#exported = exported;
+    exported.connections.add(this);
+    exported.stats.connections++;
+  }
+
   #beginTransmission(session: NegotiatedSession, exported: NbdExport): void {
-    if (exported.connections.size >= exported.maxConnections) {
+    this.#join(exported);
+    if (exported.connections.size > exported.maxConnections) {
       this.fail(`export ${session.export.name} has its ${exported.maxConnections} connections`);
       return;
     }
-    exported.connections.add(this);
-    exported.stats.connections++;
     const { banks, reserve } = this.#host;
     const { buffers, io } = this.#reactor;
     const writer = new ReplyWriter(io, session);
     this.#session = session;
-    this.#exported = exported;
     this.#replies = new ReplyQueue(banks, writer, () => this.#reactor.markDirty(this));
     this.#commands = new CommandPool(
       { commandCompleted: (command) => this.#runner?.commandCompleted(command) },
