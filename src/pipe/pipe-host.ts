@@ -33,6 +33,11 @@ export interface ServedPipe {
   readonly uri: string;
 }
 
+export interface PipeOpenOptions {
+  /** Called with the pipe's id before it is opened: events name it while that goes on. */
+  onId?(id: number): void;
+}
+
 /** What a pipe did so far. */
 export interface ServedPipeStats extends ServedPipe {
   readonly stats: PipeStats;
@@ -82,12 +87,12 @@ export class PipeHost {
    * Opens a pipe; clients can connect when it settles.
    * @throws GrammarError, or a PenstockError of the device or the share
    */
-  async open(text: string): Promise<ServedPipe> {
+  async open(text: string, options: PipeOpenOptions = {}): Promise<ServedPipe> {
     const plan = planPipe(text);
     if (this.#closed !== null) {
       throw new PenstockError({ code: "aborted", message: "the process is being stopped" });
     }
-    const opening = this.#open(text, plan);
+    const opening = this.#open(text, plan, options);
     this.#openings.add(opening);
     try {
       return await opening;
@@ -154,12 +159,13 @@ export class PipeHost {
     });
   }
 
-  async #open(text: string, plan: PipePlan): Promise<ServedPipe> {
+  async #open(text: string, plan: PipePlan, { onId }: PipeOpenOptions): Promise<ServedPipe> {
     const { share } = plan;
     // Before anything is touched: two pipes of one command must not fight over a name.
     this.#listeners.checkFree(share.address, share.exportName);
     this.#lastId += 1;
     const id = this.#lastId;
+    onId?.(id);
     const { taps } = plan.branch.source;
     const { deviceReactor, shareReactor } = this.#place(id, taps);
     let place: ListenerPlace | null = null;
@@ -209,7 +215,8 @@ export class PipeHost {
     const tree = await call(pipe.deviceReactor);
     const text = `${tree.text} | ${shareText}`;
     const labels = [...labelsIn(tree.stages)];
-    this.#pipes.set(id, { ...pipe, text, labels });
+    // It may have been closed meanwhile.
+    if (this.#pipes.has(id)) this.#pipes.set(id, { ...pipe, text, labels });
     return { id, uri, text, stages: tree.stages };
   }
 
