@@ -134,7 +134,7 @@ export abstract class Device {
 
   /**
    * Lets go at once of the requests that it holds back of its own accord (delayed, limited, hung by
-   * order): it is about to be taken out of its pipe. Later ones are held as before.
+   * order): it is about to be taken out of its pipe, or closes. Later ones are held as before.
    */
   hurry(): void {
     // Most devices hold nothing back.
@@ -160,6 +160,7 @@ export abstract class Device {
 
   async #close(): Promise<void> {
     this.#open = false;
+    this.hurry();
     await this.#wait(true);
     await this.release();
   }

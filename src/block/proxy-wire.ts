@@ -3,7 +3,8 @@
  * records in the two channels. Words are 32 bits; a "double" is an integer in two words, low first.
  *
  *   requests, user to owner:
- *     operation | slot | generation | flags | stream | offset (double) | length (double) | segments ...
+ *     operation | slot | generation | flags | stream | offset (double) | length (double)
+ *       | segments ...
  *       segment: slab id | offset | length
  *     hello | slab id | wake handle     first of all: where the user's reactor is rung
  *     end                               last of all: the user has let go

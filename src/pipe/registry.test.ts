@@ -4,7 +4,7 @@ import { deepStrictEqual, ok, strictEqual, throws } from "node:assert/strict";
 import { test } from "node:test";
 import { GrammarError } from "./grammar-error.ts";
 import { planPipe, planPipes } from "./pipe-plan.ts";
-import { SHARES, SOURCES } from "./registry.ts";
+import { FILTERS, SHARES, SOURCES } from "./registry.ts";
 import { nbdUri } from "./shares/nbd-share.ts";
 
 const SHARE = "nbd://127.0.0.1:0/x";
@@ -21,12 +21,13 @@ function errorOf(text: string): GrammarError {
 
 test("every example of the registry can be planned when it stands in its place", () => {
   for (const { example } of SOURCES) planPipe(`${example} | ${SHARE}`);
+  for (const { example } of FILTERS) planPipe(`/a/b | ${example} | ${SHARE}`);
   for (const { example } of SHARES) planPipe(`/a/b | ${example}`);
 });
 
 test("the help of a stage names exactly the options that it reads", () => {
   const known = (text: string): string[] => {
-    const listed = /expected one of ([a-z, ]+)/.exec(errorOf(text).message)?.[1] ?? "";
+    const listed = /expected one of ([a-z, -]+)/.exec(errorOf(text).message)?.[1] ?? "";
     return listed === "" ? [] : listed.split(", ").map((key) => key.trim());
   };
   const helped = (stage: { options: readonly { key: string }[] }): string[] =>
@@ -34,6 +35,10 @@ test("the help of a stage names exactly the options that it reads", () => {
   const join = (example: string): string => `${example}${example.includes("?") ? "&" : "?"}zzz=1`;
   for (const source of SOURCES) {
     deepStrictEqual(known(`${join(source.example)} | ${SHARE}`), helped(source), source.scheme);
+  }
+  for (const filter of FILTERS) {
+    const text = `/a/b | ${join(filter.example)} | ${SHARE}`;
+    deepStrictEqual(known(text), helped(filter), filter.name);
   }
   for (const share of SHARES) {
     deepStrictEqual(known(`/a/b | ${join(share.example)}`), helped(share), share.scheme);
@@ -48,7 +53,12 @@ test("planPipe points at the character when a stage is wrong", () => {
     ["/a/b | file:///b", "source-as-share", 7, /which is a source/],
     ["/a/b | /c/d", "source-as-share", 7, /which is a source/],
     [`mirror(/a/b, /c/d) | ${SHARE}`, "not-yet", 0, /"mirror", which is not yet/],
-    [`/a/b | limit?iops=1 | ${SHARE}`, "not-yet", 7, /"limit", which is not yet/],
+    [`/a/b | slice | ${SHARE}`, "not-yet", 7, /"slice", which is not yet/],
+    [`/a/b | limit(/c/d) | ${SHARE}`, "unexpected-argument", 13, /takes options only/],
+    [`/a/b | limit?iops=0 | ${SHARE}`, "integer-out-of-range", 18, /from 1/],
+    [`/a/b | limit?bandwidth=50 | ${SHARE}`, "size-invalid", 23, /unit is required/],
+    [`/a/b | limit?burst=1ms | ${SHARE}`, "duration-out-of-range", 19, /10ms/],
+    [`limit | ${SHARE}`, "filter-as-source", 0, /which is a filter/],
     [`/a/b | limt | ${SHARE}`, "unknown-stage", 7, /did you mean "limit"/],
     [`limt | ${SHARE}`, "unknown-stage", 0, /expected a source/],
     ["/a/b | limit", "missing-share", 7, /expected a share/],

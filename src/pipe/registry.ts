@@ -6,6 +6,7 @@
  */
 
 import type { CallStage, Pipe, Stage, UriStage } from "./ast.ts";
+import { LIMIT_OPTIONS, planLimit } from "./filters/limit-filter.ts";
 import { GrammarError, quote } from "./grammar-error.ts";
 import { suggestName } from "./nearest-name.ts";
 import { NBD_OPTIONS, NBD_UNIX_OPTIONS, planNbd, planNbdUnix } from "./shares/nbd-share.ts";
@@ -77,7 +78,15 @@ export const SOURCES: readonly UriEntry<SourcePlan>[] = [
 
 export const CALL_SOURCES: readonly CallSourceEntry[] = [];
 
-export const FILTERS: readonly FilterEntry[] = [];
+export const FILTERS: readonly FilterEntry[] = [
+  {
+    name: "limit",
+    example: "limit?iops=500&bandwidth=50MiB",
+    text: "so many operations and bytes per second, fair among clients",
+    options: LIMIT_OPTIONS,
+    plan: planLimit,
+  },
+];
 
 export const SHARES: readonly UriEntry<SharePlan>[] = [
   {
@@ -98,15 +107,7 @@ export const SHARES: readonly UriEntry<SharePlan>[] = [
 
 /** Part of the plan but not of this version. */
 const LATER_SCHEMES: readonly string[] = ["lvol", "nvmf", "iscsi", "vhost-user", "fuse", "s3"];
-const LATER_NAMES: readonly string[] = [
-  "mirror",
-  "crypt",
-  "limit",
-  "delay",
-  "fault",
-  "log",
-  "slice",
-];
+const LATER_NAMES: readonly string[] = ["mirror", "crypt", "delay", "fault", "log", "slice"];
 
 /**
  * A source and the filters on it.
@@ -143,6 +144,11 @@ export function planFilter(text: string, stage: Stage): FilterPlan {
   }
   const entry = FILTERS.find(({ name }) => name === stage.name);
   if (entry === undefined) throw unknownName(text, stage, "a filter");
+  const [argument] = stage.arguments;
+  if (argument !== undefined) {
+    const message = `found a pipe as an argument of ${quote(stage.name)}, which takes options only`;
+    throw new GrammarError({ code: "unexpected-argument", text, span: argument.span, message });
+  }
   const options = new StageOptions(text, stage);
   const plan = entry.plan(text, stage, options);
   options.finish();
