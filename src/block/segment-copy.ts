@@ -60,6 +60,30 @@ export function zeroSegments(slabs: SlabSpace, segments: SegmentList): void {
   }
 }
 
+/** Zeroes the list's bytes [start, start + length). */
+export function zeroRange(
+  slabs: SlabSpace,
+  segments: SegmentList,
+  start: number,
+  length: number,
+): void {
+  assert(start + length <= segments.lengthBytes, "the range lies within the segments");
+  let skip = start;
+  let left = length;
+  for (let index = 0; left > 0; index++) {
+    const available = segments.length(index) - skip;
+    if (available <= 0) {
+      skip = -available;
+      continue;
+    }
+    const taken = Math.min(available, left);
+    const at = segments.offset(index) + skip;
+    slabs.get(segments.slabId(index)).bytes.fill(0, at, at + taken);
+    left -= taken;
+    skip = 0;
+  }
+}
+
 /**
  * Compares the list's bytes [start, start + length) with `other`'s from `otherStart` on.
  * @returns how many leading bytes are equal: `length` when all are

@@ -1,0 +1,220 @@
+/**
+ * Link: an NBD device's way to its server: opened, lost, looked for again.
+ *
+ *   opening --> up --lost--> down --opened again--> up
+ *                             +--ride-out over--> lost --opened again (unless fail-fast)--> up
+ *   close() from anywhere --> closed
+ *
+ * Owned by the device, which keeps the requests. While it is not up nothing is in flight, and no
+ * memory of a request is in use.
+ */
+
+import type { InitiatorCommand } from "../../proto/nbd/initiator-command.ts";
+import type { ConnectionEnd } from "../../proto/nbd/initiator-connection.ts";
+import type { InitiatorSession } from "../../proto/nbd/initiator-session.ts";
+import type { RequestBank } from "../../proto/nbd/request-bank.ts";
+import type { Timer } from "../../reactor/clock.ts";
+import type { SocketAddress } from "../../reactor/io.ts";
+import type { Reactor } from "../../reactor/reactor.ts";
+import { toPenstockError } from "../../util/errors.ts";
+import { Association, type AssociationOwner } from "./association.ts";
+
+export interface LinkParts {
+  readonly reactor: Reactor;
+  readonly address: SocketAddress;
+  readonly exportName: string;
+  /** UUID that no opening before had. */
+  readonly hostId: string;
+  readonly connections: number | null;
+  readonly connectMsMax: number;
+  /** How long an outage may last before requests fail; 0: they fail at once. */
+  readonly rideOutMs: number;
+  /** More time for the first answer, when the server comes back as the ride-out ends. */
+  readonly answerMsMax: number;
+  /** Goes on looking for the server after requests have failed. */
+  readonly recovers: boolean;
+}
+
+/** The device's side. Must not throw. */
+export interface LinkOwner {
+  /** Requests that wait for an answer. */
+  readonly activeCount: number;
+  /** A command has its answer. In the turn. Hot path. */
+  ended(command: InitiatorCommand): void;
+  /** Nothing is in flight any more: what has no answer is to be sent again, later. In the turn. */
+  linkDown(): void;
+  /** The server is there again. Outside of a turn. */
+  linkUp(session: InitiatorSession): void;
+  /** It has been away for too long: requests fail. */
+  linkLost(isTimeout: boolean): void;
+}
+
+export type LinkState = "opening" | "up" | "down" | "lost" | "closed";
+
+const RETRY_MS_MIN = 50;
+const RETRY_MS_MAX = 1000;
+
+export class Link implements AssociationOwner {
+  state: LinkState = "opening";
+  /** Why it is not up, for people; "" while it is. */
+  reason = "";
+  owner: LinkOwner | null = null;
+  readonly #parts: LinkParts;
+  readonly #reactor: Reactor;
+  readonly #abort = new AbortController();
+  readonly #banks: RequestBank[] = [];
+  #associationNumber = 0;
+  #association: Association | null = null;
+  /** When the outage began that no answer has ended yet. */
+  #outageSinceMs: number | null = null;
+  #rideOutTimer: Timer | null = null;
+  #isTimeout = false;
+  /** Requests have failed, and it is not to come back. */
+  #isOver = false;
+  #reconnecting: Promise<void> | null = null;
+
+  constructor(parts: LinkParts) {
+    this.#parts = parts;
+    this.#reactor = parts.reactor;
+  }
+
+  get isUp(): boolean {
+    return this.#association?.isUp === true;
+  }
+
+  get connectionCount(): number {
+    return this.#association?.connectionCount ?? 0;
+  }
+
+  /** @throws PenstockError of `Association.open` */
+  async open(): Promise<InitiatorSession> {
+    const { exportName, hostId, ...parts } = this.#parts;
+    const association = new Association({
+      ...parts,
+      banks: this.#banks,
+      request: { exportName, association: { host: hostId, number: ++this.#associationNumber } },
+    });
+    const session = await association.open(this.#abort.signal);
+    association.owner = this;
+    this.#association = association;
+    this.state = "up";
+    return session;
+  }
+
+  // hot path
+  submit(command: InitiatorCommand): void {
+    this.#association?.submit(command);
+  }
+
+  /** Ends the connections; `linkDown` follows. */
+  fail(message: string, isTimeout = false): void {
+    this.#association?.fail(message, isTimeout ? "timeout" : "connection-lost");
+  }
+
+  // hot path
+  ended(command: InitiatorCommand): void {
+    if (this.#outageSinceMs !== null) this.#endOutage();
+    this.owner?.ended(command);
+  }
+
+  lost(_association: Association, end: ConnectionEnd): void {
+    this.#association = null;
+    this.reason = end.message;
+    this.#isTimeout = end.code === "timeout";
+    this.owner?.linkDown();
+    if (this.#abort.signal.aborted) return;
+    const { rideOutMs, recovers } = this.#parts;
+    this.state = "down";
+    this.#beginOutage();
+    if (rideOutMs > 0 || recovers) this.#reconnecting = this.#reconnect();
+  }
+
+  /** The last commands have ended. Idempotent. */
+  async close(): Promise<void> {
+    this.stopLooking();
+    await this.#association?.disconnect();
+    await this.#reconnecting;
+    this.state = "closed";
+    for (const bank of this.#banks.splice(0)) bank.release();
+  }
+
+  /** No new connection is made any more. */
+  stopLooking(): void {
+    this.#abort.abort();
+    this.#rideOutTimer?.cancel();
+    this.#rideOutTimer = null;
+  }
+
+  #beginOutage(): void {
+    const { rideOutMs } = this.#parts;
+    if (rideOutMs === 0) {
+      this.#giveUp();
+      return;
+    }
+    this.#outageSinceMs ??= this.#reactor.clock.nowMs();
+    this.#rideOutTimer ??= this.#startTimer(rideOutMs);
+  }
+
+  #startTimer(delayMs: number): Timer {
+    return this.#reactor.clock.startTimer(delayMs, () => {
+      this.#rideOutTimer = null;
+      if (this.#outageSinceMs === null) return;
+      // It is back, but has not answered anything yet.
+      if (this.isUp) this.#rideOutTimer = this.#startTimer(this.#parts.answerMsMax);
+      else this.#giveUp();
+    });
+  }
+
+  #endOutage(): void {
+    this.#outageSinceMs = null;
+    this.#rideOutTimer?.cancel();
+    this.#rideOutTimer = null;
+  }
+
+  #giveUp(): void {
+    this.#endOutage();
+    // Connections that are failing have their memory in use still: `lost` comes back here.
+    if (this.#association !== null) {
+      this.#outageSinceMs = this.#reactor.clock.nowMs();
+      this.#rideOutTimer = this.#startTimer(RETRY_MS_MIN);
+      return;
+    }
+    this.state = "lost";
+    this.#isOver = !this.#parts.recovers;
+    this.owner?.linkLost(this.#isTimeout);
+  }
+
+  async #reconnect(): Promise<void> {
+    const { signal } = this.#abort;
+    for (let delayMs = RETRY_MS_MIN; ; delayMs = Math.min(delayMs * 2, RETRY_MS_MAX)) {
+      if (signal.aborted || this.#isOver) return;
+      try {
+        const session = await this.open();
+        if (this.#isOver) {
+          this.state = "lost";
+          return;
+        }
+        this.reason = "";
+        if (this.owner?.activeCount === 0) this.#endOutage();
+        this.owner?.linkUp(session);
+        return;
+      } catch (thrown) {
+        this.reason = toPenstockError(thrown).message;
+      }
+      await this.#sleep(delayMs);
+    }
+  }
+
+  #sleep(delayMs: number): Promise<void> {
+    const { signal } = this.#abort;
+    return new Promise((resolve) => {
+      const done = (): void => {
+        timer.cancel();
+        signal.removeEventListener("abort", done);
+        resolve();
+      };
+      const timer = this.#reactor.clock.startTimer(delayMs, done);
+      signal.addEventListener("abort", done);
+    });
+  }
+}
