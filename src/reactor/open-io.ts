@@ -19,6 +19,8 @@ export interface OpenIoOptions {
   readonly slabTable?: SharedSlabTable;
   /** `uring`: longest look for work before sleeping, in ms; 0 never looks. */
   readonly spinMsMax?: number;
+  /** `uring`: the thread is not the reactor's own; see UringIoOptions. */
+  readonly sharesThread?: boolean;
 }
 
 /**
@@ -57,9 +59,10 @@ export async function openIo(options: OpenIoOptions): Promise<Io> {
     return PortableIo.create();
   }
   const { UringIo } = await import("./uring-io.ts");
-  const { slabTable, spinMsMax } = options;
+  const { slabTable, spinMsMax, sharesThread } = options;
   return new UringIo({
     ...(slabTable === undefined ? {} : { slabTable }),
     ...(spinMsMax === undefined ? {} : { spinMsMax }),
+    ...(sharesThread === undefined ? {} : { sharesThread }),
   });
 }

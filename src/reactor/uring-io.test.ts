@@ -13,6 +13,7 @@ import { UringIo } from "./uring-io.ts";
 
 ioConformance("uring", async () => new UringIo());
 ioConformance("uring without polling", async () => new UringIo({ spinMsMax: 0 }));
+ioConformance("uring on a thread of others", async () => new UringIo({ sharesThread: true }));
 
 test("UringIo names the holder of a file that is in use", async (t) => {
   const path = `${makeTempDir(t)}/x.img`;

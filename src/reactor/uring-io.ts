@@ -49,6 +49,11 @@ export interface UringIoOptions {
   readonly slabTable?: SharedSlabTable;
   /** Longest look for work before sleeping, in ms; 0 never looks. */
   readonly spinMsMax?: number;
+  /**
+   * The thread is not the reactor's own: its event loop is never held up by waiting, and is kept
+   * alive by whoever uses the Io, not by the Io.
+   */
+  readonly sharesThread?: boolean;
 }
 
 const SUBMISSION_ENTRIES = 1024;
@@ -71,7 +76,7 @@ const MSG_WAITALL = 0x100;
 
 export class UringIo implements Io, CompletionSink {
   readonly level: IoLevel = IoLevel.uring;
-  readonly canRest = true;
+  readonly canRest: boolean;
   readonly clock: RealClock;
   readonly slabs: SharedSlabSpace;
   readonly #ring: Ring;
@@ -87,15 +92,17 @@ export class UringIo implements Io, CompletionSink {
 
   /** @throws PenstockError `io-uring-unavailable` */
   constructor(options: UringIoOptions = {}) {
+    const sharesThread = options.sharesThread === true;
+    this.canRest = !sharesThread;
     this.clock = new RealClock();
     this.slabs = new SharedSlabSpace(options.slabTable ?? createSharedSlabTable());
     this.#ring = new Ring({
       submissionEntries: SUBMISSION_ENTRIES,
       completionEntries: COMPLETION_ENTRIES,
     });
-    libc.setTimerSlack(TIMER_SLACK_NS);
+    if (!sharesThread) libc.setTimerSlack(TIMER_SLACK_NS);
     this.#ring.limitWorkers(WORKERS_BOUNDED, WORKERS_UNBOUNDED);
-    this.#turn = new UringTurn(this.#ring, this, this.clock, options.spinMsMax);
+    this.#turn = new UringTurn(this.#ring, this, this.clock, options);
     this.#sockets = {
       prepare: (...entry) => this.#prepare(...entry),
       ops: this.#ops,

@@ -25,6 +25,16 @@ const TURN_MS_MAX = 2;
 /** The clock is read once per this many steps of a turn. */
 const STEPS_PER_CLOCK_READ = 16;
 
+export interface UringTurnOptions {
+  /** Longest look for work before sleeping, in ms; 0 never looks. */
+  readonly spinMsMax?: number;
+  /**
+   * The thread's event loop is somebody else's: never wait outside of it, and do not keep the
+   * thread alive.
+   */
+  readonly sharesThread?: boolean;
+}
+
 /**
  * Eventfds of closed turns, of this thread, for use again. They are never closed: a late wake of
  * another thread must not write into a file or socket that got the same number.
@@ -66,40 +76,43 @@ export class UringTurn {
   readonly #wake: { signal(): void; clear(): void };
   #inTurn = false;
   #requested = false;
-  /** Callbacks that the thread's event loop will run, as soon as it gets a round. */
-  #deferred = 0;
+  /** Callbacks for the thread's event loop, as soon as it gets a round. */
+  #deferred: (() => void)[] = [];
+  #deferScheduled = false;
+  /** The turn was started by the event loop itself, which runs what is deferred right after it. */
+  #inImmediate = false;
+  readonly #sharesThread: boolean;
   #idleSinceMs = 0;
   #workSinceMs = 0;
   #closed = false;
 
-  constructor(ring: Ring, sink: CompletionSink, clock: Clock, spinMsMax: number | undefined) {
+  constructor(ring: Ring, sink: CompletionSink, clock: Clock, options: UringTurnOptions = {}) {
     this.#ring = ring;
     this.#sink = sink;
     this.#clock = clock;
-    this.#polling = new AdaptivePolling(spinMsMax);
+    this.#polling = new AdaptivePolling(options.spinMsMax);
+    this.#sharesThread = options.sharesThread === true;
     this.wakeFd = retiredEventfds.pop() ?? eventfd();
     ring.registerEventfd(this.wakeFd);
     const scratch = mapShared(4096);
     new Int32Array(scratch.buffer)[0] = 1;
     this.#wake = eventfdCalls(this.wakeFd, scratch.address);
     this.#poll = new ReadablePoll(this.wakeFd, () => this.#onSignal());
+    if (this.#sharesThread) this.#poll.unref();
   }
 
   requestTurn(): void {
-    if (this.#inTurn || this.#requested) return;
-    this.#requested = true;
-    setImmediate(() => {
-      this.#requested = false;
-      if (!this.#closed) this.#run();
-    });
+    if (!this.#inTurn) this.#schedule();
   }
 
   /** Has the event loop run `callback`; turns are short and do not wait until it has. */
   defer(callback: () => void): void {
-    this.#deferred++;
+    this.#deferred.push(callback);
+    if (this.#deferScheduled || this.#inImmediate) return;
+    this.#deferScheduled = true;
     setImmediate(() => {
-      this.#deferred--;
-      callback();
+      this.#deferScheduled = false;
+      this.#runDeferred();
     });
   }
 
@@ -114,6 +127,33 @@ export class UringTurn {
     this.#closed = true;
     this.#poll.close();
     retiredEventfds.push(this.wakeFd);
+  }
+
+  /** A turn in the event loop's next round. */
+  #schedule(): void {
+    if (this.#requested) return;
+    this.#requested = true;
+    setImmediate(() => {
+      this.#requested = false;
+      // This is no bare callback: microtasks follow, so promises can be settled right here.
+      this.#inImmediate = true;
+      if (!this.#closed) this.#run();
+      this.#inImmediate = false;
+      this.#runDeferred();
+    });
+  }
+
+  #runDeferred(): void {
+    const callbacks = this.#deferred;
+    if (callbacks.length === 0) return;
+    this.#deferred = [];
+    let ran = 0;
+    try {
+      while (ran < callbacks.length) (callbacks[ran++] as () => void)();
+    } finally {
+      // After a throw (a bug of somebody's) the others still get their turn.
+      for (const callback of callbacks.slice(ran)) this.defer(callback);
+    }
   }
 
   #onSignal(): void {
@@ -147,12 +187,15 @@ export class UringTurn {
     if (this.#idleSinceMs > 0) this.#noteGap(startMs);
     for (let step = 1; ; step++) {
       const worked = this.#step();
-      if (this.#deferred > 0 || (step % STEPS_PER_CLOCK_READ === 0 && this.#isLong(startMs))) {
+      if (
+        this.#deferred.length > 0 ||
+        (step % STEPS_PER_CLOCK_READ === 0 && this.#isLong(startMs))
+      ) {
         this.#yield();
         return;
       }
       if (worked || ring.pending > 0 || this.#rest()) continue;
-      if (this.#look() || this.#block()) continue;
+      if (!this.#sharesThread && (this.#look() || this.#block())) continue;
       this.stats.sleeps++;
       ring.setSignals(true);
       ring.enter();
@@ -229,6 +272,7 @@ export class UringTurn {
   #yield(): void {
     this.#ring.enter();
     this.#ring.setSignals(true);
-    this.#wake.signal();
+    if (this.#inImmediate) this.#schedule();
+    else this.#wake.signal();
   }
 }

@@ -14,6 +14,7 @@ const uv = loadFunctions(null, {
   uv_poll_start: { arguments: ["uint64", "int32", "uint64"], return: "int32" },
   uv_poll_stop: { arguments: ["uint64"], return: "int32" },
   uv_close: { arguments: ["uint64", "uint64"], return: "void" },
+  uv_unref: { arguments: ["uint64"], return: "void" },
 });
 
 const UV_READABLE = 1;
@@ -31,6 +32,11 @@ export class ReadablePoll {
     assert(made === 0, `uv_poll_init failed: ${made}`);
     const started = uv.uv_poll_start(this.#handle, UV_READABLE, callback);
     assert(started === 0, `uv_poll_start failed: ${started}`);
+  }
+
+  /** From now on the handle does not keep the thread's event loop alive. */
+  unref(): void {
+    uv.uv_unref(this.#handle);
   }
 
   /** Idempotent. The loop must turn once afterwards (await a setImmediate). */
