@@ -49,7 +49,10 @@ test("planPipe points at the character when a stage is wrong", () => {
   const cases: readonly (readonly [text: string, code: string, offset: number, words: RegExp])[] = [
     [`maloc:///a?size=1MiB | ${SHARE}`, "unknown-scheme", 0, /did you mean "malloc"/],
     ["/a/b | nbe://h/x", "unknown-scheme", 7, /did you mean "nbd"/],
-    [`nbd://h/x | ${SHARE}`, "share-as-source", 0, /which is a share/],
+    [`nbd://h:0/x | ${SHARE}`, "bad-port", 6, /port 0/],
+    [`nbd+unix:///x | ${SHARE}`, "missing-option", 0, /"socket"/],
+    [`nbd://h/x?connections=65 | ${SHARE}`, "integer-out-of-range", 22, /to 64/],
+    [`nbd://h/x?timeout=1ms | ${SHARE}`, "duration-out-of-range", 18, /10ms/],
     ["/a/b | file:///b", "source-as-share", 7, /which is a source/],
     ["/a/b | /c/d", "source-as-share", 7, /which is a source/],
     [`mirror(/a/b, /c/d) | ${SHARE}`, "not-yet", 0, /"mirror", which is not yet/],

@@ -13,6 +13,12 @@ import { NBD_OPTIONS, NBD_UNIX_OPTIONS, planNbd, planNbdUnix } from "./shares/nb
 import { FILE_OPTIONS, planFile } from "./sources/file-source.ts";
 import { MEMORY_OPTIONS, planMalloc, planNull } from "./sources/memory-sources.ts";
 import { planTap, TAP_OPTIONS } from "./sources/tap-source.ts";
+import {
+  NBD_SOURCE_OPTIONS,
+  NBD_UNIX_SOURCE_OPTIONS,
+  planNbdSource,
+  planNbdUnixSource,
+} from "./sources/nbd-source.ts";
 import { StageOptions } from "./stage-options.ts";
 import type { BranchPlan, FilterPlan, OptionHelp, SharePlan, SourcePlan } from "./stage-plan.ts";
 
@@ -59,6 +65,20 @@ export const SOURCES: readonly UriEntry<SourcePlan>[] = [
     text: "memory of this process; its content is gone when the pipe ends",
     options: MEMORY_OPTIONS,
     plan: planMalloc,
+  },
+  {
+    scheme: "nbd",
+    example: "nbd://127.0.0.1:10809/name",
+    text: "another server's NBD export over TCP; as the last stage it is a share",
+    options: NBD_SOURCE_OPTIONS,
+    plan: planNbdSource,
+  },
+  {
+    scheme: "nbd+unix",
+    example: "nbd+unix:///name?socket=/run/disk.sock",
+    text: "another server's NBD export on a Unix socket; as the last stage it is a share",
+    options: NBD_UNIX_SOURCE_OPTIONS,
+    plan: planNbdUnixSource,
   },
   {
     scheme: "null",
@@ -126,11 +146,6 @@ export function planSource(text: string, stage: Stage): SourcePlan {
   if (stage.kind === "call") return planCallSource(text, stage);
   const entry = SOURCES.find(({ scheme }) => scheme === stage.scheme);
   if (entry !== undefined) return planUri(text, stage, entry);
-  if (SHARES.some(({ scheme }) => scheme === stage.scheme)) {
-    const found = `found ${stage.scheme}:// as the source`;
-    const message = `${found}, which is a share, expected one of ${listOf(SOURCES)} to begin with`;
-    throw schemeError(text, stage, "share-as-source", message);
-  }
   throw unknownScheme(text, stage, SOURCES, "a source");
 }
 

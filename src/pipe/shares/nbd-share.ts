@@ -12,8 +12,8 @@ import type { StageOptions } from "../stage-options.ts";
 import { type OptionHelp, refuseHost, type SharePlan } from "../stage-plan.ts";
 
 /** spec: NBD proto.md: the port that IANA assigned */
-const PORT_DEFAULT = 10809;
-const HOST_DEFAULT = "127.0.0.1";
+export const NBD_PORT_DEFAULT = 10809;
+export const NBD_HOST_DEFAULT = "127.0.0.1";
 /** spec: NBD proto.md "Conventions": longest string, in bytes of UTF-8 */
 const STRING_BYTES_MAX = 4096;
 /** spec: unix(7): sun_path, with its closing NUL */
@@ -32,14 +32,14 @@ export const NBD_UNIX_OPTIONS: readonly OptionHelp[] = [
 ];
 
 export function planNbd(text: string, stage: UriStage, options: StageOptions): SharePlan {
-  const host = stage.host === "" ? HOST_DEFAULT : stage.host;
-  const port = stage.port ?? PORT_DEFAULT;
+  const host = stage.host === "" ? NBD_HOST_DEFAULT : stage.host;
+  const port = stage.port ?? NBD_PORT_DEFAULT;
   return planExport(text, stage, options, { kind: "tcp", host, port });
 }
 
 export function planNbdUnix(text: string, stage: UriStage, options: StageOptions): SharePlan {
   refuseHost(text, stage);
-  const path = options.value("socket", checkSocketPath);
+  const path = readSocketPath(options);
   return planExport(text, stage, options, { kind: "unix", path });
 }
 
@@ -53,18 +53,29 @@ export function nbdUri(address: SocketAddress, exportName: string): string {
   return `nbd://${host.replaceAll("%", "%25")}:${address.port}/${name}`;
 }
 
-function planExport(
-  text: string,
-  stage: UriStage,
-  options: StageOptions,
-  address: SocketAddress,
-): SharePlan {
+/** @throws GrammarError `name-too-long` */
+export function readExportName(text: string, stage: UriStage): string {
   const exportName = stage.path.replace(/^\//, "");
   const lengthBytes = Buffer.byteLength(exportName);
   if (lengthBytes > STRING_BYTES_MAX) {
     const message = `found a name of ${lengthBytes} bytes, expected at most ${STRING_BYTES_MAX}`;
     throw new GrammarError({ code: "name-too-long", text, span: stage.pathSpan, message });
   }
+  return exportName;
+}
+
+/** The option `socket`, absolute. */
+export function readSocketPath(options: StageOptions): string {
+  return options.value("socket", checkSocketPath);
+}
+
+function planExport(
+  text: string,
+  stage: UriStage,
+  options: StageOptions,
+  address: SocketAddress,
+): SharePlan {
+  const exportName = readExportName(text, stage);
   return {
     kind: "nbd",
     address,
