@@ -9,9 +9,9 @@
  */
 
 import { spawn } from "node:child_process";
-import { existsSync, statSync } from "node:fs";
-import { mkdir, rm } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { makeDataFolder } from "../engine/data-directory.ts";
 import { percentEncode } from "../pipe/characters.ts";
 import { PenstockError, toPenstockError } from "../util/errors.ts";
 import { formatSize } from "../util/size.ts";
@@ -40,7 +40,7 @@ export interface StartPrograms {
 export async function start(options: StartOptions, programs: StartPrograms): Promise<ExitCode> {
   const signals = new StopSignals();
   const folder = options.check ? join(options.dataDir, `check-${process.pid}`) : options.dataDir;
-  await makeFolder(folder);
+  await makeDataFolder(folder);
   const live = new LiveLine();
   let engine: EngineChild | null = null;
   try {
@@ -150,27 +150,6 @@ async function verify(program: string, uri: string, signals: StopSignals): Promi
     code: "check-failed",
     message: `verifying ${uri} with seed ${seed} failed: ${stderr.trim()}`,
   });
-}
-
-async function makeFolder(folder: string): Promise<void> {
-  try {
-    await makeFolders(folder);
-  } catch (thrown) {
-    const { code, message } = toPenstockError(thrown);
-    const isDenied = code === "system-eacces" || code === "system-eperm";
-    throw new PenstockError({
-      code: isDenied ? "permission-denied" : "data-dir-invalid",
-      message: `the data directory ${folder} cannot be made (${message})`,
-    });
-  }
-}
-
-/** By hand: mkdir's own `recursive` never ends below a folder that takes nothing (/proc). */
-async function makeFolders(folder: string): Promise<void> {
-  const parent = dirname(folder);
-  if (parent !== folder && !existsSync(parent)) await makeFolders(parent);
-  if (existsSync(folder) && statSync(folder).isDirectory()) return;
-  await mkdir(folder, { mode: 0o700 });
 }
 
 async function stop(engine: EngineChild): Promise<ExitCode> {

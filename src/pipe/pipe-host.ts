@@ -44,7 +44,10 @@ export interface ServedPipeStats extends ServedPipe {
 }
 
 /** The stages of a pipe as they are now. */
-export interface ServedPipeTree extends ServedPipe, PipeTree {}
+export interface ServedPipeTree extends ServedPipe, PipeTree {
+  /** Canonical text of the share's stage. */
+  readonly shareText: string;
+}
 
 interface OpenPipe extends ServedPipe {
   /** Canonical, of the share's stage. */
@@ -217,7 +220,7 @@ export class PipeHost {
     const labels = [...labelsIn(tree.stages)];
     // It may have been closed meanwhile.
     if (this.#pipes.has(id)) this.#pipes.set(id, { ...pipe, text, labels });
-    return { id, uri, text, stages: tree.stages };
+    return { id, uri, text, shareText, stages: tree.stages };
   }
 
   /**

@@ -1,0 +1,177 @@
+/**
+ * Engine: the data-plane daemon. Holds pipes on reactors, stores them, and is driven by RPC.
+ *
+ *   data directory taken --> RPC listens --> reactors start --> serving; stored pipes open meanwhile
+ *     close(): RPC refuses changes --> pipes drained, flushed, closed --> RPC ends --> folder free
+ *
+ * On the main thread, which has no data path.
+ */
+
+import { join } from "node:path";
+import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { type EngineAddress, formatEngineAddress } from "../api/engine-address.ts";
+import { PipeHost, type PipeHostOptions } from "../pipe/pipe-host.ts";
+import { RealClock } from "../reactor/real-clock.ts";
+import { type PenstockError, toPenstockError } from "../util/errors.ts";
+import { DataDirectory } from "./data-directory.ts";
+import { type EngineEvent, EngineEvents } from "./engine-event.ts";
+import { time } from "./messages.ts";
+import { PipeRegistry } from "./pipe-registry.ts";
+import { PipeStore } from "./pipe-store.ts";
+import { type RpcHandler, RpcListener } from "./rpc-listener.ts";
+import { addServices, type ServiceParts } from "./services.ts";
+
+export interface EngineOptions extends Omit<PipeHostOptions, "onEvent"> {
+  readonly version: string;
+  readonly dataDir: string;
+  /** Where RPC is served; at least one. */
+  readonly listen: readonly EngineAddress[];
+  /** A bug of ours that ended one call: its stack. */
+  onBug(stack: string): void;
+}
+
+/** Far above any pipe's text; requests carry little else. */
+const REQUEST_BYTES_MAX = 256 * 1024;
+
+interface EngineParts {
+  readonly directory: DataDirectory;
+  readonly events: EngineEvents;
+  readonly host: PipeHost;
+  readonly registry: PipeRegistry;
+  readonly clock: RealClock;
+  readonly listeners: readonly RpcListener[];
+}
+
+export class Engine {
+  readonly #options: EngineOptions;
+  readonly #parts: EngineParts;
+  readonly #startedMs = Date.now();
+  readonly #startedAtMs = performance.now();
+  #restored: Promise<void> = Promise.resolve();
+  #closed: Promise<readonly PenstockError[]> | null = null;
+
+  /** Settles when RPC is served. @throws PenstockError; then nothing is left behind */
+  static async start(options: EngineOptions): Promise<Engine> {
+    const undo: (() => Promise<unknown>)[] = [];
+    try {
+      return await Engine.#start(options, undo);
+    } catch (thrown) {
+      for (const step of undo.reverse()) await step();
+      throw thrown;
+    }
+  }
+
+  static async #start(options: EngineOptions, undo: (() => Promise<unknown>)[]): Promise<Engine> {
+    const { level, dataDir, listen } = options;
+    const holder = `penstock engine at ${listen.map(formatEngineAddress).join(", ")}`;
+    const directory = await DataDirectory.take(dataDir, { level, holder });
+    undo.push(() => directory.release());
+    const store = await PipeStore.open(join(dataDir, "pipes"));
+    // Requests that come early wait. Sockets are made while no other thread makes files, since
+    // the mode of both comes from the process's umask.
+    const ready = Promise.withResolvers<RpcHandler>();
+    const listeners: RpcListener[] = [];
+    for (const address of listen) {
+      const listener = await RpcListener.open(address, (request, response) => {
+        void ready.promise.then((handler) => handler(request, response));
+      });
+      undo.push(() => listener.close());
+      listeners.push(listener);
+    }
+    const nowMs = (): number => Date.now();
+    const events = new EngineEvents(nowMs);
+    const clock = new RealClock();
+    const host = await PipeHost.start({
+      ...options,
+      onEvent: (pipeId, event) => events.add({ ...event, pipe: registry.nameOf(pipeId) }),
+    });
+    const registry = new PipeRegistry({ host, store, events, clock, nowMs });
+    const engine = new Engine(options, { directory, events, host, registry, clock, listeners });
+    ready.resolve(engine.#handler());
+    engine.#restored = engine.#restore();
+    return engine;
+  }
+
+  private constructor(options: EngineOptions, parts: EngineParts) {
+    this.#options = options;
+    this.#parts = parts;
+  }
+
+  /** With real ports. */
+  get listen(): readonly string[] {
+    return this.#parts.listeners.map(({ address }) => formatEngineAddress(address));
+  }
+
+  /** Gets everything that happens, and what has happened so far; settles when the engine ends. */
+  async onEvent(listener: (event: EngineEvent) => void): Promise<void> {
+    const never = new AbortController();
+    for await (const event of this.#parts.events.watch(never.signal)) listener(event);
+  }
+
+  /**
+   * Stops: pipes are drained, flushed and closed; what is stored stays as it is. Idempotent.
+   * @returns what went wrong on the way; empty when all data that was acknowledged is safe
+   */
+  close(): Promise<readonly PenstockError[]> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<readonly PenstockError[]> {
+    const { registry, host, events, listeners, clock, directory } = this.#parts;
+    for (const listener of listeners) listener.stopListening();
+    const message = "the engine is being stopped";
+    events.add({ level: "info", code: "engine-stopping", pipe: "", message });
+    const closing = host.close();
+    await registry.close();
+    await this.#restored;
+    const failures = await closing;
+    events.close();
+    await Promise.all(listeners.map((listener) => listener.close()));
+    clock.close();
+    await directory.release();
+    return failures;
+  }
+
+  async #restore(): Promise<void> {
+    try {
+      await this.#parts.registry.restore();
+    } catch (thrown) {
+      const { code, message } = toPenstockError(thrown);
+      this.#parts.events.add({ level: "error", code, pipe: "", message });
+    }
+  }
+
+  #handler(): RpcHandler {
+    const { registry, events } = this.#parts;
+    const { onBug } = this.#options;
+    return connectNodeAdapter({
+      routes: (router) => {
+        addServices(router, { registry, events, describe: () => this.#describe(), onBug });
+      },
+      readMaxBytes: REQUEST_BYTES_MAX,
+      // A misspelt field would be a default silently; JSON is for people.
+      jsonOptions: { ignoreUnknownFields: false },
+    });
+  }
+
+  #describe(): ReturnType<ServiceParts["describe"]> {
+    const { version, level, reactors, dataDir } = this.#options;
+    const states = this.#parts.registry.list().map(({ state }) => state);
+    const count = (state: string): number => states.filter((each) => each === state).length;
+    const [ready, failed] = [count("ready"), count("failed")];
+    return {
+      version,
+      level,
+      reactors,
+      startTime: time(this.#startedMs),
+      uptimeMs: BigInt(Math.floor(performance.now() - this.#startedAtMs)),
+      processId: process.pid,
+      dataDir,
+      listen: [...this.listen],
+      pipesReady: ready,
+      pipesFailed: failed,
+      pipesOther: states.length - ready - failed,
+    };
+  }
+}

@@ -1,0 +1,54 @@
+/**
+ * PipeEntry: what the registry knows of one pipe. Owned and changed by the registry alone.
+ *
+ *   opening --> ready --delete--> closing --> (gone)
+ *      |  ^
+ *      v  | after a while
+ *     failed --delete--> (gone)
+ */
+
+import type { Timer } from "../reactor/clock.ts";
+import type { PenstockError } from "../util/errors.ts";
+
+export type EntryState = "opening" | "ready" | "failed" | "closing";
+
+export class PipeEntry {
+  readonly name: string;
+  readonly createdMs: number;
+  /** Canonical, as it is now; "" when what was stored cannot be read. */
+  text: string;
+  /** Version of what is stored; 0: nothing yet. */
+  generation: number;
+  state: EntryState = "opening";
+  /** The host's id of it; only while it is ready or closing. */
+  hostId = 0;
+  uri = "";
+  /** Set exactly while `failed`. */
+  failure: PenstockError | null = null;
+  failures = 0;
+  /** Milliseconds since 1970; set while a retry is planned. */
+  retryAtMs: number | null = null;
+  timer: Timer | null = null;
+  /** Changes come one after the other. */
+  #lane: Promise<unknown> = Promise.resolve();
+
+  constructor(pipe: { name: string; text: string; createdMs: number; generation: number }) {
+    this.name = pipe.name;
+    this.text = pipe.text;
+    this.createdMs = pipe.createdMs;
+    this.generation = pipe.generation;
+  }
+
+  /** Runs `step` after every step before it. */
+  inTurn<T>(step: () => Promise<T>): Promise<T> {
+    const result = this.#lane.then(step);
+    this.#lane = result.catch(() => undefined);
+    return result;
+  }
+
+  cancelTimer(): void {
+    this.timer?.cancel();
+    this.timer = null;
+    this.retryAtMs = null;
+  }
+}

@@ -1,0 +1,361 @@
+/**
+ * PipeRegistry: the named pipes of an engine: opened on the host, stored, brought back at start.
+ *
+ * What is stored is what a caller was told: a pipe is answered for after it is durable, and a
+ * changed one is stored as it is after the change. A pipe that cannot be opened is kept as failed
+ * and tried again; it holds nothing else up. Owns its entries; changes of one come in turn.
+ */
+
+import { GrammarError } from "../pipe/grammar-error.ts";
+import type { PipeHost, ServedPipeTree } from "../pipe/pipe-host.ts";
+import { planOneFilter, planPipe } from "../pipe/pipe-plan.ts";
+import type { Change, Insertion, Removal } from "../pipe/replumb.ts";
+import type { Clock } from "../reactor/clock.ts";
+import { PenstockError, toPenstockError } from "../util/errors.ts";
+import type { EngineEvents } from "./engine-event.ts";
+import { PipeEntry } from "./pipe-entry.ts";
+import type { PipeStore } from "./pipe-store.ts";
+import { retryDelayMs } from "./retry-delay.ts";
+
+/** What it needs of a PipeHost. */
+export type PipeOpener = Pick<
+  PipeHost,
+  "open" | "closePipe" | "insertStage" | "removeStage" | "changeStage" | "describe"
+>;
+
+export interface PipeRegistryOptions {
+  readonly host: PipeOpener;
+  readonly store: Pick<PipeStore, "load" | "put" | "delete">;
+  readonly events: Pick<EngineEvents, "add">;
+  readonly clock: Clock;
+  nowMs(): number;
+}
+
+/** A pipe as others see it. */
+export type ListedPipe = Readonly<
+  Pick<PipeEntry, "name" | "createdMs" | "text" | "state" | "uri" | "failure" | "retryAtMs">
+>;
+
+export interface PipeWithStages {
+  readonly pipe: ListedPipe;
+  /** Null unless it is ready. */
+  readonly tree: ServedPipeTree | null;
+}
+
+const PIPES_MAX = 4096;
+/** Sources that take long to open (a peer that does not answer) hold few others up. */
+const OPENINGS_MAX = 32;
+
+export class PipeRegistry {
+  readonly #options: PipeRegistryOptions;
+  readonly #entries = new Map<string, PipeEntry>();
+  /** By the host's id, for events. */
+  readonly #nameById = new Map<number, string>();
+  #closed = false;
+
+  constructor(options: PipeRegistryOptions) {
+    this.#options = options;
+  }
+
+  /** Lists what is stored, then opens it; settles when each has been tried once. */
+  async restore(): Promise<void> {
+    const stored = await this.#options.store.load();
+    const entries: PipeEntry[] = [];
+    for (const { name, pipe, problem } of stored) {
+      const entry = new PipeEntry(pipe ?? { name, text: "", createdMs: 0, generation: 0 });
+      this.#entries.set(name, entry);
+      if (problem === null) entries.push(entry);
+      else this.#failed(entry, problem);
+    }
+    // What is tapped before the taps.
+    const [plain, taps] = [false, true].map((isTap) =>
+      entries.filter((entry) => tapsAnother(entry.text) === isTap),
+    ) as [PipeEntry[], PipeEntry[]];
+    for (const batch of [plain, taps]) await this.#openAll(batch);
+  }
+
+  /** In the order in which they were made. */
+  list(): readonly ListedPipe[] {
+    return [...this.#entries.values()];
+  }
+
+  nameOf(hostId: number): string {
+    return this.#nameById.get(hostId) ?? "";
+  }
+
+  /** @throws PenstockError `pipe-not-found` */
+  async get(name: string): Promise<PipeWithStages> {
+    const entry = this.#entry(name);
+    if (entry.state !== "ready") return { pipe: entry, tree: null };
+    const tree = await this.#options.host.describe(entry.hostId);
+    return { pipe: entry, tree };
+  }
+
+  /**
+   * Opens and stores a pipe.
+   * @throws GrammarError; PenstockError `pipe-exists`, `too-many-pipes`, `store-failed`, or why it
+   *   cannot be opened. Then there is no such pipe.
+   */
+  async create(name: string, text: string): Promise<ListedPipe> {
+    const canonical = planPipe(text).text;
+    this.#checkRoom(name);
+    const createdMs = this.#options.nowMs();
+    const entry = new PipeEntry({ name, text: canonical, createdMs, generation: 0 });
+    this.#entries.set(name, entry);
+    return await entry.inTurn(async () => {
+      try {
+        await this.#open(entry);
+        await this.#save(entry);
+      } catch (thrown) {
+        await this.#closeQuietly(entry);
+        this.#entries.delete(name);
+        throw thrown;
+      }
+      this.#say(entry, "info", "pipe-created", `${entry.text} at ${entry.uri}`);
+      return entry;
+    });
+  }
+
+  /**
+   * Closes a pipe and forgets it.
+   * @throws PenstockError `stage-tapped` (then nothing has changed), or what its devices reported
+   *   on the way; then it is closed and forgotten all the same
+   */
+  async delete(name: string): Promise<void> {
+    const entry = this.#entry(name);
+    await entry.inTurn(async () => {
+      this.#checkStillThere(entry);
+      entry.cancelTimer();
+      const failure = entry.state === "ready" ? await this.#close(entry) : null;
+      await this.#options.store.delete(name);
+      this.#entries.delete(name);
+      this.#say(entry, "info", "pipe-deleted", failure?.message ?? "closed and forgotten");
+      if (failure !== null) throw failure;
+    });
+  }
+
+  /** @throws as `insertStage` of replumb.ts; GrammarError; PenstockError `pipe-not-ready` */
+  async insertStage(name: string, insertion: Insertion): Promise<PipeWithStages> {
+    // Here too, for the error that points at the character: it does not survive another thread.
+    planOneFilter(insertion.text);
+    const done = `${insertion.text} put on ${insertion.above ?? "top"}`;
+    return await this.#change(name, { code: "stage-inserted", done }, (hostId) =>
+      this.#options.host.insertStage(hostId, insertion),
+    );
+  }
+
+  /** @throws as `removeStage` of replumb.ts; PenstockError `pipe-not-ready` */
+  async removeStage(name: string, removal: Removal): Promise<PipeWithStages> {
+    const done = `${removal.stage} taken out`;
+    return await this.#change(name, { code: "stage-removed", done }, (hostId) =>
+      this.#options.host.removeStage(hostId, removal),
+    );
+  }
+
+  /** @throws as `changeStage` of replumb.ts; GrammarError; PenstockError `pipe-not-ready` */
+  async changeStage(name: string, change: Change): Promise<PipeWithStages> {
+    planOneFilter(change.text);
+    const done = `${change.stage} is now ${change.text}`;
+    return await this.#change(name, { code: "stage-changed", done }, (hostId) =>
+      this.#options.host.changeStage(hostId, change),
+    );
+  }
+
+  /** No retries any more; the host closes what is open. Settles when no change is under way. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    const entries = [...this.#entries.values()];
+    for (const entry of entries) entry.cancelTimer();
+    await Promise.all(entries.map((entry) => entry.inTurn(async () => entry.cancelTimer())));
+  }
+
+  async #change(
+    name: string,
+    event: { readonly code: string; readonly done: string },
+    step: (hostId: number) => Promise<ServedPipeTree>,
+  ): Promise<PipeWithStages> {
+    const entry = this.#entry(name);
+    return await entry.inTurn(async () => {
+      this.#checkStillThere(entry);
+      if (entry.state !== "ready") throw notReady(entry);
+      let tree: ServedPipeTree;
+      try {
+        tree = await step(entry.hostId);
+      } catch (thrown) {
+        // A stage that was taken out and could not be closed is out all the same.
+        await this.#follow(entry);
+        throw thrown;
+      }
+      entry.text = tree.text;
+      await this.#save(entry);
+      this.#say(entry, "info", event.code, event.done);
+      return { pipe: entry, tree };
+    });
+  }
+
+  async #follow(entry: PipeEntry): Promise<void> {
+    try {
+      const { text } = await this.#options.host.describe(entry.hostId);
+      if (text === entry.text) return;
+      entry.text = text;
+      await this.#save(entry);
+    } catch (thrown) {
+      this.#say(entry, "error", "pipe-not-saved", toPenstockError(thrown).message);
+    }
+  }
+
+  async #openAll(entries: readonly PipeEntry[]): Promise<void> {
+    const waiting = [...entries];
+    const worker = async (): Promise<void> => {
+      for (let entry = waiting.shift(); entry !== undefined; entry = waiting.shift()) {
+        await this.#tryToOpen(entry);
+      }
+    };
+    await Promise.all(Array.from({ length: OPENINGS_MAX }, worker));
+  }
+
+  /** Never throws: what goes wrong is listed and tried again. */
+  async #tryToOpen(entry: PipeEntry): Promise<void> {
+    await entry.inTurn(async () => {
+      if (this.#closed || this.#entries.get(entry.name) !== entry) return;
+      entry.cancelTimer();
+      entry.failure = null;
+      entry.state = "opening";
+      try {
+        await this.#open(entry);
+        entry.failures = 0;
+        this.#say(entry, "info", "pipe-ready", `${entry.text} at ${entry.uri}`);
+      } catch (thrown) {
+        this.#failed(entry, toPenstockError(thrown));
+      }
+    });
+  }
+
+  async #open(entry: PipeEntry): Promise<void> {
+    const { host } = this.#options;
+    const onId = (id: number): void => {
+      this.#nameById.set(id, entry.name);
+      entry.hostId = id;
+    };
+    try {
+      const { id, uri } = await host.open(entry.text, { onId });
+      entry.hostId = id;
+      entry.uri = uri;
+      entry.state = "ready";
+    } catch (thrown) {
+      this.#nameById.delete(entry.hostId);
+      throw thrown;
+    }
+  }
+
+  /** @returns what went wrong on the way. @throws PenstockError `stage-tapped`: it is still open */
+  async #close(entry: PipeEntry): Promise<PenstockError | null> {
+    entry.state = "closing";
+    let failure: PenstockError | null = null;
+    try {
+      await this.#options.host.closePipe(entry.hostId);
+    } catch (thrown) {
+      failure = toPenstockError(thrown);
+      if (failure.code === "stage-tapped") {
+        entry.state = "ready";
+        throw failure;
+      }
+    }
+    this.#nameById.delete(entry.hostId);
+    entry.uri = "";
+    return failure;
+  }
+
+  async #closeQuietly(entry: PipeEntry): Promise<void> {
+    if (entry.state !== "ready") return;
+    const failure = await this.#close(entry);
+    if (failure !== null) this.#say(entry, "error", failure.code, failure.message);
+  }
+
+  #failed(entry: PipeEntry, failure: PenstockError): void {
+    entry.state = "failed";
+    entry.failure = failure;
+    entry.failures += 1;
+    entry.uri = "";
+    this.#say(entry, "error", "pipe-failed", `${failure.code}: ${failure.message}`);
+    // A text that is wrong, or cannot be read, stays so.
+    if (this.#closed || failure instanceof GrammarError || entry.text === "") return;
+    const delayMs = retryDelayMs(entry.failures);
+    entry.retryAtMs = this.#options.nowMs() + delayMs;
+    entry.timer = this.#options.clock.startTimer(delayMs, () => void this.#tryToOpen(entry));
+  }
+
+  async #save(entry: PipeEntry): Promise<void> {
+    const { name, text, createdMs } = entry;
+    const generation = entry.generation + 1;
+    try {
+      await this.#options.store.put({ name, text, createdMs, generation });
+      entry.generation = generation;
+    } catch (thrown) {
+      const { code, message, retryable } = toPenstockError(thrown);
+      if (entry.generation === 0) throw thrown;
+      throw new PenstockError({
+        code,
+        message: `the pipe runs as "${text}", but a restart may undo that: ${message}`,
+        retryable,
+        cause: thrown,
+      });
+    }
+  }
+
+  #checkRoom(name: string): void {
+    if (this.#closed) {
+      throw new PenstockError({ code: "aborted", message: "the engine is being stopped" });
+    }
+    if (this.#entries.has(name)) {
+      const message = `there is a pipe "${name}" already`;
+      throw new PenstockError({ code: "pipe-exists", message, details: { name } });
+    }
+    if (this.#entries.size >= PIPES_MAX) {
+      const message = `found ${PIPES_MAX} pipes already, expected at most that many`;
+      throw new PenstockError({ code: "too-many-pipes", message });
+    }
+  }
+
+  #entry(name: string): PipeEntry {
+    const entry = this.#entries.get(name);
+    if (entry === undefined) throw notFound(name);
+    return entry;
+  }
+
+  /** It may have been deleted while a call waited for its turn. */
+  #checkStillThere(entry: PipeEntry): void {
+    if (this.#entries.get(entry.name) !== entry) throw notFound(entry.name);
+    if (this.#closed) {
+      throw new PenstockError({ code: "aborted", message: "the engine is being stopped" });
+    }
+  }
+
+  #say(entry: PipeEntry, level: "info" | "error", code: string, message: string): void {
+    this.#options.events.add({ level, code, pipe: entry.name, message });
+  }
+}
+
+/** Also for texts that this version does not understand: those fail when they are opened. */
+function tapsAnother(text: string): boolean {
+  try {
+    return planPipe(text).branch.source.taps !== undefined;
+  } catch {
+    return false;
+  }
+}
+
+function notFound(name: string): PenstockError {
+  const message = `there is no pipe "${name}"`;
+  return new PenstockError({ code: "pipe-not-found", message, details: { name } });
+}
+
+function notReady(entry: PipeEntry): PenstockError {
+  const why = entry.failure === null ? "" : ` (${entry.failure.code}: ${entry.failure.message})`;
+  return new PenstockError({
+    code: "pipe-not-ready",
+    message: `pipe "${entry.name}" is ${entry.state}${why}`,
+    retryable: true,
+    details: { name: entry.name, state: entry.state },
+  });
+}

@@ -1,0 +1,175 @@
+/**
+ * PipeStore: the pipes of an engine on disk, one file each, so that damage to one is damage to one.
+ *
+ *   FOLDER/NAME.pipe    the pipe NAME; replaced as a whole: temporary file, fsync, rename, fsync of
+ *                       the folder. A crash leaves the old one or the new one.
+ *   FOLDER/.NAME.tmp    a replacement that a crash interrupted; removed at start
+ *
+ * Format 1, text, so that a person can read it:
+ *
+ *   "penstock-pipe 1 LENGTH CRC\n"   LENGTH: bytes of the body, decimal; CRC: crc32 of the body,
+ *                                    8 hexadecimal digits
+ *   body                             JSON {name, text, createdMs, generation}, then "\n"
+ *
+ * `generation` counts the versions of a pipe from 1. Secrets stand in texts by reference only.
+ * Calls for one name come one after the other; the registry sees to that.
+ */
+
+import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { crc32 } from "node:zlib";
+import { PenstockError, toPenstockError } from "../util/errors.ts";
+
+export interface StoredPipe {
+  readonly name: string;
+  /** Canonical. */
+  readonly text: string;
+  /** Milliseconds since 1970. */
+  readonly createdMs: number;
+  readonly generation: number;
+}
+
+/** What a file held: a pipe, or why it does not. */
+export interface StoreEntry {
+  readonly name: string;
+  readonly pipe: StoredPipe | null;
+  /** `store-damaged` or `store-newer`; null with a pipe. */
+  readonly problem: PenstockError | null;
+}
+
+const MAGIC = "penstock-pipe";
+const VERSION = 1;
+const SUFFIX = ".pipe";
+const TEMPORARY = /^\..*\.tmp$/;
+const HEADER = /^penstock-pipe (\d{1,9}) (\d{1,9}) ([0-9a-f]{8})$/;
+const FILE_BYTES_MAX = 1024 * 1024;
+const FILE_MODE = 0o600;
+const FOLDER_MODE = 0o700;
+
+export class PipeStore {
+  readonly #folder: string;
+
+  /** Makes the folder if it is missing, and removes what a crash left half-done. */
+  static async open(folder: string): Promise<PipeStore> {
+    return await storing(folder, async () => {
+      await mkdir(folder, { recursive: true, mode: FOLDER_MODE });
+      for (const file of await readdir(folder)) {
+        if (TEMPORARY.test(file)) await rm(join(folder, file));
+      }
+      return new PipeStore(folder);
+    });
+  }
+
+  private constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  /** All pipes, those made first first; damaged ones last. */
+  async load(): Promise<StoreEntry[]> {
+    const files = (await readdir(this.#folder)).filter((file) => file.endsWith(SUFFIX));
+    const entries = await Promise.all(files.map((file) => this.#read(file)));
+    return entries.sort(byAge);
+  }
+
+  /** Durable when it settles. @throws PenstockError `store-failed`; then either version is there */
+  async put(pipe: StoredPipe): Promise<void> {
+    const temporary = join(this.#folder, `.${pipe.name}.tmp`);
+    await storing(this.#folder, async () => {
+      const file = await open(temporary, "w", FILE_MODE);
+      try {
+        await file.writeFile(encodeRecord(pipe));
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+      await rename(temporary, join(this.#folder, `${pipe.name}${SUFFIX}`));
+      await this.#syncFolder();
+    });
+  }
+
+  /** Durable when it settles. @throws PenstockError `store-failed` */
+  async delete(name: string): Promise<void> {
+    await storing(this.#folder, async () => {
+      await rm(join(this.#folder, `${name}${SUFFIX}`), { force: true });
+      await this.#syncFolder();
+    });
+  }
+
+  async #syncFolder(): Promise<void> {
+    const folder = await open(this.#folder, "r");
+    try {
+      await folder.sync();
+    } finally {
+      await folder.close();
+    }
+  }
+
+  async #read(file: string): Promise<StoreEntry> {
+    const name = file.slice(0, -SUFFIX.length);
+    try {
+      const bytes = await readFile(join(this.#folder, file));
+      return { name, pipe: decodeRecord(bytes, name), problem: null };
+    } catch (thrown) {
+      const { code, message } = toPenstockError(thrown);
+      const known = code === "store-newer" ? code : "store-damaged";
+      const text = `${join(this.#folder, file)}: ${message}`;
+      return { name, pipe: null, problem: new PenstockError({ code: known, message: text }) };
+    }
+  }
+}
+
+export function encodeRecord({ name, text, createdMs, generation }: StoredPipe): Buffer {
+  const body = Buffer.from(`${JSON.stringify({ name, text, createdMs, generation })}\n`);
+  return Buffer.concat([Buffer.from(`${MAGIC} ${VERSION} ${body.length} ${crcOf(body)}\n`), body]);
+}
+
+/** @throws PenstockError `store-damaged`, `store-newer`; or a SyntaxError */
+export function decodeRecord(bytes: Buffer, name: string): StoredPipe {
+  if (bytes.length > FILE_BYTES_MAX) throw damaged(`found ${bytes.length} bytes, too many`);
+  const headerLength = bytes.indexOf("\n");
+  const header = HEADER.exec(bytes.subarray(0, Math.max(headerLength, 0)).toString("latin1"));
+  if (header === null) throw damaged("found no header of a stored pipe");
+  if (header[1] !== String(VERSION)) {
+    throw new PenstockError({
+      code: "store-newer",
+      message: `found format ${header[1]}, expected ${VERSION}: a newer Penstock has written it`,
+    });
+  }
+  const body = bytes.subarray(headerLength + 1);
+  if (String(body.length) !== header[2]) {
+    throw damaged(`found ${body.length} bytes, expected ${header[2]}: it is torn`);
+  }
+  if (crcOf(body) !== header[3]) {
+    throw damaged(`found checksum ${crcOf(body)}, expected ${header[3]}`);
+  }
+  const pipe = JSON.parse(body.toString("utf8")) as StoredPipe;
+  if (pipe.name !== name) throw damaged(`found pipe "${pipe.name}", expected "${name}"`);
+  return pipe;
+}
+
+function crcOf(body: Buffer): string {
+  return crc32(body).toString(16).padStart(8, "0");
+}
+
+function byAge(a: StoreEntry, b: StoreEntry): number {
+  const order = (a.pipe?.createdMs ?? Infinity) - (b.pipe?.createdMs ?? Infinity);
+  return order === 0 || Number.isNaN(order) ? (a.name < b.name ? -1 : 1) : order;
+}
+
+async function storing<T>(folder: string, step: () => Promise<T>): Promise<T> {
+  try {
+    return await step();
+  } catch (thrown) {
+    const { message, retryable } = toPenstockError(thrown);
+    throw new PenstockError({
+      code: "store-failed",
+      message: `${folder} cannot be written: ${message}`,
+      retryable,
+      cause: thrown,
+    });
+  }
+}
+
+function damaged(message: string): PenstockError {
+  return new PenstockError({ code: "store-damaged", message });
+}

@@ -1,0 +1,66 @@
+/**
+ * Checks of a request's fields before anything else looks at them. Each error names the field, what
+ * was found and the limit. Pure.
+ */
+
+import { TEXT_BYTES_MAX } from "../pipe/limits.ts";
+import { PenstockError } from "../util/errors.ts";
+
+const PIPE_NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
+const PIPE_NAME_LENGTH_MAX = 63;
+/** A label has 63 characters; a place in the deepest tree has fewer than this. */
+const STAGE_ADDRESS_LENGTH_MAX = 128;
+const TIMEOUT_MS_MIN = 1;
+const TIMEOUT_MS_MAX = 60_000;
+const SHOWN_LENGTH_MAX = 64;
+
+/** @throws PenstockError `field-missing`, `field-too-long`, `field-invalid` */
+export function readPipeName(field: string, value: string): string {
+  checkLength(field, value, PIPE_NAME_LENGTH_MAX, "characters");
+  if (PIPE_NAME.test(value)) return value;
+  const expected = 'expected a-z, 0-9 and, not in the first place, "-", "_" and "."';
+  throw fieldError("field-invalid", field, `found ${shown(value)}, ${expected}`);
+}
+
+/** A pipe's or a filter's text. @throws PenstockError `field-missing`, `field-too-long` */
+export function readText(field: string, value: string): string {
+  if (Buffer.byteLength(value) <= TEXT_BYTES_MAX && value !== "") return value;
+  checkLength(field, value, TEXT_BYTES_MAX, "bytes");
+  return value;
+}
+
+/** @throws PenstockError `field-missing`, `field-too-long` */
+export function readStageAddress(field: string, value: string): string {
+  checkLength(field, value, STAGE_ADDRESS_LENGTH_MAX, "characters");
+  return value;
+}
+
+/** @throws PenstockError `field-out-of-range` */
+export function readTimeoutMs(field: string, value: number): number {
+  if (value >= TIMEOUT_MS_MIN && value <= TIMEOUT_MS_MAX) return value;
+  const expected = `expected ${TIMEOUT_MS_MIN} to ${TIMEOUT_MS_MAX}`;
+  throw fieldError("field-out-of-range", field, `found ${value}, ${expected}`);
+}
+
+function checkLength(
+  field: string,
+  value: string,
+  max: number,
+  unit: "characters" | "bytes",
+): void {
+  if (value === "") throw fieldError("field-missing", field, "found nothing, expected a value");
+  const length = unit === "bytes" ? Buffer.byteLength(value) : value.length;
+  if (length <= max) return;
+  const message = `found ${length} ${unit}, expected at most ${max}`;
+  throw fieldError("field-too-long", field, message);
+}
+
+function fieldError(code: string, field: string, message: string): PenstockError {
+  return new PenstockError({ code, message: `${field}: ${message}`, details: { field } });
+}
+
+function shown(value: string): string {
+  return value.length > SHOWN_LENGTH_MAX
+    ? `${JSON.stringify(value.slice(0, SHOWN_LENGTH_MAX))}...`
+    : JSON.stringify(value);
+}
