@@ -6,6 +6,7 @@
  */
 
 import type { CallStage, Pipe, Stage, UriStage } from "./ast.ts";
+import { CRYPT_OPTIONS, planCrypt } from "./filters/crypt-filter.ts";
 import { LIMIT_OPTIONS, planLimit } from "./filters/limit-filter.ts";
 import { GrammarError, quote } from "./grammar-error.ts";
 import { suggestName } from "./nearest-name.ts";
@@ -100,6 +101,13 @@ export const CALL_SOURCES: readonly CallSourceEntry[] = [];
 
 export const FILTERS: readonly FilterEntry[] = [
   {
+    name: "crypt",
+    example: "crypt?key=file:/etc/disk.key&sector=4096",
+    text: "encrypts what is stored below, as dm-crypt's aes-xts-plain64",
+    options: CRYPT_OPTIONS,
+    plan: planCrypt,
+  },
+  {
     name: "limit",
     example: "limit?iops=500&bandwidth=50MiB",
     text: "so many operations and bytes per second, fair among clients",
@@ -127,7 +135,7 @@ export const SHARES: readonly UriEntry<SharePlan>[] = [
 
 /** Part of the plan but not of this version. */
 const LATER_SCHEMES: readonly string[] = ["lvol", "nvmf", "iscsi", "vhost-user", "fuse", "s3"];
-const LATER_NAMES: readonly string[] = ["mirror", "crypt", "delay", "fault", "log", "slice"];
+const LATER_NAMES: readonly string[] = ["mirror", "delay", "fault", "log", "slice"];
 
 /**
  * A source and the filters on it.
