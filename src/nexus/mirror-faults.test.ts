@@ -4,63 +4,15 @@ import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { test } from "node:test";
 import { AwaitedRequest } from "../block/awaited-request.ts";
 import { Operation, RequestFlag, Support } from "../block/operation.ts";
-import { PromiseDevice } from "../block/promise-device.ts";
 import type { Request } from "../block/request.ts";
 import { Status } from "../block/status.ts";
-import { MallocDevice } from "../devices/malloc.ts";
-import type { Reactor } from "../reactor/reactor.ts";
-import { withReactor } from "../reactor/test-reactor.ts";
-import { openMirror } from "../testing/mirror-rig.ts";
-import {
-  HANG,
-  PASS,
-  ScriptedFilter,
-  type ScriptedOptions,
-  type Turn,
-} from "../testing/scripted-filter.ts";
-import { uuidOfName } from "../util/uuid.ts";
+import { type MirrorRig, sleepOn, statesOf, withMirror } from "../testing/mirror-rig.ts";
+import { HANG, PASS, type ScriptedFilter, type Turn } from "../testing/scripted-filter.ts";
 import type { Membership } from "./membership.ts";
-import type { Mirror, MirrorEvent, MirrorOptions } from "./mirror.ts";
+import type { Mirror } from "./mirror.ts";
 import type { IntentWaiter } from "./write-intent.ts";
 
-const SIZE_BYTES = 2 ** 20;
 const BLOCK = 4096;
-
-interface Rig {
-  readonly reactor: Reactor;
-  readonly mirror: Mirror;
-  readonly legs: readonly ScriptedFilter[];
-  readonly device: PromiseDevice;
-  readonly events: MirrorEvent[];
-}
-
-interface RigOptions extends Partial<MirrorOptions> {
-  readonly legOptions?: readonly ScriptedOptions[];
-}
-
-/** A mirror of `count` scripted children. */
-function withMirror(
-  count: number,
-  options: RigOptions,
-  body: (rig: Rig) => Promise<void>,
-): Promise<void> {
-  return withReactor("fake", async ({ reactor }) => {
-    const events: MirrorEvent[] = [];
-    const legs: ScriptedFilter[] = [];
-    for (let index = 0; index < count; index++) {
-      const name = `leg${index}`;
-      const malloc = { name, sizeBytes: SIZE_BYTES, instanceId: uuidOfName(name) };
-      const source = await MallocDevice.open(reactor, malloc);
-      legs.push(new ScriptedFilter(source, options.legOptions?.[index]));
-    }
-    const onEvent = (event: MirrorEvent): void => void events.push(event);
-    const mirror = await openMirror(reactor, legs, { onEvent, ...options });
-    events.length = 0;
-    const device = new PromiseDevice(mirror);
-    await body({ reactor, mirror, legs, device, events });
-    await device.close();
-  });
-}
 
 const fail = (status: Status): Turn => ({ kind: "fail", status });
 const ask = (mirror: Mirror, operation: Operation, flags = 0): Promise<Status> => {
@@ -68,15 +20,13 @@ const ask = (mirror: Mirror, operation: Operation, flags = 0): Promise<Status> =
   return new AwaitedRequest().run(mirror, { operation, length, flags });
 };
 const page = (value: number): Uint8Array => new Uint8Array(BLOCK).fill(value);
-const statesOf = (mirror: Mirror): string[] =>
-  mirror.children.map(({ state }) => (state.name === "in-sync" ? "in-sync" : state.fault.kind));
 /** Strikes requests of one operation. */
 const on =
   (operation: Operation, turn: Turn) =>
   (request: Request): Turn =>
     request.operation === operation ? turn : PASS;
 
-function leg(rig: Rig, index: number): ScriptedFilter {
+function leg(rig: MirrorRig, index: number): ScriptedFilter {
   const found = rig.legs[index];
   ok(found !== undefined);
   return found;
@@ -304,11 +254,11 @@ test("nothing is acknowledged before a child's removal is decided", () => {
     leg(rig, 0).script = on(Operation.write, fail(Status.mediaError));
     const ends: string[] = [];
     const first = device.writeAt(0, page(1)).then(() => ends.push("first"));
-    await sleep(rig.reactor, 5);
+    await sleepOn(rig.reactor, 5);
     const second = device.writeAt(BLOCK, page(2)).then(() => ends.push("second"));
     const flushed = device.flush().then(() => ends.push("flush"));
     deepStrictEqual(await device.readAt(8 * BLOCK, BLOCK), page(0));
-    await sleep(rig.reactor, 5);
+    await sleepOn(rig.reactor, 5);
     deepStrictEqual(ends, []);
     strictEqual(decisions.length, 1);
     decisions[0]?.();
@@ -332,7 +282,7 @@ test("a write is sent to no child before its region is marked", () => {
     const written = rig.device.writeAt(BLOCK, page(1)).then(() => {
       isWritten = true;
     });
-    await sleep(rig.reactor, 5);
+    await sleepOn(rig.reactor, 5);
     deepStrictEqual(
       rig.legs.map(({ started }) => started),
       [0, 0],
@@ -343,9 +293,3 @@ test("a write is sent to no child before its region is marked", () => {
     deepStrictEqual(ranges, [[BLOCK, BLOCK]]);
   });
 });
-
-function sleep(reactor: Reactor, delayMs: number): Promise<void> {
-  return new Promise((resolve) => {
-    reactor.clock.startTimer(delayMs, () => reactor.deliverLater(resolve));
-  });
-}
