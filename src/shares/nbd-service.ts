@@ -6,7 +6,8 @@
  */
 
 import type { Device } from "../block/device.ts";
-import { NbdConnection, type ConnectionHost } from "../proto/nbd/connection.ts";
+import { NbdConnection } from "../proto/nbd/connection.ts";
+import type { ConnectionHost } from "../proto/nbd/connection-host.ts";
 import { NbdExport, type NbdExportOptions } from "../proto/nbd/export.ts";
 import type { ExportDescription, ExportDirectory } from "../proto/nbd/export-description.ts";
 import type { NegotiatedSession } from "../proto/nbd/negotiation.ts";

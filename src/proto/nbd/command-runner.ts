@@ -225,7 +225,7 @@ export class CommandRunner implements CommandOwner, LongReadHost, LongWriteHost 
     this.#parts.replies.abandon((command) => this.sent(command));
   }
 
-  /** No more bytes are received, and no receive is in flight: a write whose payload is not all there is not done. */
+  /** No receive is in flight, and none follows: a write whose payload is not all there is not done. */
   abandonPayload(): void {
     const { payload } = this.#parts;
     const command = payload.isUnderWay ? payload.end() : null;
@@ -247,6 +247,12 @@ export class CommandRunner implements CommandOwner, LongReadHost, LongWriteHost 
     }
     if (command.operation === Operation.write) this.#commands.releaseMemory(command);
     this.#finish(command, command.status);
+  }
+
+  /** The reply has left, in a send that began then. Hot path. */
+  sentAt(command: NbdCommand, startMs: number): void {
+    this.#exported.stats.latencyMsSum += startMs - command.startMs;
+    this.sent(command);
   }
 
   /** The reply has left (or never will): the command's life is over. Hot path. */

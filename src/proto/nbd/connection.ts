@@ -6,51 +6,33 @@
  *       |     \--its host's earlier connections are not gone--> waiting --admitted--> transmission
  *       +--ABORT--> draining          any --error, time-out, broken protocol--> dead --> closed
  *
- * Owns the socket, the receive window and the banks being filled and sent. In flight: at most one
- * receive and one send; it closes when neither is, and every command has ended.
+ * Owns the socket and its state; reads through ConnectionReceiver, writes through ConnectionSender.
+ * In flight: at most one receive and one send; it closes when neither is, and every command has
+ * ended.
  */
 
-import type { BufferReserve, BufferWaiter } from "../../reactor/buffer-pool.ts";
+import type { BufferWaiter } from "../../reactor/buffer-pool.ts";
 import type { ByteStream } from "../../reactor/byte-stream.ts";
 import type { Timer } from "../../reactor/clock.ts";
-import { CallbackOp } from "../../reactor/callback-op.ts";
-import type { IoVector } from "../../reactor/io.ts";
 import type { Flushable, Reactor, Rester } from "../../reactor/reactor.ts";
 import { assert } from "../../util/assert.ts";
 import { CommandPool } from "./command-pool.ts";
 import { CommandRunner, type RunnerParts, type TransmissionLink } from "./command-runner.ts";
+import type { ConnectionHost } from "./connection-host.ts";
+import { ConnectionReceiver, type ReceiverOwner } from "./connection-receiver.ts";
+import { bankOfOutput, ConnectionSender, type SenderOwner } from "./connection-sender.ts";
 import type { ExportConnection, NbdExport } from "./export.ts";
-import type { ExportDirectory } from "./export-description.ts";
+import { Entry, ExportEntry } from "./export-entry.ts";
+import { Farewell } from "./farewell.ts";
 import { HandshakeTarget } from "./handshake-target.ts";
 import type { HostConnection } from "./host-associations.ts";
 import type { NegotiatedSession } from "./negotiation.ts";
-import { Payload } from "./payload.ts";
-import type { ReceiveVectors } from "./receive-vectors.ts";
 import type { ReceiveWindow } from "./receive-window.ts";
 import { dropList, ReplyQueue } from "./reply-queue.ts";
 import { ReplyWriter } from "./reply-writer.ts";
 import { RestControl } from "./rest-control.ts";
-import type { SendBank, SendBankPool } from "./send-bank.ts";
+import type { SendBank } from "./send-bank.ts";
 import { Transmission, Want } from "./transmission.ts";
-
-/** What connections need of the service that accepted them. */
-export interface ConnectionHost {
-  readonly reactor: Reactor;
-  readonly directory: ExportDirectory;
-  readonly banks: SendBankPool;
-  readonly reserve: BufferReserve;
-  readonly vectors: ReceiveVectors;
-  /** A handshake that takes longer is ended. */
-  readonly handshakeMsMax: number;
-  /** A draining connection whose client does not read its replies is ended after this. */
-  readonly drainMsMax: number;
-  /** The export of this reactor with this canonical name, or null. */
-  findLocal(name: string): NbdExport | null;
-  /** Passes the socket to the export's reactor. @returns false: there is none */
-  handOff(connection: NbdConnection, session: NegotiatedSession, unread: Uint8Array): boolean;
-  /** The connection has let go of everything. */
-  connectionClosed(connection: NbdConnection, reason: string): void;
-}
 
 const State = {
   handshake: 0,
@@ -69,12 +51,16 @@ const QUIET_LOOK_MS = 20;
 /** Replies sent less than this ago may still be on their way to the client. */
 const SPOKE_MS = 200;
 
-/** The rest of a payload is waited for in pieces of at most this, if it is at least that. */
-const EXPECT_BYTES_MIN = 16 * 1024;
-const EXPECT_BYTES_MAX = 256 * 1024;
-
 export class NbdConnection
-  implements Flushable, BufferWaiter, ExportConnection, HostConnection, Rester, TransmissionLink
+  implements
+    Flushable,
+    BufferWaiter,
+    ExportConnection,
+    HostConnection,
+    ReceiverOwner,
+    Rester,
+    SenderOwner,
+    TransmissionLink
 {
   isDirty = false;
   readonly stream: ByteStream;
@@ -82,22 +68,16 @@ export class NbdConnection
   readonly peer: string;
   readonly #host: ConnectionHost;
   readonly #reactor: Reactor;
-  readonly #receiveOp = new CallbackOp((result) => this.#received(result));
-  readonly #sendOp = new CallbackOp((result) => this.#sent(result));
-  readonly #payload = new Payload();
-  #receiveVector: IoVector | null = null;
+  readonly #receiver: ConnectionReceiver;
+  readonly #sender: ConnectionSender;
+  readonly #farewell: Farewell;
   #handshake: HandshakeTarget | null = null;
   #session: NegotiatedSession | null = null;
-  #exported: NbdExport | null = null;
+  #entry: ExportEntry | null = null;
   #transmission: Transmission | null = null;
   #runner: CommandRunner | null = null;
   #commands: CommandPool | null = null;
   #replies: ReplyQueue | null = null;
-  /** Handshake output on its way; sent before any reply. */
-  #handshakeBank: SendBank | null = null;
-  #sending: SendBank | null = null;
-  /** When the send in flight began, on the reactor's clock; for slow readers and latencies. */
-  sendStartMs = 0;
   #state: State = State.handshake;
   #reason = "";
   #timer: Timer | null = null;
@@ -106,23 +86,11 @@ export class NbdConnection
   /** Room may have come back since. */
   #roomFreed = false;
   #waiting = false;
-  /** When draining began, replies were on their way, or had just been sent. */
-  #wasBusy = false;
   readonly #restControl = new RestControl();
   /** The next receive is put off. */
   #isResting = false;
-  #saidEnd = false;
-  #lingered = false;
-  /** The client has ended its direction of the stream, or said that it will send no more. */
-  #peerEnded = false;
   #closed: Promise<void> | null = null;
   #resolveClosed: (() => void) | null = null;
-  /** When something was last received, or sent. */
-  #progressMs = 0;
-
-  /** Tells the export's associations that it has closed; of our own initiator's only. */
-  #leaveHost: (() => void) | null = null;
-  #enterAdmitted: (() => void) | null = null;
 
   /** Takes over the stream and the window. */
   constructor(host: ConnectionHost, stream: ByteStream, window: ReceiveWindow, peer: string) {
@@ -131,8 +99,10 @@ export class NbdConnection
     this.stream = stream;
     this.window = window;
     this.peer = peer;
-    this.#reactor.io.attach(this.#receiveOp);
-    this.#reactor.io.attach(this.#sendOp);
+    const { reactor, vectors } = host;
+    this.#receiver = new ConnectionReceiver({ owner: this, reactor, stream, window, vectors });
+    this.#sender = new ConnectionSender(this, reactor, stream);
+    this.#farewell = new Farewell(stream, this.#receiver);
   }
 
   /** Greets a new client. */
@@ -166,8 +136,8 @@ export class NbdConnection
    * payload, in milliseconds; 0 while nothing is due from it.
    */
   stuckMs(nowMs: number): number {
-    const isDue = this.#sendOp.inFlight || this.#payload.isUnderWay;
-    return isDue ? nowMs - Math.max(this.#progressMs, this.sendStartMs) : 0;
+    const isDue = this.#sender.inFlight || this.#receiver.payload.isUnderWay;
+    return isDue ? nowMs - Math.max(this.#receiver.progressMs, this.#sender.progressMs) : 0;
   }
 
   /** Reads no more, finishes what is in flight, replies, closes. Idempotent. */
@@ -185,7 +155,7 @@ export class NbdConnection
 
   disconnect(): void {
     // The client sends nothing more, and all of its requests have been read: no need to linger.
-    this.#peerEnded = true;
+    this.#farewell.peerEnded = true;
     this.#drain("the client has disconnected");
   }
 
@@ -221,7 +191,7 @@ export class NbdConnection
   // hot path
   flush(): void {
     if (this.#roomFreed) this.#resume();
-    if (!this.#sendOp.inFlight) this.#send();
+    if (!this.#sender.inFlight) this.#send();
     if (this.#state >= State.handingOff && this.#state !== State.transmission) this.#finishIfDone();
   }
 
@@ -232,21 +202,15 @@ export class NbdConnection
     if (!this.#stalled) return;
     this.#stalled = false;
     // Until now it was we who kept the client waiting.
-    this.#progressMs = this.#reactor.clock.nowMs();
+    this.#receiver.noteProgress();
     this.#process();
   }
 
   // hot path
-  #received(result: number): void {
-    this.#progressMs = this.#reactor.clock.nowMs();
-    if (this.#receiveVector !== null) {
-      this.#host.vectors.give(this.#receiveVector);
-      this.#receiveVector = null;
-    }
+  received(result: number): void {
     if (this.#state >= State.draining) this.#abandonPayload();
     if (result <= 0) {
-      if (this.#saidEnd) this.#lingered = true;
-      if (result === 0) this.#peerEnded = true;
+      this.#farewell.noteEnd(result);
       if (result === 0) this.#drain("the client has closed the connection");
       else if (this.#state < State.draining) this.fail(`receiving failed (errno ${-result})`);
       this.#reactor.markDirty(this);
@@ -256,14 +220,7 @@ export class NbdConnection
       this.#reactor.markDirty(this);
       return;
     }
-    const payload = this.#payload;
-    let left = result;
-    if (payload.isUnderWay) {
-      const taken = Math.min(left, payload.wantedBytes - payload.filledBytes);
-      payload.filledBytes += taken;
-      left -= taken;
-    }
-    if (left > 0) this.window.received(left);
+    this.#receiver.take(result);
     this.#process();
   }
 
@@ -292,7 +249,8 @@ export class NbdConnection
     const { io } = this.#reactor;
     if (io.canRest !== true || this.#isResting) return this.#isResting;
     const restMs = this.#restControl.received(commands);
-    if (restMs === 0 || this.#receiveOp.socketHasMore || this.#payload.isUnderWay) return false;
+    const { socketHasMore, payload } = this.#receiver;
+    if (restMs === 0 || socketHasMore || payload.isUnderWay) return false;
     this.#isResting = true;
     this.#reactor.rest(this, restMs);
     return true;
@@ -319,38 +277,15 @@ export class NbdConnection
    * ended, since until then the kernel may write into its buffer.
    */
   #abandonPayload(): void {
-    if (!this.#receiveOp.inFlight) this.#runner?.abandonPayload();
+    if (!this.#receiver.inFlight) this.#runner?.abandonPayload();
   }
 
   /** Starts a receive; `neededBytes` from the window's start on must fit in all. Hot path. */
   #receive(neededBytes: number): void {
-    if (this.#receiveOp.inFlight || this.#state >= State.draining) return;
-    const { window } = this;
-    const payload = this.#payload;
-    if (!payload.isUnderWay) {
-      this.stream.expect(1);
-      if (!window.prepare(neededBytes)) {
-        if (this.#transmission?.useOwnBuffer() === true) this.#process();
-        else this.#waitForRoom();
-        return;
-      }
-      const { slab, offset } = window.buffer;
-      this.stream.receive(this.#receiveOp, slab, offset + window.end, window.room);
-      return;
-    }
-    const { buffer } = payload;
-    assert(buffer !== null, "a payload under way has its buffer");
-    const vector = this.#host.vectors.take();
-    this.#receiveVector = vector;
-    const at = buffer.offset + payload.offset + payload.filledBytes;
-    const missing = payload.wantedBytes - payload.filledBytes;
-    this.stream.expect(missing < EXPECT_BYTES_MIN ? 1 : Math.min(missing, EXPECT_BYTES_MAX));
-    vector.push(buffer.slab, at, missing);
-    if (window.prepare(1)) {
-      vector.push(window.buffer.slab, window.buffer.offset + window.end, window.room);
-    }
-    this.#reactor.noteBulk();
-    this.stream.receiveVector(this.#receiveOp, vector);
+    if (this.#receiver.inFlight || this.#state >= State.draining) return;
+    if (this.#receiver.receive(neededBytes)) return;
+    if (this.#transmission?.useOwnBuffer() === true) this.#process();
+    else this.#waitForRoom();
   }
 
   #waitForRoom(): void {
@@ -398,52 +333,29 @@ export class NbdConnection
     this.#process();
   }
 
-  /** Goes on at once, or (`admitted`) when its host's earlier connections are gone. */
   #enterTransmission(session: NegotiatedSession, exported: NbdExport): void {
-    const { association } = session;
-    if (association === undefined) {
-      this.#beginTransmission(session, exported);
-      return;
-    }
-    const isAdmitted = exported.associations.admit(this, association);
-    if (isAdmitted === null) {
-      this.fail("its host has newer connections");
-      return;
-    }
-    this.#leaveHost = () => exported.associations.leave(this, association);
-    if (isAdmitted) {
-      this.#beginTransmission(session, exported);
-      return;
-    }
-    this.#state = State.waiting;
-    this.#enterAdmitted = () => this.#beginTransmission(session, exported);
-    // It goes with its export, too.
-    this.#join(exported);
+    this.#entry = new ExportEntry(this, session, exported);
+    this.#enter(this.#entry);
+  }
+
+  /** Goes on at once, or (`admitted`) when its host's earlier connections are gone. */
+  #enter(entry: ExportEntry): void {
+    const entered = entry.enter();
+    if (entered === Entry.entered) this.#beginTransmission(entry);
+    else if (entered === Entry.waiting) this.#state = State.waiting;
+    else this.fail(entry.reason);
   }
 
   admitted(): void {
-    if (this.#state !== State.waiting) return;
-    this.#enterAdmitted?.();
+    if (this.#state !== State.waiting || this.#entry === null) return;
+    this.#enter(this.#entry);
     this.#process();
   }
 
-  #join(exported: NbdExport): void {
-    if (this.#exported !== null) return;
-    this.#exported = exported;
-    exported.connections.add(this);
-    exported.stats.connections++;
-  }
-
-  #beginTransmission(session: NegotiatedSession, exported: NbdExport): void {
-    this.#join(exported);
-    if (exported.connections.size > exported.maxConnections) {
-      this.fail(`export ${session.export.name} has its ${exported.maxConnections} connections`);
-      return;
-    }
+  #beginTransmission({ session, exported }: ExportEntry): void {
     const { banks, reserve } = this.#host;
     const { buffers, io } = this.#reactor;
     const writer = new ReplyWriter(io, session);
-    this.#session = session;
     this.#replies = new ReplyQueue(banks, writer, () => this.#reactor.markDirty(this));
     this.#commands = new CommandPool(
       { commandCompleted: (command) => this.#runner?.commandCompleted(command) },
@@ -456,7 +368,7 @@ export class NbdConnection
       commands: this.#commands,
       replies: this.#replies,
       reserve,
-      payload: this.#payload,
+      payload: this.#receiver.payload,
       link: this,
     };
     this.#runner = new CommandRunner(parts);
@@ -467,43 +379,20 @@ export class NbdConnection
   /** Sends the next bank, if there is something to send. Hot path. */
   #send(): void {
     if (this.#state >= State.dead) return;
-    const bank = this.#takeHandshakeBank() ?? this.#replies?.takeBank() ?? null;
+    const bank = this.#handshakeBank() ?? this.#replies?.takeBank() ?? null;
     if (bank === null) return;
-    if (bank.isEmpty) {
-      this.#host.banks.give(bank);
-      return;
-    }
-    this.#sending = bank;
-    this.sendStartMs = this.#reactor.clock.nowMs();
-    this.stream.send(this.#sendOp, bank.vector);
+    if (bank.isEmpty) this.#host.banks.give(bank);
+    else this.#sender.send(bank);
   }
 
-  #takeHandshakeBank(): SendBank | null {
-    const output = this.#handshake?.output;
-    if (output === undefined || output.lengthBytes === 0) return null;
-    const bank = this.#handshakeBank ?? this.#host.banks.take();
-    this.#handshakeBank = null;
-    const copied = bank.pushBytes(output.written);
-    const rest = output.written.slice(copied);
-    output.clear();
-    output.append(rest);
-    return bank;
+  /** What the handshake has to say goes before any reply. */
+  #handshakeBank(): SendBank | null {
+    return this.#handshake === null ? null : bankOfOutput(this.#handshake.output, this.#host.banks);
   }
 
   // hot path
-  #sent(result: number): void {
-    const bank = this.#sending;
-    assert(bank !== null, "a send has its bank");
-    if (result > 0) {
-      this.#progressMs = this.#reactor.clock.nowMs();
-      bank.vector.advance(result);
-      if (bank.vector.lengthBytes > 0 && this.#state < State.dead) {
-        this.stream.send(this.#sendOp, bank.vector);
-        return;
-      }
-    }
-    this.#sending = null;
-    if (result <= 0) this.fail(`sending failed (errno ${-result})`);
+  bankSent(bank: SendBank, errno: number): void {
+    if (errno !== 0) this.fail(`sending failed (errno ${errno})`);
     this.#releaseBank(bank);
     if (this.#state < State.dead) {
       this.#replies?.refill();
@@ -517,13 +406,9 @@ export class NbdConnection
   // hot path
   #releaseBank(bank: SendBank): void {
     const runner = this.#runner;
-    const exported = this.#exported;
-    if (runner !== null && exported !== null) {
-      const { stats } = exported;
-      dropList(bank.commands, (command) => {
-        stats.latencyMsSum += this.sendStartMs - command.startMs;
-        runner.sent(command);
-      });
+    if (runner !== null) {
+      const { startMs } = this.#sender;
+      dropList(bank.commands, (command) => runner.sentAt(command, startMs));
     }
     this.#host.banks.give(bank);
   }
@@ -545,12 +430,12 @@ export class NbdConnection
 
   #drain(reason: string, limitMs = this.#host.drainMsMax): void {
     if (this.#state >= State.draining) return;
-    this.#wasBusy = (this.#commands?.inFlight ?? 0) > 0 || this.#spokeLately();
+    this.#farewell.wasBusy = (this.#commands?.inFlight ?? 0) > 0 || this.#spokeLately();
     this.#state = State.draining;
     this.#reason = reason;
     // Commands that wait for room have been received: they are still done.
     if (!this.#stalled) this.#stopReading();
-    if (this.#receiveOp.inFlight) this.stream.cancelReceive(this.#receiveOp);
+    this.#receiver.cancel();
     this.#timer?.cancel();
     this.#timer = this.#reactor.clock.startTimer(limitMs, () => {
       this.fail(`${reason}, and it does not read its replies`);
@@ -559,13 +444,13 @@ export class NbdConnection
   }
 
   #spokeLately(): boolean {
-    if (this.#sendOp.inFlight) return true;
-    return this.#reactor.clock.nowMs() - this.sendStartMs < SPOKE_MS;
+    if (this.#sender.inFlight) return true;
+    return this.#reactor.clock.nowMs() - this.#sender.startMs < SPOKE_MS;
   }
 
   #finishIfDone(): void {
     if (this.#state === State.closed) return;
-    if (this.#receiveOp.inFlight || this.#sendOp.inFlight) return;
+    if (this.#receiver.inFlight || this.#sender.inFlight) return;
     if (this.#isResting || (this.#stalled && this.#state === State.draining)) return;
     if (this.#commands !== null && this.#commands.inFlight > 0) return;
     const isDead = this.#state === State.dead;
@@ -576,28 +461,7 @@ export class NbdConnection
       return;
     }
     if (this.#state === State.handingOff) this.#handOff();
-    else if (isDead || !this.#linger()) this.#close(true);
-  }
-
-  /**
-   * Closing a socket with bytes unread resets it, and replies on their way to the client are lost.
-   * So a connection that has just spoken says its end, and waits for the client's.
-   * @returns false when there is nothing to wait for (any more)
-   */
-  #linger(): boolean {
-    if (this.#lingered || this.#peerEnded || this.#transmission === null) return false;
-    if (!this.#wasBusy && this.window.unread === 0) return false;
-    if (!this.#saidEnd) {
-      this.#saidEnd = true;
-      this.stream.end();
-    }
-    this.window.start = 0;
-    this.window.end = 0;
-    if (!this.window.prepare(1)) return false;
-    this.stream.expect(1);
-    const { slab, offset } = this.window.buffer;
-    this.stream.receive(this.#receiveOp, slab, offset, this.window.room);
-    return true;
+    else if (isDead || this.#transmission === null || !this.#farewell.linger()) this.#close(true);
   }
 
   #handOff(): void {
@@ -616,13 +480,10 @@ export class NbdConnection
     if (this.#waiting) this.#reactor.buffers.stopWaiting(this);
     const unsent = this.#replies?.takeBank() ?? null;
     if (unsent !== null) this.#host.banks.give(unsent);
-    this.window.release();
-    this.#reactor.io.detach(this.#receiveOp);
-    this.#reactor.io.detach(this.#sendOp);
+    this.#receiver.close();
+    this.#sender.close();
     if (closeStream) this.stream.close();
-    const exported = this.#exported;
-    if (exported?.connections.delete(this) === true) exported.stats.connections--;
-    this.#leaveHost?.();
+    this.#entry?.leave();
     this.#host.connectionClosed(this, this.#reason);
     const resolve = this.#resolveClosed;
     if (resolve !== null) this.#reactor.deliverLater(resolve);

@@ -1,0 +1,46 @@
+/**
+ * Farewell: how a connection takes leave of its client.
+ *
+ *   drained --nothing was under way, or the client has ended--> close
+ *      \--say the end, receive and throw away--> the client's end, or an error --> close
+ *
+ * Closing a socket with bytes unread resets it, and replies on their way to the client are lost. So
+ * a connection that has just spoken says its end, and waits for the client's. The drain's time
+ * limit ends that, too.
+ */
+
+import type { ByteStream } from "../../reactor/byte-stream.ts";
+import type { ConnectionReceiver } from "./connection-receiver.ts";
+
+export class Farewell {
+  /** The client has ended its direction of the stream, or said that it will send no more. */
+  peerEnded = false;
+  /** When draining began, replies were on their way, or had just been sent. */
+  wasBusy = false;
+  readonly #stream: ByteStream;
+  readonly #receiver: ConnectionReceiver;
+  #saidEnd = false;
+  #isOver = false;
+
+  constructor(stream: ByteStream, receiver: ConnectionReceiver) {
+    this.#stream = stream;
+    this.#receiver = receiver;
+  }
+
+  /** A receive has ended with 0 (the end of the stream) or -errno. */
+  noteEnd(result: number): void {
+    if (this.#saidEnd) this.#isOver = true;
+    if (result === 0) this.peerEnded = true;
+  }
+
+  /** @returns false when there is nothing to wait for (any more) */
+  linger(): boolean {
+    if (this.#isOver || this.peerEnded) return false;
+    if (!this.wasBusy && this.#receiver.window.unread === 0) return false;
+    if (!this.#saidEnd) {
+      this.#saidEnd = true;
+      this.#stream.end();
+    }
+    return this.#receiver.discard();
+  }
+}
