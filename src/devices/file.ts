@@ -268,7 +268,7 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
       this.#again(op, request);
       return;
     }
-    // Not ok when the device was faulted meanwhile: a durable write's error may have been told there.
+    // Not ok when the device was faulted meanwhile: that may have been a durable write's own error.
     if (op.step === FileStep.transfer) this.#end(op, request, this.#fault);
     else this.#bounced(op, request);
   }
