@@ -7,7 +7,9 @@
 
 import type { CallStage, Pipe, Stage, UriStage } from "./ast.ts";
 import { CRYPT_OPTIONS, planCrypt } from "./filters/crypt-filter.ts";
+import { DELAY_OPTIONS, planDelay } from "./filters/delay-filter.ts";
 import { LIMIT_OPTIONS, planLimit } from "./filters/limit-filter.ts";
+import { planSlice, SLICE_OPTIONS } from "./filters/slice-filter.ts";
 import { GrammarError, quote } from "./grammar-error.ts";
 import { suggestName } from "./nearest-name.ts";
 import { NBD_OPTIONS, NBD_UNIX_OPTIONS, planNbd, planNbdUnix } from "./shares/nbd-share.ts";
@@ -114,6 +116,20 @@ export const FILTERS: readonly FilterEntry[] = [
     options: LIMIT_OPTIONS,
     plan: planLimit,
   },
+  {
+    name: "delay",
+    example: "delay?read=5ms&write=10ms&jitter=2ms",
+    text: "holds each operation for a time",
+    options: DELAY_OPTIONS,
+    plan: planDelay,
+  },
+  {
+    name: "slice",
+    example: "slice?offset=1MiB&length=16MiB",
+    text: "a range as a device of its own",
+    options: SLICE_OPTIONS,
+    plan: planSlice,
+  },
 ];
 
 export const SHARES: readonly UriEntry<SharePlan>[] = [
@@ -135,7 +151,7 @@ export const SHARES: readonly UriEntry<SharePlan>[] = [
 
 /** Part of the plan but not of this version. */
 const LATER_SCHEMES: readonly string[] = ["lvol", "nvmf", "iscsi", "vhost-user", "fuse", "s3"];
-const LATER_NAMES: readonly string[] = ["mirror", "delay", "fault", "log", "slice"];
+const LATER_NAMES: readonly string[] = ["mirror", "fault", "log"];
 
 /**
  * A source and the filters on it.
