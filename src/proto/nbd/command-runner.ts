@@ -225,7 +225,7 @@ export class CommandRunner implements CommandOwner, LongReadHost, LongWriteHost 
     this.#parts.replies.abandon((command) => this.sent(command));
   }
 
-  /** No receive is in flight, and none follows: a write whose payload is not all there is not done. */
+  /** No receive is in flight or follows: a write whose payload is not all there is not done. */
   abandonPayload(): void {
     const { payload } = this.#parts;
     const command = payload.isUnderWay ? payload.end() : null;
