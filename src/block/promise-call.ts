@@ -7,6 +7,8 @@
 
 import type { BufferPool, PoolBuffer } from "../reactor/buffer-pool.ts";
 import { assert } from "../util/assert.ts";
+import { PenstockError } from "../util/errors.ts";
+import type { AlignedPiece } from "./aligned-memory.ts";
 import { DeviceError } from "./device-error.ts";
 import { ExtentList } from "./extents.ts";
 import { Operation } from "./operation.ts";
@@ -20,8 +22,9 @@ interface CallOptions {
   readonly length: number;
   readonly flags: number;
   readonly bytes: Uint8Array | null;
+  readonly memory: AlignedPiece | null;
   readonly resolve: (call: Call) => void;
-  readonly reject: (error: DeviceError) => void;
+  readonly reject: (error: PenstockError) => void;
 }
 
 /** One call of the API, until its promise settles. */
@@ -32,6 +35,8 @@ export class Call {
   readonly flags: number;
   /** Where bytes come from or go to. */
   readonly bytes: Uint8Array | null;
+  /** The memory that `bytes` lie in, where the device can use that itself: nothing is copied. */
+  readonly memory: AlignedPiece | null;
   readonly extents: ExtentList | null;
   submittedBytes = 0;
   hasStarted = false;
@@ -39,9 +44,10 @@ export class Call {
   /** Link of the queue of calls. */
   next: Call | null = null;
   readonly #resolve: (call: Call) => void;
-  readonly #reject: (error: DeviceError) => void;
+  readonly #reject: (error: PenstockError) => void;
   /** The failed piece with the lowest offset decides. */
   #failure: { status: Status; offset: number; length: number; errorOffset: number } | null = null;
+  #bytesWentAway = false;
 
   constructor(options: CallOptions) {
     this.operation = options.operation;
@@ -49,6 +55,8 @@ export class Call {
     this.length = options.length;
     this.flags = options.flags;
     this.bytes = options.bytes;
+    this.memory = options.memory;
+    if (this.memory !== null) this.memory.uses++;
     this.extents = options.operation === Operation.blockStatus ? new ExtentList() : null;
     this.#resolve = options.resolve;
     this.#reject = options.reject;
@@ -56,7 +64,17 @@ export class Call {
 
   /** Nothing more of it is to be submitted; after a failure the rest is left out. */
   get isSubmitted(): boolean {
-    return this.#failure !== null || (this.hasStarted && !(this.submittedBytes < this.length));
+    return this.#hasFailed || (this.hasStarted && !(this.submittedBytes < this.length));
+  }
+
+  /** False: somebody has detached or resized the caller's buffer since the call. */
+  get hasItsBytes(): boolean {
+    return this.bytes === null || this.bytes.length === this.length;
+  }
+
+  /** What is left of it cannot be done: see `hasItsBytes`. */
+  loseBytes(): void {
+    this.#bytesWentAway = true;
   }
 
   /** What is left of it will not be done. */
@@ -75,13 +93,30 @@ export class Call {
   copyIn(piece: Piece): void {
     const { buffer } = piece;
     if (this.bytes === null || buffer === null) return;
+    if (!this.hasItsBytes) {
+      this.loseBytes();
+      return;
+    }
     const at = piece.offset - this.offset;
     copyBytes(buffer.slab.bytes, buffer.offset, this.bytes, at, piece.length);
   }
 
   settle(device: string): void {
-    if (this.#failure === null) this.#resolve(this);
-    else this.#reject(new DeviceError({ ...this.#failure, device, operation: this.operation }));
+    if (this.memory !== null) this.memory.uses--;
+    if (this.#failure !== null) {
+      this.#reject(new DeviceError({ ...this.#failure, device, operation: this.operation }));
+    } else if (this.#bytesWentAway) {
+      const message =
+        `the buffer of ${this.length} bytes of a call on ${device} was detached or resized ` +
+        "before the call ended";
+      this.#reject(new PenstockError({ code: "buffer-changed", message }));
+    } else {
+      this.#resolve(this);
+    }
+  }
+
+  get #hasFailed(): boolean {
+    return this.#failure !== null || this.#bytesWentAway;
   }
 }
 
@@ -109,6 +144,10 @@ export class Piece extends Request {
     this.flags = call.flags;
     this.extents = call.extents;
     this.segments.clear();
+    if (call.memory !== null && call.bytes !== null) {
+      const at = call.bytes.byteOffset + (offset - call.offset);
+      this.segments.push(call.memory.slab.id, at, length);
+    }
     if (buffer === null) return;
     this.segments.push(buffer.slab.id, buffer.offset, length);
     if (call.operation === Operation.read || call.bytes === null) return;

@@ -1,11 +1,12 @@
 // Tests of the promise API: pieces, back-pressure, errors, closing, on every level.
 
-import { deepStrictEqual, ok, rejects, strictEqual } from "node:assert/strict";
+import { deepStrictEqual, ok, rejects, strictEqual, throws } from "node:assert/strict";
 import { test } from "node:test";
 import { MallocDevice } from "../devices/malloc.ts";
 import { NullDevice } from "../devices/null.ts";
 import { TEST_LEVELS, type TestReactor, withReactor } from "../reactor/test-reactor.ts";
 import { Prng } from "../util/prng.ts";
+import { AlignedMemory } from "./aligned-memory.ts";
 import { DeviceError } from "./device-error.ts";
 import { ExtentFlag } from "./extents.ts";
 import { PENDING_CALLS_MAX, PromiseDevice, READ_BYTES_MAX } from "./promise-device.ts";
@@ -226,3 +227,63 @@ test("a PromiseDevice is refused when the pool has no buffer for its reserve", (
     },
     { bufferLimitBytes: MIB },
   ));
+
+for (const level of TEST_LEVELS) {
+  test(`bytes of AlignedMemory move without a buffer of the pool, at ${level}`, () =>
+    withReactor(level, async ({ reactor }) => {
+      const memory = new AlignedMemory(reactor.io.slabs, { limitBytes: 8 * MIB });
+      const instanceId = "11111111-2222-4333-8444-555555555555";
+      const settings = { name: "t", sizeBytes: 8 * MIB, instanceId };
+      const device = new PromiseDevice(await MallocDevice.open(reactor, settings), memory);
+      const own = memory.allocate(3 * MIB - 512);
+      strictEqual(memory.allocatedBytes, 4 * MIB);
+      own.set(noise(own.length));
+      const before = reactor.buffers.heldBytes;
+      const write = device.writeAt(512, own);
+      strictEqual(reactor.buffers.heldBytes, before);
+      throws(() => memory.free(own.buffer), { code: "buffer-in-use" });
+      await write;
+      deepStrictEqual(await device.readAt(512, own.length), own);
+      const part = memory.allocate(8192);
+      strictEqual(await device.readAt(512, part), part);
+      deepStrictEqual(part, own.subarray(0, 8192));
+      // Where a page does not begin, bytes are copied; the answer is the same.
+      const odd = part.subarray(512, 1536);
+      await device.readAt(512, odd);
+      deepStrictEqual(odd, own.subarray(0, 1024));
+      throws(() => memory.allocate(4 * MIB), {
+        code: "out-of-memory",
+        message: /4202496 of 8388608/,
+      });
+      memory.free(own.buffer);
+      memory.free(own.buffer);
+      const again = memory.allocate(4 * MIB);
+      ok(again.every((byte) => byte === 0));
+      memory.freeAll();
+      strictEqual(memory.allocatedBytes, 0);
+      await device.close();
+    }));
+
+  test(`a buffer that goes away during its call fails that call only, at ${level}`, () =>
+    withReactor(
+      level,
+      async (place) => {
+        const device = await openMalloc(place);
+        const data = noise(4 * MIB);
+        const leaving = new Uint8Array(data);
+        const target = new Uint8Array(8192);
+        // More than the pool holds: its last part is copied later than the call.
+        const write = device.writeAt(0, leaving);
+        const read = device.readAt(4 * MIB, target);
+        structuredClone(leaving.buffer, { transfer: [leaving.buffer] });
+        structuredClone(target.buffer, { transfer: [target.buffer] });
+        await rejects(write, { code: "buffer-changed", message: /of 4194304 bytes/ });
+        await rejects(read, { code: "buffer-changed" });
+        await device.writeAt(0, data);
+        strictEqual(Buffer.compare(await device.readAt(0, data.length), data), 0);
+        await device.close();
+        strictEqual(place.reactor.buffers.heldBytes, 0);
+      },
+      { bufferLimitBytes: MIB },
+    ));
+}

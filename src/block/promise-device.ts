@@ -2,10 +2,10 @@
  * PromiseDevice: a device for code that awaits: the library, the command line, tests.
  *
  * Each call becomes one or more requests of at most the device's maxTransfer; user bytes are copied
- * to and from buffers of the reactor's pool. When the pool is empty or enough requests run, calls
- * wait in their order; a small reserve lets one request always go on, in small pieces. Calls at
- * once are not ordered among themselves. It owns its requests, reserve and queue, not the device
- * until `close`.
+ * to and from buffers of the reactor's pool, but for those in AlignedMemory. When the pool is empty
+ * or enough requests run, calls wait in their order; a small reserve lets one request always go on,
+ * in small pieces. Calls at once are not ordered among themselves. It owns its requests, reserve
+ * and queue, not the device until `close`.
  */
 
 import {
@@ -16,6 +16,7 @@ import {
 } from "../reactor/buffer-pool.ts";
 import { assert } from "../util/assert.ts";
 import { PenstockError } from "../util/errors.ts";
+import type { AlignedMemory } from "./aligned-memory.ts";
 import type { Device } from "./device.ts";
 import type { ExtentList } from "./extents.ts";
 import { Operation, RequestFlag } from "./operation.ts";
@@ -47,6 +48,7 @@ export interface BlockStatusExtent {
 export class PromiseDevice implements BufferWaiter, PieceOwner {
   readonly device: Device;
   readonly #reserve: BufferReserve;
+  readonly #memory: AlignedMemory | null;
   /** Calls with bytes that are not yet submitted, in order. */
   #first: Call | null = null;
   #last: Call | null = null;
@@ -56,8 +58,11 @@ export class PromiseDevice implements BufferWaiter, PieceOwner {
   #isWaiting = false;
   #closed: Promise<void> | null = null;
 
-  /** @throws PenstockError `out-of-buffers` when the pool cannot give the reserve */
-  constructor(device: Device) {
+  /**
+   * @param memory callers' buffers in it are used without a copy
+   * @throws PenstockError `out-of-buffers` when the pool cannot give the reserve
+   */
+  constructor(device: Device, memory: AlignedMemory | null = null) {
     const reserve = BufferReserve.create(device.reactor.buffers, RESERVE_BYTES);
     if (reserve === null) {
       throw new PenstockError({
@@ -68,6 +73,7 @@ export class PromiseDevice implements BufferWaiter, PieceOwner {
     }
     this.device = device;
     this.#reserve = reserve;
+    this.#memory = memory;
   }
 
   /**
@@ -169,8 +175,9 @@ export class PromiseDevice implements BufferWaiter, PieceOwner {
       );
     }
     this.#pendingCalls++;
+    const memory = bytes === null ? null : (this.#memory?.find(bytes) ?? null);
     return new Promise((resolve, reject) => {
-      this.#enqueue(new Call({ operation, offset, length, flags, bytes, resolve, reject }));
+      this.#enqueue(new Call({ operation, offset, length, flags, bytes, memory, resolve, reject }));
       this.#pump();
     });
   }
@@ -200,11 +207,17 @@ export class PromiseDevice implements BufferWaiter, PieceOwner {
     const left = call.length - call.submittedBytes;
     const offset = call.offset + call.submittedBytes;
     // What the device will refuse goes to it whole and without memory: it knows the status.
-    const needsBuffer = call.bytes !== null && this.#closed === null && this.#isSane(call);
-    const wanted = needsBuffer ? Math.min(left, maxTransferBytes, BUFFER_BYTES_MAX) : left;
+    const movesBytes = call.bytes !== null && this.#closed === null && this.#isSane(call);
+    if (movesBytes && !call.hasItsBytes) {
+      call.loseBytes();
+      this.#endIfDone(call);
+      return true;
+    }
+    const needsBuffer = movesBytes && call.memory === null;
+    const wanted = movesBytes ? Math.min(left, maxTransferBytes, BUFFER_BYTES_MAX) : left;
     const buffer = needsBuffer ? this.#acquire(wanted) : null;
     if (needsBuffer && buffer === null) return false;
-    const length = buffer === null ? left : Math.min(wanted, buffer.lengthBytes);
+    const length = buffer === null ? wanted : Math.min(wanted, buffer.lengthBytes);
     const piece = this.#freePieces.pop() ?? new Piece(this);
     piece.prepare(call, offset, length, buffer);
     call.submittedBytes += length;

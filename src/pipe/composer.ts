@@ -18,7 +18,7 @@ import { assert } from "../util/assert.ts";
 import { PenstockError, toPenstockError } from "../util/errors.ts";
 import { Branch } from "./branch.ts";
 import type { PipePlan } from "./pipe-plan.ts";
-import type { OpenContext } from "./stage-plan.ts";
+import type { BranchPlan, OpenContext } from "./stage-plan.ts";
 
 export type PipeState = "opening" | "ready" | "closing" | "closed" | "failed";
 
@@ -28,8 +28,15 @@ export interface OpenedShare {
   close(): Promise<void>;
 }
 
-export class ComposedPipe {
-  readonly plan: PipePlan;
+/** What of a plan is opened here. */
+export interface ComposedPlan {
+  readonly branch: BranchPlan;
+  /** What the pipe is called in messages. */
+  readonly shareText: string;
+}
+
+export class ComposedPipe<P extends ComposedPlan = PipePlan> {
+  readonly plan: P;
   readonly #context: OpenContext;
   /** Source and filters, where they live on this reactor. */
   #branch: Branch | null = null;
@@ -41,7 +48,7 @@ export class ComposedPipe {
   #lastStep: Promise<unknown> = Promise.resolve();
   #closed: Promise<void> | null = null;
 
-  constructor(plan: PipePlan, context: OpenContext) {
+  constructor(plan: P, context: OpenContext) {
     this.plan = plan;
     this.#context = context;
   }
@@ -178,6 +185,6 @@ async function flush(device: Device): Promise<void> {
   });
 }
 
-function closingError(plan: PipePlan): PenstockError {
+function closingError(plan: ComposedPlan): PenstockError {
   return new PenstockError({ code: "aborted", message: `${plan.shareText} is being closed` });
 }

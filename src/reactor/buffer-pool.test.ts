@@ -205,3 +205,27 @@ test("a closed reserve goes back to the pool, at once or when it is released", (
   strictEqual(pool.heldBytes, 0);
   strictEqual(take(pool, MIB).lengthBytes, MIB);
 });
+
+test("BufferPool gives back memory that nobody holds when it is trimmed, and takes other limits", () => {
+  const slabs = new HeapSlabSpace();
+  const pool = new BufferPool(slabs, { limitBytes: 4 * MIB });
+  const held = pool.acquire(8192);
+  const others = [pool.acquire(MIB), pool.acquire(4096), pool.acquire(MIB / 2)];
+  strictEqual(pool.allocatedBytes, 2 * MIB);
+  for (const buffer of others) buffer?.release();
+  pool.trim();
+  strictEqual(pool.allocatedBytes, MIB);
+  strictEqual(slabs.allocatedBytes, MIB);
+  held?.release();
+  pool.trim();
+  strictEqual(slabs.allocatedBytes, 0);
+  pool.setLimit(MIB);
+  strictEqual(pool.limitBytes, MIB);
+  const whole = pool.acquire(MIB);
+  strictEqual(pool.acquire(4096), null);
+  throws(() => pool.setLimit(MIB / 2));
+  whole?.release();
+  pool.setLimit(2 * MIB);
+  notStrictEqual(pool.acquire(MIB), null);
+  notStrictEqual(pool.acquire(MIB), null);
+});

@@ -64,7 +64,7 @@ export interface BufferPoolOptions {
 }
 
 export class BufferPool implements BufferHome {
-  readonly limitBytes: number;
+  #limitBytes: number;
   /** Memory taken from the slab space so far. */
   allocatedBytes = 0;
   /** Memory in buffers that are held now. */
@@ -78,7 +78,29 @@ export class BufferPool implements BufferHome {
   constructor(slabs: SlabSpace, options: BufferPoolOptions) {
     assert(options.limitBytes >= BUFFER_BYTES_MAX, "a pool holds at least one largest buffer");
     this.#slabs = slabs;
-    this.limitBytes = options.limitBytes;
+    this.#limitBytes = options.limitBytes;
+  }
+
+  get limitBytes(): number {
+    return this.#limitBytes;
+  }
+
+  /** Another limit, at least what is allocated: see `trim`. */
+  setLimit(limitBytes: number): void {
+    assert(limitBytes >= BUFFER_BYTES_MAX, "a pool holds at least one largest buffer");
+    assert(limitBytes >= this.allocatedBytes, "a pool keeps what it has allocated");
+    this.#limitBytes = limitBytes;
+  }
+
+  /** Gives memory in which no buffer is held back to the slab space. Not for the hot path. */
+  trim(): void {
+    this.#joinBuddies();
+    const last = CLASS_COUNT - 1;
+    for (let whole = this.#free[last] ?? null; whole !== null; whole = whole.next) {
+      this.#slabs.release(whole.slab);
+      this.allocatedBytes -= BUFFER_BYTES_MAX;
+    }
+    this.#free[last] = null;
   }
 
   /**
