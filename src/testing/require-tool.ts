@@ -13,6 +13,7 @@ import { delimiter, join } from "node:path";
 export const DEBIAN_PACKAGE_BY_TOOL: Readonly<Record<string, string>> = {
   "busybox-static": "busybox-static",
   cpio: "cpio",
+  cryptsetup: "cryptsetup-bin",
   depmod: "kmod",
   fio: "fio",
   "mkfs.ext4": "e2fsprogs",
