@@ -44,6 +44,8 @@ export class FileOp extends IoOp {
   /** Made at the first request with several segments, then kept. */
   vector: IoVector | null = null;
   bounce: PoolBuffer | null = null;
+  /** Where in the request the bounce buffer's bytes begin: a small one is used again and again. */
+  bounceStart = 0;
   next: FileOp | null = null;
 
   constructor(owner: FileOpOwner) {

@@ -15,7 +15,7 @@ import type { Request } from "../block/request.ts";
 import { compareSegments, copyFromSegments, copyToSegments } from "../block/segment-copy.ts";
 import { SEGMENT_COUNT_MAX } from "../block/segments.ts";
 import { Status } from "../block/status.ts";
-import type { BufferWaiter } from "../reactor/buffer-pool.ts";
+import { BufferReserve, type BufferWaiter, type PoolBuffer } from "../reactor/buffer-pool.ts";
 import { Errno } from "../reactor/errno.ts";
 import { AllocateMode, type OpenedFile } from "../reactor/io.ts";
 import type { Reactor } from "../reactor/reactor.ts";
@@ -41,6 +41,8 @@ export interface FileOptions {
 
 const OPTIMAL_IO_BYTES = 128 * 1024;
 const DISCARD_GRANULARITY_BYTES = 4096;
+/** What a direct device sets aside to go on when the pool is empty. */
+const RESERVE_BYTES = 16 * 1024;
 
 /** With these a durable write was refused before it began. */
 const DURABLE_REFUSALS: readonly Status[] = [
@@ -57,6 +59,8 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
   readonly #ops: FileOp[] = [];
   /** Ops that wait for a bounce buffer. */
   #bounceQueue: FileOp[] = [];
+  /** Of a direct device. */
+  readonly #reserve: BufferReserve | null = null;
   #canPunch: boolean;
   #canZero: boolean;
   #zeroes: Slab | null = null;
@@ -84,6 +88,7 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
   private constructor(reactor: Reactor, file: OpenedFile, info: DeviceInfo) {
     super(reactor, info, FILE_OPERATIONS);
     this.#file = file;
+    if (file.alignmentBytes > 1) this.#reserve = takeReserve(reactor, info);
     this.#canPunch = file.canPunch;
     this.#canZero = file.canZero;
   }
@@ -103,6 +108,8 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
   protected override async release(): Promise<void> {
     for (const op of this.#ops) this.reactor.io.detach(op);
     if (this.#zeroes !== null) this.reactor.io.slabs.release(this.#zeroes);
+    this.reactor.buffers.stopWaiting(this);
+    this.#reserve?.close();
     await this.reactor.io.closeFile(this.#file.file);
   }
 
@@ -111,6 +118,7 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
     const op = this.#takeOp();
     op.request = request;
     op.done = 0;
+    op.bounceStart = 0;
     op.compared = false;
     op.isProbe = false;
     switch (request.operation) {
@@ -221,26 +229,35 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
   /** Goes through an aligned buffer: for direct I/O on unaligned memory, and for compare. */
   #bounce(op: FileOp): void {
     const request = op.request as Request;
-    op.bounce ??= this.reactor.buffers.acquire(request.length);
+    op.bounce ??= this.#acquireBounce(request.length);
     if (op.bounce === null) {
       if (this.#bounceQueue.push(op) === 1) this.reactor.buffers.wait(this);
       return;
     }
     const { slab, offset } = op.bounce;
     const { io } = this.reactor;
-    const at = offset + op.done;
-    const length = request.length - op.done;
+    const at = offset + op.done - op.bounceStart;
+    const piece = bouncePiece(op, request);
+    const length = op.bounceStart + piece - op.done;
     const position = request.offset + op.done;
     if (this.#bounceReads(op, request)) {
       io.read(op, this.#file.file, slab, at, length, position);
       return;
     }
-    const start = request.operation === Operation.compareAndWrite ? request.length : 0;
-    if (op.done === 0) {
-      copyFromSegments(io.slabs, request.segments, start, slab.bytes, offset, request.length);
+    if (op.done === op.bounceStart) {
+      const skip = request.operation === Operation.compareAndWrite ? request.length : 0;
+      const start = skip + op.bounceStart;
+      copyFromSegments(io.slabs, request.segments, start, slab.bytes, offset, piece);
     }
     const durable = (request.flags & RequestFlag.fua) !== 0 && !op.isProbe;
     io.write(op, this.#file.file, slab, at, length, position, durable);
+  }
+
+  /** Of a direct device one small buffer is always free at last, so that one request goes on. */
+  #acquireBounce(lengthBytes: number): PoolBuffer | null {
+    const reserve = this.#reserve;
+    if (reserve === null) return this.reactor.buffers.acquire(lengthBytes);
+    return reserve.acquire(lengthBytes) ?? reserve.acquire(Math.min(lengthBytes, RESERVE_BYTES));
   }
 
   #bounceReads(op: FileOp, request: Request): boolean {
@@ -264,7 +281,9 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
       return;
     }
     op.done += result;
-    if (op.done < request.length) {
+    const isBounced = op.step === FileStep.bounce || op.step === FileStep.compare;
+    const end = isBounced ? op.bounceStart + bouncePiece(op, request) : request.length;
+    if (op.done < end) {
       this.#again(op, request);
       return;
     }
@@ -282,24 +301,30 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
     const bounce = op.bounce;
     assert(bounce !== null, "a bounced transfer has its buffer");
     const { slabs } = this.reactor.io;
-    const { segments, length } = request;
-    if (op.step === FileStep.bounce) {
-      if (request.operation === Operation.read) {
-        copyToSegments(slabs, segments, 0, bounce.slab.bytes, bounce.offset, length);
+    const { segments } = request;
+    const { bytes } = bounce.slab;
+    const start = op.bounceStart;
+    const length = bouncePiece(op, request);
+    if (op.step === FileStep.compare) {
+      const equal = compareSegments(slabs, segments, start, bytes, bounce.offset, length);
+      if (equal < length) {
+        request.errorOffset = request.offset + start + equal;
+        this.#end(op, request, Status.compareFailed);
+        return;
       }
-      this.#end(op, request, this.#fault);
-      return;
+    } else if (request.operation === Operation.read) {
+      copyToSegments(slabs, segments, start, bytes, bounce.offset, length);
     }
-    const equal = compareSegments(slabs, segments, 0, bounce.slab.bytes, bounce.offset, length);
-    if (equal < length) {
-      request.errorOffset = request.offset + equal;
-      this.#end(op, request, Status.compareFailed);
-    } else if (request.operation === Operation.compare) {
-      this.#end(op, request, Status.ok);
-    } else {
+    op.bounceStart = op.done;
+    if (op.done < request.length) {
+      this.#bounce(op);
+    } else if (op.step === FileStep.compare && request.operation !== Operation.compare) {
       op.step = FileStep.bounce;
       op.done = 0;
+      op.bounceStart = 0;
       this.#bounce(op);
+    } else {
+      this.#end(op, request, this.#fault);
     }
   }
 
@@ -429,6 +454,21 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
     this.#free = op;
     if (modifies(request.operation)) this.#gate.leave();
   }
+}
+
+/** How many bytes of the request the bounce buffer holds at a time. */
+function bouncePiece(op: FileOp, request: Request): number {
+  return Math.min(request.length - op.bounceStart, op.bounce?.lengthBytes ?? 0);
+}
+
+function takeReserve(reactor: Reactor, info: DeviceInfo): BufferReserve {
+  const reserve = BufferReserve.create(reactor.buffers, RESERVE_BYTES);
+  if (reserve !== null) return reserve;
+  throw new PenstockError({
+    code: "out-of-buffers",
+    message: `no buffer of ${RESERVE_BYTES} bytes is left for ${info.name}`,
+    retryable: true,
+  });
 }
 
 /** @param faults of the medium so far; each makes another instance of it */

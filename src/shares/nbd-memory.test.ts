@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { FileDevice } from "../devices/file.ts";
 import { Command, CommandFlag, NbdError } from "../proto/nbd/constants.ts";
+import type { PoolBuffer } from "../reactor/buffer-pool.ts";
 import { type TestReactor, withReactor } from "../reactor/test-reactor.ts";
 import { NbdRawClient } from "../testing/nbd-raw-client.ts";
 import { openMalloc, serveExport, SOCKET_LEVELS, stopExport } from "../testing/served-export.ts";
@@ -14,6 +15,7 @@ const SIZE_BYTES = 8 * 1024 * 1024;
 const SMALLEST = { bufferLimitBytes: 2 * 1024 * 1024 };
 const KIB = 1024;
 const TIMEOUT = { timeout: 20_000 };
+const skip = SOCKET_LEVELS.includes("uring") ? false : "this machine has no io_uring";
 
 function openFile({ reactor }: TestReactor): Promise<FileDevice> {
   const path = `${makeTempDir({ after: () => undefined })}/vol.img`;
@@ -81,3 +83,32 @@ for (const level of SOCKET_LEVELS) {
     ),
   );
 }
+
+test("unaligned memory is written directly though the pool is empty", { ...TIMEOUT, skip }, (t) =>
+  withReactor(
+    "uring",
+    async (place) => {
+      const path = `${makeTempDir(t)}/vol.img`;
+      const options = { path, sizeBytes: SIZE_BYTES, direct: true };
+      const served = await serveExport(place, await FileDevice.open(place.reactor, options));
+      const client = await NbdRawClient.open(served.uri);
+      const idle: NbdRawClient[] = [];
+      while (idle.length < 250) idle.push(await NbdRawClient.open(served.uri));
+      const taken: PoolBuffer[] = [];
+      for (let one = place.reactor.buffers.acquire(4096); one !== null; ) {
+        taken.push(one);
+        one = place.reactor.buffers.acquire(4096);
+      }
+      await Promise.all(
+        [0, 1, 2, 3].map((index) => client.write(index * 1024, Buffer.alloc(512, index + 1))),
+      );
+      for (let index = 0; index < 4; index++) {
+        assert.equal((await client.read(index * 1024, 512)).at(-1), index + 1);
+      }
+      for (const one of taken) one.release();
+      for (const one of [client, ...idle]) await one.disconnect();
+      await stopExport(served);
+    },
+    SMALLEST,
+  ),
+);
