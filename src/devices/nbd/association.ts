@@ -136,6 +136,10 @@ export class Association implements InitiatorHost {
     this.owner?.ended(command);
   }
 
+  failing(connection: InitiatorConnection): void {
+    if (this.#members.includes(connection)) this.#failAll(connection.end);
+  }
+
   closed(connection: InitiatorConnection): void {
     this.#connections.delete(connection);
     this.#parts.banks.push(connection.bank);
@@ -145,7 +149,6 @@ export class Association implements InitiatorHost {
     if (opening !== undefined) {
       this.reactor.deliverLater(() => opening.reject(this.#error(connection.end)));
     }
-    if (this.#members.includes(connection)) this.#failAll(connection.end);
     if (this.#connections.size > 0) return;
     const onClosed = this.#onClosed;
     this.#onClosed = null;
@@ -191,7 +194,8 @@ export class Association implements InitiatorHost {
   }
 
   #failAll(end: ConnectionEnd): void {
-    this.#end ??= end;
+    if (this.#end !== null) return;
+    this.#end = end;
     for (const connection of this.#connections) connection.fail("another connection has ended");
   }
 

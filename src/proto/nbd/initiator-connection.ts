@@ -29,6 +29,8 @@ export interface InitiatorHost {
   ready(connection: InitiatorConnection, session: InitiatorSession): void;
   /** The command has its answer, and its memory is in nobody's use. Hot path. */
   ended(command: InitiatorCommand): void;
+  /** It is about to end: nothing is submitted to it any more. */
+  failing(connection: InitiatorConnection): void;
   /** Nothing is in flight any more; `takeCommands` gives what has no answer. Called once. */
   closed(connection: InitiatorConnection): void;
 }
@@ -141,6 +143,7 @@ export class InitiatorConnection implements Flushable, BufferWaiter {
     this.#end = { isFinal, code, message };
     this.#stream.shutdown();
     this.#reactor.markDirty(this);
+    this.#host.failing(this);
   }
 
   /** Takes the commands without an answer out; only when `closed` was said. */
