@@ -195,6 +195,15 @@ test("a flush that fails on the last child is never retried into success", () =>
     strictEqual(mirror.describe().broken, "media-error");
   }));
 
+test("a flush that all children refuse for want of space is a failed flush", () =>
+  withMirror(2, {}, async ({ mirror, legs }) => {
+    for (const each of legs) each.script = on(Operation.flush, fail(Status.noSpace));
+    strictEqual(await ask(mirror, Operation.flush), Status.noSpace);
+    strictEqual(statesOf(mirror).filter((state) => state === "no-space").length, 1);
+    for (const each of legs) each.script = () => PASS;
+    strictEqual(await ask(mirror, Operation.flush), Status.noSpace);
+  }));
+
 test("any failed flush takes a child out, also one that blames the request", () =>
   withMirror(2, {}, async (rig) => {
     leg(rig, 0).script = on(Operation.flush, fail(Status.noSpace));

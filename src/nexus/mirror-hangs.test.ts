@@ -6,9 +6,9 @@ import { AwaitedRequest } from "../block/awaited-request.ts";
 import { ExtentList } from "../block/extents.ts";
 import { Operation } from "../block/operation.ts";
 import { PromiseDevice } from "../block/promise-device.ts";
-import type { Request } from "../block/request.ts";
+import type { MemoryPin, Request } from "../block/request.ts";
 import { Status } from "../block/status.ts";
-import type { PoolBuffer } from "../reactor/buffer-pool.ts";
+import type { BufferPool, PoolBuffer } from "../reactor/buffer-pool.ts";
 import { type MirrorRig, sleepOn, statesOf, withMirror } from "../testing/mirror-rig.ts";
 import { HANG, PASS, type ScriptedFilter, type Turn } from "../testing/scripted-filter.ts";
 import { Prng } from "../util/prng.ts";
@@ -162,6 +162,82 @@ test("hung reads let go late change no memory that others use", () =>
     const returned = reactor.buffers.acquire(BLOCK);
     ok(returned !== null);
     for (const buffer of [...held, returned]) buffer.release();
+  }));
+
+/** A submitter that can pin, and looks at its memory long after it has its answer. */
+class PinningRead extends AwaitedRequest {
+  buffer: PoolBuffer;
+
+  constructor(pool: BufferPool) {
+    super();
+    const buffer = pool.acquire(BLOCK);
+    ok(buffer !== null);
+    this.buffer = buffer;
+    this.segments.push(buffer.slab.id, buffer.offset, BLOCK);
+  }
+
+  override get canPin(): boolean {
+    return true;
+  }
+
+  override moveMemory(pool: BufferPool): MemoryPin | null {
+    const before = this.buffer;
+    const moved = new PinningRead(pool);
+    this.buffer = moved.buffer;
+    this.segments.copyFrom(moved.segments);
+    return before;
+  }
+}
+
+test("a reply that is still to be sent is not changed by a late read", () =>
+  withMirror(2, {}, async (rig) => {
+    const { reactor, device, mirror } = rig;
+    await device.writeAt(0, page(1));
+    for (const each of rig.legs) each.script = hangOn(Operation.read);
+    const request = new PinningRead(reactor.buffers);
+    const ended = request.run(mirror, { operation: Operation.read, length: BLOCK });
+    await sleepOn(reactor, 1);
+    const hung = rig.legs.find(({ held }) => held.length > 0);
+    for (const each of rig.legs) each.script = () => PASS;
+    strictEqual(await ended, Status.ok);
+    const { slab, offset } = request.buffer;
+    const reply = slab.bytes.subarray(offset, offset + BLOCK);
+    deepStrictEqual(new Uint8Array(reply), page(1));
+    // What the hung child finds by now is something else.
+    for (const medium of rig.media) {
+      const zero = { operation: Operation.writeZeroes, length: BLOCK };
+      strictEqual(await new AwaitedRequest().run(medium, zero), Status.ok);
+    }
+    hung?.letGo();
+    await sleepOn(reactor, 1);
+    deepStrictEqual(new Uint8Array(reply), page(1));
+    deepStrictEqual(orphansOf(rig), [0, 0]);
+    request.buffer.release();
+  }));
+
+test("a late read of a compare-and-write does not change what is being written", () =>
+  withMirror(2, {}, async (rig) => {
+    const { reactor, device, mirror } = rig;
+    await device.writeAt(0, page(7));
+    for (const each of rig.legs) each.script = hangOn(Operation.read);
+    const memory = reactor.io.slabs.allocate(2 * BLOCK);
+    memory.bytes.fill(7, 0, BLOCK).fill(8, BLOCK);
+    const request = new AwaitedRequest();
+    request.segments.push(memory.id, 0, 2 * BLOCK);
+    const ended = request.run(mirror, { operation: Operation.compareAndWrite, length: BLOCK });
+    await sleepOn(reactor, 1);
+    const hung = rig.legs.findIndex(({ held }) => held.length > 0);
+    for (const each of rig.legs) each.script = hangOn(Operation.write);
+    await sleepOn(reactor, TIMEOUT_MS + 10);
+    const writing = leg(rig, 1 - hung);
+    strictEqual(writing.held.length, 1);
+    leg(rig, hung).letGo();
+    await sleepOn(reactor, 1);
+    writing.script = () => PASS;
+    writing.letGo();
+    strictEqual(await ended, Status.ok);
+    deepStrictEqual(await device.readAt(0, BLOCK), page(8));
+    reactor.io.slabs.release(memory);
   }));
 
 test("hung reads of submitters that cannot pin, and compares, are answered by another child", () =>
@@ -356,13 +432,13 @@ test("a read that was sent before its child was taken out is not believed afterw
 test("a process that was stopped itself does not blame its children", () =>
   withMirror(2, {}, async (rig) => {
     const { device, reactor, mirror } = rig;
-    leg(rig, 0).script = () => ({ kind: "delay", delayMs: TIMEOUT_MS - 100 });
+    leg(rig, 0).script = () => ({ kind: "delay", delayMs: TIMEOUT_MS + 100 });
     const written = device.writeAt(0, page(1));
-    // As after SIGCONT: the clock is far ahead, and the answer comes in the same moment.
+    // As after SIGCONT: the clock is far ahead when the timer fires, the answer is about to come.
     Object.assign(reactor.clock, { offsetMs: 60_000 });
     await written;
-    const next = device.writeAt(0, page(2));
-    await next;
+    leg(rig, 0).script = () => PASS;
+    await device.writeAt(0, page(2));
     deepStrictEqual(statesOf(mirror), ["in-sync", "in-sync"]);
   }));
 

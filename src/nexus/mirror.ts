@@ -135,7 +135,7 @@ export class Mirror extends Device implements LegOwner, LegSweeper, BufferWaiter
     this.orphans = new Orphans(options.orphanLimits ?? { countMax: ORPHANS_MAX, bytesMax });
     if (this.#membership === UNRECORDED_MEMBERSHIP) {
       const warning =
-        "meta=none: no fencing and no persistent log: after an unclean stop a full resync is needed";
+        "no fencing and no persistent log: after an unclean stop a full resync is needed";
       this.#report("warning", "mirror-without-metadata", warning);
     }
   }
@@ -196,10 +196,9 @@ export class Mirror extends Device implements LegOwner, LegSweeper, BufferWaiter
 
   /** Takes out the children that let requests hang, and lets those go. Not in the turn. */
   sweep(nowMs: number): number {
-    const dueMs = nowMs - this.#childTimeoutMs;
     let overdueMask = 0;
     for (const { oldest, bit } of this.children) {
-      if (oldest !== null && oldest.submittedMs <= dueMs) overdueMask |= bit;
+      if (oldest !== null && this.#dueMs(oldest) <= nowMs) overdueMask |= bit;
     }
     // Where all hang, nobody is left to go on with: wait for whoever answers first.
     const canGoOn = (this.#inSyncMask & ~overdueMask) !== 0;
@@ -207,7 +206,7 @@ export class Mirror extends Device implements LegOwner, LegSweeper, BufferWaiter
       if ((overdueMask & child.bit) === 0) continue;
       const isInSync = (this.#inSyncMask & child.bit) !== 0;
       if (isInSync && canGoOn) this.#timedOut(child);
-      else if (!isInSync) this.#letGo(child, dueMs);
+      else if (!isInSync) this.#letGo(child, nowMs);
     }
     return this.#nextSweepMs(nowMs);
   }
@@ -437,7 +436,7 @@ export class Mirror extends Device implements LegOwner, LegSweeper, BufferWaiter
     }
   }
 
-  /** Ends the task and answers the client: never at once, always by the completion ring. Hot path. */
+  /** Ends the task and answers the client, always by the completion ring. Hot path. */
   #end(task: MirrorTask, status: Status): void {
     const { client } = task;
     client.errorOffset = status === Status.ok ? -1 : task.errorOffset;
@@ -499,9 +498,14 @@ export class Mirror extends Device implements LegOwner, LegSweeper, BufferWaiter
     this.#letGo(child, Number.POSITIVE_INFINITY);
   }
 
-  /** Stops waiting for what was sent to `child` up to `sentMs`; in its order. */
-  #letGo(child: Child, sentMs: number): void {
-    for (let leg = child.oldest; leg !== null && leg.submittedMs <= sentMs; ) {
+  /** When its time is over. */
+  #dueMs(leg: LegRequest): number {
+    return leg.submittedMs + this.#childTimeoutMs;
+  }
+
+  /** Stops waiting for what `child` was to have answered up to `dueMs`; in its order. */
+  #letGo(child: Child, dueMs: number): void {
+    for (let leg = child.oldest; leg !== null && this.#dueMs(leg) <= dueMs; ) {
       const { newer } = leg;
       this.#orphan(leg);
       leg = newer;
@@ -552,7 +556,7 @@ export class Mirror extends Device implements LegOwner, LegSweeper, BufferWaiter
     let delayMs = 0;
     for (const { oldest } of this.children) {
       if (oldest === null) continue;
-      const leftMs = oldest.submittedMs + this.#childTimeoutMs - nowMs;
+      const leftMs = this.#dueMs(oldest) - nowMs;
       const wantedMs = leftMs > 0 ? leftMs : retryMs;
       if (delayMs === 0 || wantedMs < delayMs) delayMs = wantedMs;
     }
