@@ -3,13 +3,14 @@
  * fall behind. Pure.
  */
 
-import { FILTERS, SHARES, SOURCES, type StageHelp } from "../pipe/registry.ts";
+import { CALL_SOURCES, FILTERS, SHARES, SOURCES, type StageHelp } from "../pipe/registry.ts";
 
 export function stageHelp(): string {
   return [
     "Sources (the first stage):",
-    ...SOURCES.flatMap(describe),
-    ...(FILTERS.length === 0 ? [] : ["Filters (in between):", ...FILTERS.flatMap(describe)]),
+    ...[...SOURCES, ...CALL_SOURCES].flatMap(describe),
+    "Filters (in between):",
+    ...FILTERS.flatMap(describe),
     "Shares (the last stage):",
     ...SHARES.flatMap(describe),
   ].join("\n");

@@ -4,7 +4,7 @@ import { deepStrictEqual, ok, strictEqual, throws } from "node:assert/strict";
 import { test } from "node:test";
 import { GrammarError } from "./grammar-error.ts";
 import { planPipe, planPipes } from "./pipe-plan.ts";
-import { FILTERS, SHARES, SOURCES } from "./registry.ts";
+import { CALL_SOURCES, FILTERS, SHARES, SOURCES } from "./registry.ts";
 import { nbdUri } from "./shares/nbd-share.ts";
 
 const SHARE = "nbd://127.0.0.1:0/x";
@@ -22,6 +22,8 @@ function errorOf(text: string): GrammarError {
 test("every example of the registry can be planned when it stands in its place", () => {
   for (const { example } of SOURCES) planPipe(`${example} | ${SHARE}`);
   for (const { example } of FILTERS) planPipe(`/a/b | ${example} | ${SHARE}`);
+  for (const { example } of CALL_SOURCES) planPipe(`${example} | ${SHARE}`);
+  for (const { example } of FILTERS) planPipe(`/a/b | ${example} | ${SHARE}`);
   for (const { example } of SHARES) planPipe(`/a/b | ${example}`);
 });
 
@@ -35,6 +37,13 @@ test("the help of a stage names exactly the options that it reads", () => {
   const join = (example: string): string => `${example}${example.includes("?") ? "&" : "?"}zzz=1`;
   for (const source of SOURCES) {
     deepStrictEqual(known(`${join(source.example)} | ${SHARE}`), helped(source), source.scheme);
+  }
+  for (const filter of FILTERS) {
+    const text = `/a/b | ${join(filter.example)} | ${SHARE}`;
+    deepStrictEqual(known(text), helped(filter), filter.name);
+  }
+  for (const source of CALL_SOURCES) {
+    deepStrictEqual(known(`${join(source.example)} | ${SHARE}`), helped(source), source.name);
   }
   for (const filter of FILTERS) {
     const text = `/a/b | ${join(filter.example)} | ${SHARE}`;
@@ -55,7 +64,11 @@ test("planPipe points at the character when a stage is wrong", () => {
     [`nbd://h/x?timeout=1ms | ${SHARE}`, "duration-out-of-range", 18, /10ms/],
     ["/a/b | file:///b", "source-as-share", 7, /which is a source/],
     ["/a/b | /c/d", "source-as-share", 7, /which is a source/],
-    [`mirror(/a/b, /c/d) | ${SHARE}`, "not-yet", 0, /"mirror", which is not yet/],
+    [`mirror | ${SHARE}`, "child-count", 0, /0 children, expected 1 to 16/],
+    [`mirror(/a/b, /c/d)?meta=tail | ${SHARE}`, "not-yet", 24, /not yet in this version/],
+    [`mirror(/a/b, limt) | ${SHARE}`, "unknown-stage", 13, /expected a source/],
+    ["/a/b | mirror(/a/b, /c/d)", "missing-share", 7, /expected a share/],
+    [`/x/y | mirror(/a/b, /c/d) | ${SHARE}`, "source-as-filter", 7, /which is a source/],
     [`/a/b | fault | ${SHARE}`, "not-yet", 7, /"fault", which is not yet/],
     [`/a/b | slice?offset=1KB | ${SHARE}`, "option-refused", 20, /multiple of 512/],
     [`/a/b | slice?length=0B | ${SHARE}`, "size-out-of-range", 20, /outside 512/],

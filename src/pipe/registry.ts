@@ -15,6 +15,7 @@ import { suggestName } from "./nearest-name.ts";
 import { NBD_OPTIONS, NBD_UNIX_OPTIONS, planNbd, planNbdUnix } from "./shares/nbd-share.ts";
 import { FILE_OPTIONS, planFile } from "./sources/file-source.ts";
 import { MEMORY_OPTIONS, planMalloc, planNull } from "./sources/memory-sources.ts";
+import { MIRROR_OPTIONS, planMirror } from "./sources/mirror-source.ts";
 import { planTap, TAP_OPTIONS } from "./sources/tap-source.ts";
 import {
   NBD_SOURCE_OPTIONS,
@@ -99,7 +100,15 @@ export const SOURCES: readonly UriEntry<SourcePlan>[] = [
   },
 ];
 
-export const CALL_SOURCES: readonly CallSourceEntry[] = [];
+export const CALL_SOURCES: readonly CallSourceEntry[] = [
+  {
+    name: "mirror",
+    example: "mirror(file:///a, nbd://host:10809/b)",
+    text: "one device over 1 to 16 pipes that hold the same; outlives all of them but one",
+    options: MIRROR_OPTIONS,
+    plan: planMirror,
+  },
+];
 
 export const FILTERS: readonly FilterEntry[] = [
   {
@@ -180,6 +189,10 @@ export function planFilter(text: string, stage: Stage): FilterPlan {
       `found ${stage.scheme}:// between source and share, expected a filter: ` +
       "a pipe has one source, its first stage, and one share, its last";
     throw schemeError(text, stage, "not-a-filter", message);
+  }
+  if (CALL_SOURCES.some(({ name }) => name === stage.name)) {
+    const message = `found ${quote(stage.name)}, which is a source, expected a filter here`;
+    throw nameError(text, stage, "source-as-filter", message);
   }
   const entry = FILTERS.find(({ name }) => name === stage.name);
   if (entry === undefined) throw unknownName(text, stage, "a filter");
