@@ -364,7 +364,7 @@ test("crypt shows its key nowhere and wipes what it was given", () =>
     await below.close();
   }));
 
-test("crypt refuses a device that is no whole number of its sectors, before it asks for a key", () =>
+test("crypt refuses a device of no whole number of its sectors, before it asks for a key", () =>
   withReactor("fake", async ({ reactor }) => {
     const sizeBytes = 1024 * 1024 + 512;
     const instanceId = "11111111-2222-4333-8444-555555555555";

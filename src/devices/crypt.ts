@@ -324,7 +324,7 @@ function firstPhase(operation: Operation): JobPhase {
 }
 
 /**
- * The quickest of the level: FFI needs memory that has addresses, which the slabs of the others have
+ * The quickest of the level: FFI needs memory that has addresses, which other levels' slabs have
  * not. The key is wiped.
  */
 async function openCipher(

@@ -1,6 +1,6 @@
 /**
  * `crypt` beside the Linux kernel's dm-crypt: what we write through it the guest reads with
- * `cryptsetup open --type plain`, and the reverse, on the same files, in every numbering of sectors.
+ * `cryptsetup open --type plain`, and the reverse, on the same files, however sectors are counted.
  *
  *   we write through crypt --> the guest, on plain exports, reads and writes through dm-crypt
  *   --> we read through crypt
