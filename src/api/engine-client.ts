@@ -3,7 +3,7 @@
  * between calls of its own accord.
  */
 
-import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
+import { type Client, createClient } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 import { type EngineAddress, formatEngineAddress } from "./engine-address.ts";
 import { EngineService, PipeService } from "./penstock/engine/v1/engine_pb.ts";
@@ -14,27 +14,30 @@ export interface EngineClient {
   readonly pipes: Client<typeof PipeService>;
 }
 
-/** Its calls reject with a PenstockError: the engine's own as RemoteError. */
-export function engineClient(address: EngineAddress): EngineClient {
-  const shown = formatEngineAddress(address);
+/**
+ * Makes one call, or several.
+ * @throws PenstockError: the engine's own as RemoteError
+ */
+export async function askEngine<T>(
+  address: EngineAddress,
+  call: (client: EngineClient) => Promise<T>,
+): Promise<T> {
+  try {
+    return await call(engineClient(address));
+  } catch (thrown) {
+    throw fromRpcError(thrown, formatEngineAddress(address));
+  }
+}
+
+function engineClient(address: EngineAddress): EngineClient {
   const transport = createConnectTransport({
     httpVersion: "1.1",
-    baseUrl: address.kind === "unix" ? "http://localhost" : `http://${shown}`,
+    baseUrl:
+      address.kind === "unix" ? "http://localhost" : `http://${formatEngineAddress(address)}`,
     nodeOptions: address.kind === "unix" ? { socketPath: address.path } : {},
-    interceptors: [ownErrors(shown)],
   });
   return {
     engine: createClient(EngineService, transport),
     pipes: createClient(PipeService, transport),
-  };
-}
-
-function ownErrors(address: string): Interceptor {
-  return (next) => async (request) => {
-    try {
-      return await next(request);
-    } catch (thrown) {
-      throw fromRpcError(thrown, address);
-    }
   };
 }

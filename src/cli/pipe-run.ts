@@ -7,23 +7,18 @@
  */
 
 import { randomUUID } from "node:crypto";
-import { PipeHost, type Placement } from "../pipe/pipe-host.ts";
+import { PipeHost } from "../pipe/pipe-host.ts";
 import { planPipes } from "../pipe/pipe-plan.ts";
-import { chooseLevel, type LevelChoice } from "../reactor/open-io.ts";
+import { chooseLevel } from "../reactor/open-io.ts";
 import { ExitCode } from "./exit-code.ts";
-import { endByBug, exitAtOnceFor, StopSignals } from "./process-end.ts";
-import { reportError } from "./report-error.ts";
+import { endByBug, exitAtOnceFor, StopSignals, watchStdin } from "./process-end.ts";
+import { printError } from "./report-error.ts";
+import type { RunOptions } from "./run-options.ts";
 import { StatsLines } from "./stats-lines.ts";
 
-export interface PipeRunOptions {
-  readonly io: LevelChoice;
-  readonly reactors: number;
-  readonly placement: Placement;
-  readonly bufferLimit?: number;
-  readonly spin?: number;
+export interface PipeRunOptions extends RunOptions {
   /** Milliseconds. */
   readonly stats?: number;
-  readonly stopOnStdinEnd: boolean;
 }
 
 /** @returns the exit code; errors are on standard error already */
@@ -81,22 +76,10 @@ async function serve(
     stats?.start();
     await signals.stopped;
   } catch (thrown) {
-    exitCode = print(thrown);
+    exitCode = printError(thrown);
   }
   await stats?.stop();
-  for (const failure of await host.close()) exitCode = print(failure);
+  for (const failure of await host.close()) exitCode = printError(failure);
   if (options.stopOnStdinEnd) process.stdin.pause();
   return exitCode;
-}
-
-function watchStdin(signals: StopSignals): void {
-  process.stdin.on("end", () => signals.stop());
-  process.stdin.on("error", () => signals.stop());
-  process.stdin.resume();
-}
-
-function print(thrown: unknown): ExitCode {
-  const report = reportError(thrown);
-  process.stderr.write(`${report.text}\n`);
-  return report.exitCode;
 }

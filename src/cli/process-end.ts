@@ -74,6 +74,13 @@ export class StopSignals {
   }
 }
 
+/** Stops when standard input ends. Whoever calls it pauses that again. */
+export function watchStdin(signals: StopSignals): void {
+  process.stdin.on("end", () => signals.stop());
+  process.stdin.on("error", () => signals.stop());
+  process.stdin.resume();
+}
+
 /** Writes what happened and ends the process: a bug, after which nothing is to be trusted. */
 export function endByBug(stack: string, exitAtOnce: ExitAtOnce): void {
   writeSync(STDERR, `penstock: internal: ${stack}\n`);

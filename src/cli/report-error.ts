@@ -4,9 +4,12 @@
  *   penstock: CODE: message
  *     the pipe's text         (errors of a pipe's text only)
  *        ^
+ *
+ * An engine's errors look as if they had happened here.
  */
 
 import { CommanderError } from "commander";
+import { RemoteError } from "../api/remote-error.ts";
 import { GrammarError } from "../pipe/grammar-error.ts";
 import { AssertionError } from "../util/assert.ts";
 import { type PenstockError, toPenstockError } from "../util/errors.ts";
@@ -19,6 +22,7 @@ const USAGE_CODES: ReadonlySet<string> = new Set([
   "placement-unsupported",
   "reactors-unsupported",
   "export-exists",
+  "engine-address-invalid",
 ]);
 
 export interface ErrorReport {
@@ -27,9 +31,17 @@ export interface ErrorReport {
   readonly exitCode: ExitCode;
 }
 
+/** Writes it to standard error. */
+export function printError(thrown: unknown): ExitCode {
+  const report = reportError(thrown);
+  process.stderr.write(`${report.text}\n`);
+  return report.exitCode;
+}
+
 export function reportError(thrown: unknown): ErrorReport {
   if (thrown instanceof GrammarError) return reportGrammarError(thrown);
   if (thrown instanceof CommanderError) return reportUsage(thrown);
+  if (thrown instanceof RemoteError) return reportRemoteError(thrown);
   const error = toPenstockError(thrown);
   if (isInternal(thrown, error)) {
     const stack = thrown instanceof Error ? thrown.stack : undefined;
@@ -44,6 +56,13 @@ function reportGrammarError(error: GrammarError): ErrorReport {
   const [text = "", caret = ""] = error.render().split("\n");
   const lines = [`penstock: ${error.code}: ${error.message}`, `  ${text}`, `  ${caret}`];
   return { text: lines.join("\n"), exitCode: ExitCode.usage };
+}
+
+function reportRemoteError(error: RemoteError): ErrorReport {
+  const lines = [`penstock: ${error.code}: ${error.message}`];
+  lines.push(...error.excerpt.map((line) => `  ${line}`));
+  const failure = error.code === "internal" ? ExitCode.internal : ExitCode.failure;
+  return { text: lines.join("\n"), exitCode: error.isBadRequest ? ExitCode.usage : failure };
 }
 
 /** `commander.unknownOption` is ours as `unknown-option`. */
