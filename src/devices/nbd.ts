@@ -279,7 +279,7 @@ export class NbdDevice extends Device implements LinkOwner, BufferWaiter, Flusha
     this.#free = task.next as NbdTask | null;
     task.next = null;
     task.activeIndex = this.#active.push(task) - 1;
-    task.begin(request, this.#sequence++, this.#ledger.acknowledged);
+    task.begin(request, this.#sequence++, this.#ledger);
     if (this.#refusal !== Status.ok) this.#settle(task, this.#refusal);
     else this.#issue(task);
     if (this.#ticker === null) this.#startTicker();
@@ -328,7 +328,7 @@ export class NbdDevice extends Device implements LinkOwner, BufferWaiter, Flusha
   }
 
   #issueFlush(task: NbdTask, request: Request): void {
-    if (request.operation === Operation.flush && this.#ledger.takeLoss(task.cover)) {
+    if (request.operation === Operation.flush && this.#ledger.takeLoss(task.base, task.cover)) {
       this.#settle(task, Status.dataLost);
       return;
     }

@@ -2,8 +2,13 @@
  * LossLedger: which acknowledged changes no flush has covered yet, and whether they may be gone.
  *
  * Changes are numbered in the order of their acknowledgement; a flush covers those acknowledged
- * before it was submitted. After a loss every flush that should have covered one of the lost
- * changes, for the first time, is told of it, and no later one: safety rule 3.
+ * before it was submitted. Every flush that should have covered a lost change, and was submitted
+ * before a report of that loss, is told of it: also the second of two at the same time, which may
+ * be another client's. Later ones are not: safety rule 3.
+ *
+ *   changes   1 ....... settled ........ acknowledged
+ *             |  flushed, or  |  not flushed: lost, after a loss
+ *             |   reported    |
  */
 
 export class LossLedger {
@@ -11,11 +16,13 @@ export class LossLedger {
   acknowledged = 0;
   /** All up to this number are on stable media, or their loss was reported. */
   #settled = 0;
-  /** All unsettled ones up to this number may be gone. */
+  /** Those behind `#lostFrom` up to `#lostUpTo` may be gone. */
+  #lostFrom = 0;
   #lostUpTo = 0;
 
-  get hasUnflushed(): boolean {
-    return this.acknowledged > this.#settled;
+  /** What need not be reported to a flush that is submitted now: its `base`. */
+  get settled(): number {
+    return this.#settled;
   }
 
   /** A flush that was to cover changes up to `cover` has succeeded. */
@@ -25,16 +32,21 @@ export class LossLedger {
 
   /** What has not been flushed may be gone. */
   noteLoss(): void {
+    if (this.acknowledged === this.#settled) return;
+    // Flushes from before an earlier report may still be told of that loss.
+    const isFirst = this.#lostUpTo === 0;
+    this.#lostFrom = isFirst ? this.#settled : Math.min(this.#lostFrom, this.#settled);
     this.#lostUpTo = this.acknowledged;
   }
 
   /**
-   * True when a flush that is to cover changes up to `cover` must report a loss; then it has been
-   * reported, and the flush must not be sent.
+   * True when a flush of the changes behind `base` up to `cover` must report a loss; then it has
+   * been reported, and the flush must not be sent.
    */
-  takeLoss(cover: number): boolean {
-    const isLost = this.#lostUpTo > this.#settled && cover > this.#settled;
-    if (isLost) this.#settled = Math.min(cover, this.#lostUpTo);
-    return isLost;
+  takeLoss(base: number, cover: number): boolean {
+    const end = Math.min(cover, this.#lostUpTo);
+    if (Math.max(base, this.#lostFrom) >= end) return false;
+    this.#settled = Math.max(this.#settled, end);
+    return true;
   }
 }

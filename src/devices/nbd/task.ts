@@ -18,6 +18,8 @@ import { Status } from "../../block/status.ts";
 import { InitiatorCommand } from "../../proto/nbd/initiator-command.ts";
 import type { PoolBuffer } from "../../reactor/buffer-pool.ts";
 
+import type { LossLedger } from "./loss-ledger.ts";
+
 export const Step = { transfer: 0, zero: 1, flush: 2, compareRead: 3, status: 4 } as const;
 export type Step = (typeof Step)[keyof typeof Step];
 
@@ -41,7 +43,8 @@ export class NbdTask extends InitiatorCommand {
   sequence = 0;
   /** When its command was issued, in ticks of the device. */
   issuedTick = 0;
-  /** Of a flush: the changes that it is to cover (`LossLedger`). */
+  /** Of a flush: the changes that it is to cover, behind `base` up to `cover` (`LossLedger`). */
+  base = 0;
   cover = 0;
   /** compare-and-write has compared: what is left is the write. */
   hasCompared = false;
@@ -62,10 +65,11 @@ export class NbdTask extends InitiatorCommand {
   #isStatusFull = false;
 
   // hot path
-  begin(request: Request, sequence: number, cover: number): void {
+  begin(request: Request, sequence: number, ledger: LossLedger): void {
     this.request = request;
     this.sequence = sequence;
-    this.cover = cover;
+    this.base = ledger.settled;
+    this.cover = ledger.acknowledged;
     this.hasCompared = false;
     this.restart();
   }
