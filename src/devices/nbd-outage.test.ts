@@ -1,0 +1,261 @@
+// Tests of the NBD device's outages: how long it waits, what it reports, what it refuses to go on
+// with, and that no older write of a dead connection overtakes a newer one.
+
+import { deepStrictEqual, match, ok, rejects, strictEqual } from "node:assert/strict";
+import { test } from "node:test";
+import { AwaitedRequest } from "../block/awaited-request.ts";
+import type { Device } from "../block/device.ts";
+import { Operation, RequestFlag } from "../block/operation.ts";
+import { PromiseDevice } from "../block/promise-device.ts";
+import { Status } from "../block/status.ts";
+import { FaultRig, type FaultRigOptions } from "../testing/nbd-fault-rig.ts";
+
+const BLOCK = 4096;
+
+const filled = (value: number): Uint8Array => new Uint8Array(BLOCK).fill(value);
+
+function inWorld(
+  options: FaultRigOptions,
+  body: (rig: FaultRig) => Promise<void>,
+): () => Promise<void> {
+  return () => {
+    const rig = new FaultRig(7, options);
+    return rig.run(() => body(rig));
+  };
+}
+
+function flush(device: Device): Promise<Status> {
+  return new AwaitedRequest().run(device, { operation: Operation.flush });
+}
+
+test(
+  "NbdDevice fails requests when the ride-out is over, and goes on when the target is back",
+  inWorld({ initiator: { rideOutMs: 10_000 } }, async (rig) => {
+    await rig.startTarget();
+    const device = await rig.openDevice();
+    const user = new PromiseDevice(device);
+    await user.writeAt(0, filled(1));
+    rig.killTarget();
+    await rejects(user.writeAt(0, filled(2)), { code: "path-lost" });
+    ok(rig.world.nowMs >= 10_000 && rig.world.nowMs < 14_000, `${rig.world.nowMs} ms`);
+    strictEqual(device.condition.link, "lost");
+    const before = rig.world.nowMs;
+    await rejects(user.readAt(0, BLOCK), { code: "path-lost" });
+    ok(rig.world.nowMs - before < 10, "no second wait");
+    await rig.startTarget();
+    await rig.sleep(3000);
+    strictEqual(device.condition.link, "up");
+    await user.writeAt(0, filled(3));
+    deepStrictEqual(await user.readAt(0, BLOCK), filled(3));
+    await user.flush();
+    await user.close();
+  }),
+);
+
+test(
+  "NbdDevice under a nexus fails at once when the target dies, and stays lost",
+  inWorld({ initiator: { failFast: true } }, async (rig) => {
+    await rig.startTarget();
+    const device = await rig.openDevice();
+    const user = new PromiseDevice(device);
+    await user.writeAt(0, filled(1));
+    const before = rig.world.nowMs;
+    const writing = user.writeAt(0, filled(2));
+    rig.killTarget();
+    await rejects(writing, { code: "path-lost" });
+    ok(rig.world.nowMs - before < 100);
+    await rig.startTarget();
+    await rig.sleep(5000);
+    strictEqual(device.condition.link, "lost");
+    await rejects(user.readAt(0, BLOCK), { code: "path-lost" });
+    await user.close();
+  }),
+);
+
+test(
+  "NbdDevice under a nexus gives a hung target five seconds, then leaves memory alone",
+  inWorld({ initiator: { failFast: true } }, async (rig) => {
+    await rig.startTarget();
+    const device = await rig.openDevice();
+    const slab = rig.reactor.io.slabs.allocate(1024 * 1024);
+    const requests = Array.from({ length: 40 }, (_, index) => {
+      const request = new AwaitedRequest();
+      request.segments.push(slab.id, index * BLOCK, BLOCK);
+      return request;
+    });
+    await rig.sleep(1);
+    rig.pauseTarget();
+    const before = rig.world.nowMs;
+    const ends = requests.map((request, index) => {
+      const operation = index % 2 === 0 ? Operation.read : Operation.write;
+      return request.run(device, { operation, offset: index * BLOCK, length: BLOCK });
+    });
+    const statuses = await Promise.all(ends);
+    const tookMs = rig.world.nowMs - before;
+    ok(tookMs >= 5000 && tookMs < 6500, `${tookMs} ms`);
+    ok(statuses.every((status) => status === Status.timeout));
+    // What a late answer would bring must not arrive any more.
+    slab.bytes.fill(0xee);
+    rig.resumeTarget();
+    await rig.sleep(2000);
+    ok(slab.bytes.every((byte) => byte === 0xee));
+    await device.close();
+  }),
+);
+
+test(
+  "NbdDevice waits out refusals and sends what had no answer",
+  inWorld({}, async (rig) => {
+    await rig.startTarget();
+    const user = new PromiseDevice(await rig.openDevice());
+    await user.writeAt(0, filled(1));
+    rig.killTarget();
+    const writing = Promise.all([
+      user.writeAt(BLOCK, filled(2)),
+      user.writeAt(BLOCK, filled(3)),
+      user.flush(),
+    ]);
+    await rig.sleep(3000);
+    await rig.startTarget();
+    await writing;
+    deepStrictEqual(await user.readAt(0, BLOCK), filled(1));
+    deepStrictEqual(await user.readAt(BLOCK, BLOCK), filled(3));
+    await user.close();
+  }),
+);
+
+test(
+  "NbdDevice lets no older copy of a write that was sent again overtake a newer one",
+  inWorld({ initiator: { timeoutMs: 2000 } }, async (rig) => {
+    await rig.startTarget();
+    const user = new PromiseDevice(await rig.openDevice());
+    const { faults } = rig.world.disk("target");
+    const fault = faults.inject({ effect: { kind: "hang" }, operations: ["write"], count: 1 });
+    const first = user.writeAt(0, filled(1));
+    await rig.sleep(50);
+    strictEqual(fault.hungCount, 1);
+    rig.cutConnections("all");
+    const second = first.then(() => user.writeAt(0, filled(2)));
+    // Long enough for new connections: they have to wait for what the old ones do.
+    await rig.sleep(1500);
+    let isDone = false;
+    void second.then(() => {
+      isDone = true;
+    });
+    await rig.sleep(5000);
+    strictEqual(isDone, false, "the target ends what is old first");
+    fault.release();
+    await second;
+    await rig.sleep(1000);
+    deepStrictEqual(await user.readAt(0, BLOCK), filled(2));
+    await user.close();
+  }),
+);
+
+test(
+  "NbdDevice does not go on with an export that came back smaller",
+  inWorld({ source: "malloc" }, async (rig) => {
+    await rig.startTarget(2 * 1024 * 1024);
+    const device = await rig.openDevice();
+    rig.killTarget();
+    const reading = new AwaitedRequest().run(device, { operation: Operation.flush });
+    await rig.startTarget(1024 * 1024);
+    strictEqual(await reading, Status.dataLost);
+    strictEqual(await flush(device), Status.dataLost);
+    match(device.condition.reason, /1048576 bytes instead of 2097152/);
+    await device.close();
+  }),
+);
+
+test(
+  "NbdDevice does not go on with memory that came back empty",
+  inWorld({ source: "malloc" }, async (rig) => {
+    await rig.startTarget();
+    const device = await rig.openDevice();
+    strictEqual(device.info.volatileCache, false);
+    const user = new PromiseDevice(device);
+    await user.writeAt(0, filled(1));
+    await user.flush();
+    rig.killTarget();
+    await rig.startTarget();
+    await rejects(user.readAt(0, BLOCK), { code: "data-lost" });
+    await user.close();
+  }),
+);
+
+test(
+  "NbdDevice reports a failed flush for good",
+  inWorld({}, async (rig) => {
+    await rig.startTarget();
+    const device = await rig.openDevice();
+    const { faults } = rig.world.disk("target");
+    faults.inject({ effect: { kind: "error", errno: 5 }, operations: ["sync"], count: 1 });
+    strictEqual(await flush(device), Status.mediaError);
+    strictEqual(await flush(device), Status.mediaError);
+    strictEqual(device.condition.fault, Status.mediaError);
+    await device.close();
+  }),
+);
+
+test(
+  "NbdDevice keeps a comparison that was true when the write after it has to be sent again",
+  inWorld({}, async (rig) => {
+    await rig.startTarget();
+    const user = new PromiseDevice(await rig.openDevice());
+    const { device } = user;
+    await user.writeAt(0, filled(1));
+    const slab = rig.reactor.io.slabs.allocate(2 * BLOCK);
+    for (let round = 0; round < 30; round++) {
+      slab.bytes.fill(1 + round, 0, BLOCK);
+      slab.bytes.fill(2 + round, BLOCK);
+      const request = new AwaitedRequest();
+      request.segments.push(slab.id, 0, 2 * BLOCK);
+      const operation = Operation.compareAndWrite;
+      const ending = request.run(device, { operation, length: BLOCK, flags: RequestFlag.fua });
+      await rig.sleep((round * 0.1) % 1.7);
+      rig.cutConnections("all");
+      strictEqual(await ending, Status.ok, `round ${round}`);
+      deepStrictEqual(await user.readAt(0, BLOCK), filled(2 + round));
+    }
+    await user.close();
+  }),
+);
+
+test(
+  "NbdDevice closes soon when the target is away, or hangs",
+  inWorld({}, async (rig) => {
+    for (const how of ["killed", "paused"]) {
+      await rig.startTarget();
+      const device = await rig.openDevice();
+      const reading = new AwaitedRequest().run(device, { operation: Operation.flush });
+      if (how === "killed") rig.killTarget();
+      else rig.pauseTarget();
+      await rig.sleep(how === "killed" ? 100 : 0);
+      const waiting = new AwaitedRequest().run(device, { operation: Operation.flush });
+      const before = rig.world.nowMs;
+      await device.close();
+      ok(rig.world.nowMs - before < 1700, `${rig.world.nowMs - before} ms`);
+      for (const status of [await reading, await waiting]) {
+        ok(status === Status.pathLost || status === Status.aborted || status === Status.ok);
+      }
+      rig.killTarget();
+    }
+  }),
+);
+
+test(
+  "NbdDevice.open says what is wrong, within its time",
+  inWorld({}, async (rig) => {
+    await rejects(rig.openDevice(), { code: "connection-refused" });
+    await rig.startTarget();
+    await rejects(rig.openDevice({ exportName: "other" }), {
+      code: "export-unknown",
+      message: /target:7.*"other"/,
+    });
+    rig.pauseTarget();
+    const before = rig.world.nowMs;
+    await rejects(rig.openDevice(), { code: "connection-timeout" });
+    ok(rig.world.nowMs - before < 2100);
+    rig.killTarget();
+  }),
+);
