@@ -153,6 +153,24 @@ test(
 );
 
 test(
+  "NbdDevice's writes that were held up on their way are not done after newer ones",
+  inWorld({ initiator: { timeoutMs: 2000, connections: 1 } }, async (rig) => {
+    await rig.startTarget();
+    const user = new PromiseDevice(await rig.openDevice());
+    const [old] = rig.world.network.connections;
+    ok(old !== undefined);
+    old.pause("to-server");
+    await user.writeAt(0, filled(1));
+    ok(rig.world.nowMs > 2000, "it was answered over a second connection");
+    await user.writeAt(0, filled(2));
+    old.resume("to-server");
+    await rig.sleep(1000);
+    deepStrictEqual(await user.readAt(0, BLOCK), filled(2));
+    await user.close();
+  }),
+);
+
+test(
   "NbdDevice does not go on with an export that came back smaller",
   inWorld({ source: "malloc" }, async (rig) => {
     await rig.startTarget(2 * 1024 * 1024);
