@@ -116,8 +116,8 @@ export abstract class Device {
     if (this.#waiters.length > 0) this.#wakeWaiters();
   }
 
-  /** Called by `Request.returnLent`. */
-  lentReturned(): void {
+  /** Called by `Request.returnLent`; the request has its memory no more. */
+  lentReturned(_request: Request): void {
     this.lent--;
     if (this.#waiters.length > 0) this.#wakeWaiters();
   }

@@ -147,7 +147,7 @@ export abstract class Request {
     this.segments.clear();
     const lenders = this.#lenders;
     for (let device = lenders?.pop(); device !== undefined; device = lenders?.pop()) {
-      device.lentReturned();
+      device.lentReturned(this);
     }
   }
 }

@@ -8,6 +8,7 @@
 import type { CallStage, Pipe, Stage, UriStage } from "./ast.ts";
 import { CRYPT_OPTIONS, planCrypt } from "./filters/crypt-filter.ts";
 import { DELAY_OPTIONS, planDelay } from "./filters/delay-filter.ts";
+import { FAULT_OPTIONS, planFault } from "./filters/fault-filter.ts";
 import { LIMIT_OPTIONS, planLimit } from "./filters/limit-filter.ts";
 import { planSlice, SLICE_OPTIONS } from "./filters/slice-filter.ts";
 import { GrammarError, quote } from "./grammar-error.ts";
@@ -133,6 +134,13 @@ export const FILTERS: readonly FilterEntry[] = [
     plan: planDelay,
   },
   {
+    name: "fault",
+    example: "fault?read=error&write=torn&probability=0.01",
+    text: "fails on purpose: for tests of what stands on it",
+    options: FAULT_OPTIONS,
+    plan: planFault,
+  },
+  {
     name: "slice",
     example: "slice?offset=1MiB&length=16MiB",
     text: "a range as a device of its own",
@@ -160,7 +168,7 @@ export const SHARES: readonly UriEntry<SharePlan>[] = [
 
 /** Part of the plan but not of this version. */
 const LATER_SCHEMES: readonly string[] = ["lvol", "nvmf", "iscsi", "vhost-user", "fuse", "s3"];
-const LATER_NAMES: readonly string[] = ["mirror", "fault", "log"];
+const LATER_NAMES: readonly string[] = ["mirror", "log"];
 
 /**
  * A source and the filters on it.
