@@ -1,7 +1,7 @@
 /**
  * Engine: the data-plane daemon. Holds pipes on reactors, stores them, and is driven by RPC.
  *
- *   data directory taken --> RPC listens --> reactors start --> serving; stored pipes open meanwhile
+ *   data directory taken --> RPC listens --> reactors start --> serving, while stored pipes open
  *     close(): RPC refuses changes --> pipes drained, flushed, closed --> RPC ends --> folder free
  *
  * On the main thread, which has no data path.

@@ -197,7 +197,8 @@ function arrow(x1: number, y1: number, x2: number, y2: number, look: Look): stri
   const dash = look === "faulted" ? ' stroke-dasharray="5 4"' : "";
   const bend = (x1 + x2) / 2;
   const path = `M${x1} ${y1} C${bend} ${y1} ${bend} ${y2} ${x2} ${y2}`;
-  return `<path d="${path}" fill="none" stroke="${stroke}" stroke-width="1.5"${dash} marker-end="url(#arrow)"/>`;
+  const style = `fill="none" stroke="${stroke}" stroke-width="1.5"${dash}`;
+  return `<path d="${path}" ${style} marker-end="url(#arrow)"/>`;
 }
 
 function words(text: string, x: number, y: number, style: string): string {
