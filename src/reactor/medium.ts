@@ -5,7 +5,8 @@
  */
 
 import fs from "node:fs";
-import { readFile } from "node:fs/promises";
+import { open, readFile, realpath } from "node:fs/promises";
+import { dirname } from "node:path";
 import { promisify } from "node:util";
 
 import { failureOf, invalidFileError, openFileError, sizeMismatchError } from "./io-errors.ts";
@@ -79,10 +80,22 @@ export async function fitSize(
   try {
     await ftruncate(fd, wantedBytes);
     await fsync(fd);
+    // Empty so far: its name may be as new as its size, and a lost name loses every flushed write.
+    if (haveBytes === 0) await syncFolderOf(options.path);
   } catch (error) {
     throw openFileError(options.path, failureOf(error));
   }
   return wantedBytes;
+}
+
+/** A file's name is durable only when its folder is. */
+async function syncFolderOf(path: string): Promise<void> {
+  const folder = await open(dirname(await realpath(path)), "r");
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
 }
 
 /** Changes with every boot; where the system does not tell, with every process. */

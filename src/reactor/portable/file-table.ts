@@ -7,7 +7,6 @@
  */
 
 import fs from "node:fs";
-import { dirname } from "node:path";
 import { promisify } from "node:util";
 
 import { assert } from "../../util/assert.ts";
@@ -19,7 +18,6 @@ import { describeMedium, fitSize, type Medium, readBootId } from "../medium.ts";
 const open = promisify(fs.open);
 const close = promisify(fs.close);
 const stat = promisify(fs.stat);
-const fsync = promisify(fs.fsync);
 const unlink = promisify(fs.unlink);
 
 const { O_CREAT, O_EXCL, O_NONBLOCK, O_RDONLY, O_RDWR } = fs.constants;
@@ -55,7 +53,6 @@ export class FileTable {
       const medium = await describeMedium(fd, path);
       claim = await takeClaim(medium, options);
       const sizeBytes = await fitSize(fd, medium, options);
-      if (created) await syncFolder(path);
       const file = this.#add({ fd, claim, inFlight: 0 });
       return openedFile(file, { ...medium, sizeBytes }, await readBootId());
     } catch (error) {
@@ -143,16 +140,6 @@ class ReaderClaim implements Claim {
     const count = readerCounts.get(this.#identity) ?? 0;
     if (count > 1) readerCounts.set(this.#identity, count - 1);
     else readerCounts.delete(this.#identity);
-  }
-}
-
-/** A file's name is durable only when its folder is. */
-async function syncFolder(path: string): Promise<void> {
-  const fd = await open(dirname(path), O_RDONLY);
-  try {
-    await fsync(fd);
-  } finally {
-    await close(fd);
   }
 }
 
