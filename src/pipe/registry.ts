@@ -10,6 +10,7 @@ import { CRYPT_OPTIONS, planCrypt } from "./filters/crypt-filter.ts";
 import { DELAY_OPTIONS, planDelay } from "./filters/delay-filter.ts";
 import { FAULT_OPTIONS, planFault } from "./filters/fault-filter.ts";
 import { LIMIT_OPTIONS, planLimit } from "./filters/limit-filter.ts";
+import { LOG_OPTIONS, planLog } from "./filters/log-filter.ts";
 import { planSlice, SLICE_OPTIONS } from "./filters/slice-filter.ts";
 import { GrammarError, quote } from "./grammar-error.ts";
 import { suggestName } from "./nearest-name.ts";
@@ -141,6 +142,13 @@ export const FILTERS: readonly FilterEntry[] = [
     plan: planFault,
   },
   {
+    name: "log",
+    example: "log?slow=10ms",
+    text: "a line for each request that has ended, or only for slow ones and failures",
+    options: LOG_OPTIONS,
+    plan: planLog,
+  },
+  {
     name: "slice",
     example: "slice?offset=1MiB&length=16MiB",
     text: "a range as a device of its own",
@@ -168,7 +176,7 @@ export const SHARES: readonly UriEntry<SharePlan>[] = [
 
 /** Part of the plan but not of this version. */
 const LATER_SCHEMES: readonly string[] = ["lvol", "nvmf", "iscsi", "vhost-user", "fuse", "s3"];
-const LATER_NAMES: readonly string[] = ["mirror", "log"];
+const LATER_NAMES: readonly string[] = ["mirror"];
 
 /**
  * A source and the filters on it.
