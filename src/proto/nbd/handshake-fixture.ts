@@ -139,7 +139,7 @@ function encodeLine(line: string): Buffer {
   return Buffer.concat([...magic, uint(4, option), uint(4, data.length), data]);
 }
 
-function encodeTokens(text: string): Buffer {
+export function encodeTokens(text: string): Buffer {
   const parts: Buffer[] = [];
   for (const [, kind = "", argument = ""] of text.matchAll(/(\w+)\(([^)]*)\)/g)) {
     if (kind === "u16") parts.push(uint(2, Number(argument)));
@@ -156,7 +156,7 @@ function encodeTokens(text: string): Buffer {
   return Buffer.concat(parts);
 }
 
-function uint(size: number, value: number): Buffer {
+export function uint(size: number, value: number): Buffer {
   const bytes = Buffer.alloc(size);
   bytes.writeUIntBE(value, 0, size);
   return bytes;
@@ -187,6 +187,6 @@ function isReply(output: Buffer, at: number): boolean {
   return whole && output.readUInt32BE(at) === OPTION_REPLY_MAGIC_HIGH;
 }
 
-function nameOf(table: Readonly<Record<string, number>>, value: number): string {
+export function nameOf(table: Readonly<Record<string, number>>, value: number): string {
   return Object.entries(table).find((entry) => entry[1] === value)?.[0] ?? String(value);
 }
