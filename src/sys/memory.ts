@@ -32,6 +32,22 @@ export function mapShared(lengthBytes: number): NativeMemory {
   return viewShared(Number(address), lengthBytes);
 }
 
+const PAGE_BYTES = 4096;
+/** Of this thread. */
+const freePages: NativeMemory[] = [];
+
+/** A page of zeroes for the arguments of system calls. */
+export function takePage(): NativeMemory {
+  const page = freePages.pop() ?? mapShared(PAGE_BYTES);
+  new Uint8Array(page.buffer).fill(0);
+  return page;
+}
+
+/** Gives a page of `takePage` back, once, when neither kernel nor anybody else uses it. */
+export function returnPage(page: NativeMemory): void {
+  freePages.push(page);
+}
+
 /** Views memory that another thread has mapped. */
 export function viewShared(address: number, lengthBytes: number): NativeMemory {
   return { address, lengthBytes, buffer: viewMemory(BigInt(address), lengthBytes) };

@@ -56,7 +56,6 @@ const RegisterOperation = { eventfd: 4, probe: 8, maxWorkers: 19 } as const;
 
 const OFFSET_SQ_RING = 0n;
 const OFFSET_SQES = 0x10000000n;
-const ENTER_GETEVENTS = 1;
 const EVENTFD_DISABLED = 1;
 /** Completions have overflowed, or deferred work waits (IORING_SQ_CQ_OVERFLOW, _TASKRUN). */
 const SQ_NEEDS_ENTER = 2 | 4;
@@ -118,6 +117,9 @@ export class Ring {
   readonly #cqesAt: number;
   readonly #waitTime: Int32Array;
   readonly #waitArgument: bigint;
+  /** Arguments as the fast call takes them, made once: the fd, and 0n, 1n, 2n, ... */
+  readonly #fdArgument: bigint;
+  readonly #counts: readonly bigint[];
   #sqTail = 0;
   #cqHead = 0;
 
@@ -138,6 +140,8 @@ export class Ring {
     if (this.fd < 0) throw ringUnavailable("io_uring_setup", -this.fd);
     const at = (byte: number): number => params[byte / 4] as number;
     const sqEntries = at(Param.sqEntries);
+    this.#fdArgument = BigInt(this.fd);
+    this.#counts = Array.from({ length: sqEntries + 1 }, (_, count) => BigInt(count));
     const cqEntries = at(Param.cqEntries);
     const arrayAt = at(Param.sqOff + 24);
     const cqesAt = at(Param.cqOff + 20);
@@ -203,7 +207,7 @@ export class Ring {
   enter(): void {
     Atomics.store(this.#ring, this.#sqTailAt, this.#sqTail);
     this.enterCount++;
-    const result = ioUringEnter(this.fd, this.pending, 0, ENTER_GETEVENTS);
+    const result = ioUringEnter(this.#fdArgument, this.#counts[this.pending] as bigint);
     // -EBUSY / -EAGAIN: completions must be reaped first; what is pending stays pending.
     if (result >= 0) this.pending -= result;
     else assert(RETRIED_ERRNOS.has(-result), `io_uring_enter failed with errno ${-result}`);
