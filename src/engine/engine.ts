@@ -12,7 +12,7 @@ import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { type EngineAddress, formatEngineAddress } from "../api/engine-address.ts";
 import { PipeHost, type PipeHostOptions } from "../pipe/pipe-host.ts";
 import { RealClock } from "../reactor/real-clock.ts";
-import { type PenstockError, toPenstockError } from "../util/errors.ts";
+import type { PenstockError } from "../util/errors.ts";
 import { DataDirectory } from "./data-directory.ts";
 import { type EngineEvent, EngineEvents } from "./engine-event.ts";
 import { time } from "./messages.ts";
@@ -85,10 +85,13 @@ export class Engine {
       ...options,
       onEvent: (pipeId, event) => events.add({ ...event, pipe: registry.nameOf(pipeId) }),
     });
+    undo.push(() => host.close());
     const registry = new PipeRegistry({ host, store, events, clock, nowMs });
     const engine = new Engine(options, { directory, events, host, registry, clock, listeners });
+    // Nobody is told that there are no pipes before it is known.
+    await registry.load();
     ready.resolve(engine.#handler());
-    engine.#restored = engine.#restore();
+    engine.#restored = registry.openLoaded();
     return engine;
   }
 
@@ -131,15 +134,6 @@ export class Engine {
     clock.close();
     await directory.release();
     return failures;
-  }
-
-  async #restore(): Promise<void> {
-    try {
-      await this.#parts.registry.restore();
-    } catch (thrown) {
-      const { code, message } = toPenstockError(thrown);
-      this.#parts.events.add({ level: "error", code, pipe: "", message });
-    }
   }
 
   #handler(): RpcHandler {

@@ -57,21 +57,22 @@ export class PipeRegistry {
     this.#options = options;
   }
 
-  /** Lists what is stored, then opens it; settles when each has been tried once. */
-  async restore(): Promise<void> {
-    const stored = await this.#options.store.load();
-    const entries: PipeEntry[] = [];
-    for (const { name, pipe, problem } of stored) {
+  /** Lists what is stored, as opening. @throws PenstockError `store-failed` */
+  async load(): Promise<void> {
+    for (const { name, pipe, problem } of await this.#options.store.load()) {
       const entry = new PipeEntry(pipe ?? { name, text: "", createdMs: 0, generation: 0 });
       this.#entries.set(name, entry);
-      if (problem === null) entries.push(entry);
-      else this.#failed(entry, problem);
+      if (problem !== null) this.#failed(entry, problem);
     }
+  }
+
+  /** Opens what was loaded; settles when each has been tried once. */
+  async openLoaded(): Promise<void> {
+    const entries = [...this.#entries.values()].filter(({ state }) => state === "opening");
     // What is tapped before the taps.
-    const [plain, taps] = [false, true].map((isTap) =>
-      entries.filter((entry) => tapsAnother(entry.text) === isTap),
-    ) as [PipeEntry[], PipeEntry[]];
-    for (const batch of [plain, taps]) await this.#openAll(batch);
+    for (const isTap of [false, true]) {
+      await this.#openAll(entries.filter(({ text }) => tapsAnother(text) === isTap));
+    }
   }
 
   /** In the order in which they were made. */

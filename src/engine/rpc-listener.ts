@@ -9,6 +9,7 @@
  * name that leads here). State: connections; in flight: their requests.
  */
 
+import { statSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { createServer as createHttp1Server } from "node:http";
 import { createServer as createHttp2Server } from "node:http2";
@@ -16,7 +17,6 @@ import { createConnection, createServer, isIP, type Server, type Socket } from "
 import { setTimeout as sleep } from "node:timers/promises";
 import type { connectNodeAdapter } from "@connectrpc/connect-node";
 import { type EngineAddress, formatEngineAddress } from "../api/engine-address.ts";
-import { assert } from "../util/assert.ts";
 import { PenstockError, toPenstockError } from "../util/errors.ts";
 
 export type RpcHandler = ReturnType<typeof connectNodeAdapter>;
@@ -109,16 +109,21 @@ function counted(handler: RpcHandler, requests: { active: number }): RpcHandler 
 /** Tells by the first bytes, which stay to be read. */
 function choose(socket: Socket, chosen: (isHttp2: boolean) => void): void {
   socket.setTimeout(FIRST_BYTES_MS_MAX, () => socket.destroy());
-  socket.once("data", (first: Buffer) => {
+  const look = (): void => {
+    const first = socket.read() as Buffer | null;
+    if (first === null) {
+      // Not yet, or its end.
+      socket.once("readable", look);
+      return;
+    }
     socket.setTimeout(0);
     socket.removeAllListeners("timeout");
-    socket.pause();
     socket.unshift(first);
     const { length } = HTTP2_PREFACE;
     // No HTTP/1.1 method begins so; a preface cut within five bytes is nobody's.
     chosen(first.subarray(0, length).equals(HTTP2_PREFACE));
-    socket.resume();
-  });
+  };
+  look();
 }
 
 /** Refuses names that somebody else's DNS may have led here. */
@@ -160,16 +165,17 @@ function listen(server: Server, address: EngineAddress): Promise<void> {
   });
 }
 
-/** What a killed engine left. */
+/** What a killed engine left: a socket that nobody listens at. Nothing else is removed. */
 async function removeStale(path: string): Promise<void> {
+  if (statSync(path, { throwIfNoEntry: false })?.isSocket() !== true) return;
   const answer = await new Promise<string>((resolve) => {
     const socket = createConnection(path);
-    socket.on("connect", () => resolve("connected"));
+    socket.on("connect", () => {
+      resolve("connected");
+      socket.destroy();
+    });
     socket.on("error", (error) => resolve(toPenstockError(error).code));
-    socket.on("close", () => resolve("closed"));
-    socket.on("connect", () => socket.destroy());
   });
-  assert(answer !== "closed", "a socket connects or says why not");
   if (answer === "system-econnrefused") await rm(path, { force: true });
 }
 
