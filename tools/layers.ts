@@ -26,6 +26,7 @@ export const LAYER_BY_FOLDER: Readonly<Record<string, number>> = {
   nexus: 6,
   pipe: 7,
   engine: 8,
+  library: 8,
   control: 8,
   host: 8,
   csi: 9,

@@ -206,7 +206,7 @@ test("a closed reserve goes back to the pool, at once or when it is released", (
   strictEqual(take(pool, MIB).lengthBytes, MIB);
 });
 
-test("BufferPool gives back memory that nobody holds when it is trimmed, and takes other limits", () => {
+test("BufferPool gives back what nobody holds when it is trimmed, and takes other limits", () => {
   const slabs = new HeapSlabSpace();
   const pool = new BufferPool(slabs, { limitBytes: 4 * MIB });
   const held = pool.acquire(8192);

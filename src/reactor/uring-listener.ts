@@ -5,7 +5,7 @@
 import { lookup } from "node:dns/promises";
 import { unlink } from "node:fs/promises";
 import * as libc from "../sys/libc.ts";
-import { mapShared, type NativeMemory } from "../sys/memory.ts";
+import { type NativeMemory, returnPage, takePage } from "../sys/memory.ts";
 import { NO_COMPLETION, type Ring, RingOperation } from "../sys/uring.ts";
 import {
   decodeAddress,
@@ -53,7 +53,21 @@ export async function listenOn(
   onAccept: AcceptHandler,
 ): Promise<Listener> {
   checkAddress(address);
-  const memory = mapShared(4096);
+  const memory = takePage();
+  try {
+    return await listenWith(context, address, onAccept, memory);
+  } catch (error) {
+    returnPage(memory);
+    throw error;
+  }
+}
+
+async function listenWith(
+  context: SocketContext,
+  address: SocketAddress,
+  onAccept: AcceptHandler,
+  memory: NativeMemory,
+): Promise<Listener> {
   const target = await resolveAddress(address, memory);
   const fd = libc.socket(target.family);
   if (fd < 0) throw listenError(address, { errno: -fd });
@@ -152,6 +166,7 @@ class UringListener extends IoOp implements Listener {
     }
     this.#context.ops.detach(this);
     libc.close(this.#fd);
+    returnPage(this.#memory);
     if (this.address.kind === "unix") await unlink(this.address.path).catch(() => undefined);
   }
 }
@@ -195,8 +210,25 @@ export async function connectTo(
   { defer, signal }: ConnectOptions,
 ): Promise<number> {
   checkAddress(address);
-  const memory = mapShared(4096);
-  const target = await orAborted(resolveAddress(address, memory), address, signal);
+  const memory = takePage();
+  const resolving = resolveAddress(address, memory);
+  try {
+    const target = await orAborted(resolving, address, signal);
+    return await connectWith(context, address, { defer, signal }, memory, target);
+  } finally {
+    // Whoever aborts does not wait for the look-up, which writes there when it ends.
+    const done = (): void => returnPage(memory);
+    resolving.then(done, done);
+  }
+}
+
+async function connectWith(
+  context: SocketContext,
+  address: SocketAddress,
+  { defer, signal }: ConnectOptions,
+  memory: NativeMemory,
+  target: ResolvedAddress,
+): Promise<number> {
   if (isAborted(signal)) throw connectAbortedError(address);
   const fd = libc.socket(target.family);
   if (fd < 0) throw connectError(address, { errno: -fd });
@@ -251,10 +283,15 @@ class ConnectOp extends IoOp {
   }
 }
 
+interface ResolvedAddress {
+  readonly family: number;
+  readonly lengthBytes: number;
+}
+
 async function resolveAddress(
   address: SocketAddress,
   memory: NativeMemory,
-): Promise<{ readonly family: number; readonly lengthBytes: number }> {
+): Promise<ResolvedAddress> {
   const view = new DataView(memory.buffer);
   if (address.kind === "unix") {
     const lengthBytes = encodeUnixAddress(view, address.path);
