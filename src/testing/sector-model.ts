@@ -1,0 +1,245 @@
+/**
+ * SectorModel: the dumb array beside a device that many clients use at once.
+ *
+ * Each sector of 512 bytes is a register. Between quiet moments it holds one value: the number of
+ * the write that it got last, or 0 for zeroes. What clients do meanwhile is noted with the times of
+ * its beginning and its end, and judged at the next quiet moment, sector by sector: any
+ * serialization of what overlapped in time is accepted, nothing else is.
+ */
+
+import { RegisterHistory } from "./register-history.ts";
+
+export const SECTOR_BYTES = 512;
+const WORDS = SECTOR_BYTES / 4;
+
+/** What no write ever wrote: another sector's data, a part of it, noise. */
+export const GARBAGE = -1;
+/** In `seen`: nothing was said of this sector. */
+export const UNSEEN = -2;
+
+/** One client's operation, as far as it touches content. Sectors from `first` on. */
+export interface Note {
+  readonly first: number;
+  readonly count: number;
+  readonly start: number;
+  end: number;
+  /**
+   * What was seen in each sector, or in the first ones: it must have been there at some time
+   * between start and end. Null: it looked at nothing.
+   */
+  seen: Int32Array | null;
+  /** Not every value of `seen` need have been there at one moment in a client's order. */
+  readonly isLoose: boolean;
+  /** What is in all its sectors when it ends; undefined: it changes nothing. */
+  written: number | undefined;
+  /** It saw and wrote at one moment: nobody else can have found the same. */
+  readonly isExclusive: boolean;
+  /** Bytes of sectors that were garbage, by sector: see `mayTear`. */
+  torn: Map<number, Uint8Array> | null;
+}
+
+export interface ModelOptions {
+  readonly sectorCount: number;
+  /** Reads beside writes may see a sector half-way, as from a page cache. */
+  readonly mayTear: boolean;
+}
+
+interface Write {
+  readonly value: number;
+  readonly start: number;
+  readonly end: number;
+}
+
+const NEVER = Number.POSITIVE_INFINITY;
+
+export class SectorModel {
+  /** What each sector holds when nothing runs. */
+  readonly values: Int32Array;
+  readonly #mayTear: boolean;
+  #notes: Note[] = [];
+  #now = 0;
+
+  constructor({ sectorCount, mayTear }: ModelOptions) {
+    this.values = new Int32Array(sectorCount);
+    this.#mayTear = mayTear;
+  }
+
+  /** An operation begins. */
+  begin(
+    first: number,
+    count: number,
+    how: { written?: number; isLoose?: boolean; isExclusive?: boolean } = {},
+  ): Note {
+    const note: Note = {
+      first,
+      count,
+      start: ++this.#now,
+      end: NEVER,
+      seen: null,
+      isLoose: how.isLoose === true,
+      written: how.written,
+      isExclusive: how.isExclusive === true,
+      torn: null,
+    };
+    this.#notes.push(note);
+    return note;
+  }
+
+  /** It has ended, and saw this; without `seen` it looked at nothing. */
+  end(note: Note, seen: Int32Array | null = null): void {
+    note.end = ++this.#now;
+    note.seen = seen;
+  }
+
+  /** Reads what `bytes` from a range hold, sector by sector; keeps those that are garbage. */
+  decode(note: Note, bytes: Uint8Array): Int32Array {
+    const copy = new Uint8Array(bytes);
+    const words = new Int32Array(copy.buffer);
+    const seen = new Int32Array(note.count);
+    for (let index = 0; index < note.count; index++) {
+      seen[index] = valueOf(words, index * WORDS, note.first + index);
+      if (seen[index] !== GARBAGE) continue;
+      note.torn ??= new Map();
+      const sector = copy.subarray(index * SECTOR_BYTES, (index + 1) * SECTOR_BYTES);
+      note.torn.set(note.first + index, sector);
+    }
+    return seen;
+  }
+
+  /** Values that a sector may have held at some time between start and end of `note`. */
+  candidates(sector: number, note: Note): number[] {
+    const writes = this.#writesOf(sector);
+    return writes.filter((write) => isVisible(write, writes, note)).map(({ value }) => value);
+  }
+
+  /**
+   * Nothing runs, and every sector that was written has been read since.
+   * @returns what no disk can have answered, or null
+   */
+  settle(): string | null {
+    const written = new Set<number>();
+    for (const { first, count, written: value } of this.#notes) {
+      if (value === undefined) continue;
+      for (let sector = first; sector < first + count; sector++) written.add(sector);
+    }
+    let violation: string | null = null;
+    for (const note of this.#notes) violation ??= this.#judgeQuiet(note, written);
+    for (const sector of written) violation ??= this.#judge(sector);
+    this.#notes = [];
+    return violation;
+  }
+
+  /** Sectors that nobody wrote hold what they held. */
+  #judgeQuiet(note: Note, written: ReadonlySet<number>): string | null {
+    const { first, seen } = note;
+    if (seen === null) return null;
+    for (let index = 0; index < seen.length; index++) {
+      const expected = this.values[first + index] as number;
+      if (seen[index] === expected || seen[index] === UNSEEN) continue;
+      if (written.has(first + index)) continue;
+      return `${place(first + index)} held ${name(seen[index])}, expected ${name(expected)}`;
+    }
+    return null;
+  }
+
+  #judge(sector: number): string | null {
+    const writes = this.#writesOf(sector);
+    const unique = uniqueValues(writes);
+    const history = new RegisterHistory(
+      unique.has(this.values[sector] as number) ? (this.values[sector] as number) : GARBAGE,
+    );
+    for (const { value, start, end } of writes.slice(1)) {
+      if (!unique.has(value)) continue;
+      history.writeBegan(value, start);
+      if (end !== NEVER) history.writeEnded(value, end);
+    }
+    const taken = new Set<number>();
+    let last: Note | null = null;
+    for (const note of this.#notes) {
+      const index = sector - note.first;
+      if (note.seen === null || index < 0 || index >= note.seen.length) continue;
+      const value = note.seen[index] as number;
+      if (value === UNSEEN) continue;
+      const isSeen = writes.some(
+        (write) => write.value === value && isVisible(write, writes, note),
+      );
+      if (!isSeen && !this.#isTorn(sector, note, writes)) {
+        const expected = this.candidates(sector, note).map(name).join(" or ");
+        return `${place(sector)} held ${name(value)}, expected ${expected}`;
+      }
+      if (unique.has(value) && !note.isLoose) history.sawValue(value, note.start, note.end);
+      if (note.isExclusive && note.written !== undefined && unique.has(value)) {
+        if (taken.has(value)) return `${place(sector)}: two have exchanged ${name(value)}`;
+        taken.add(value);
+      }
+      if (!note.isLoose && (last === null || note.start > last.start)) last = note;
+    }
+    const violation = history.violation();
+    if (violation !== null) return `${place(sector)}: ${violation}`;
+    if (last?.seen == null) return `${place(sector)} was not read after it was written`;
+    this.values[sector] = last.seen[sector - last.first] as number;
+    return null;
+  }
+
+  /** All writes that there were, the first of them being what it held before. */
+  #writesOf(sector: number): Write[] {
+    const writes: Write[] = [{ value: this.values[sector] as number, start: -2, end: -1 }];
+    for (const { first, count, written, start, end } of this.#notes) {
+      if (written === undefined || sector < first || sector >= first + count) continue;
+      writes.push({ value: written, start, end });
+    }
+    return writes;
+  }
+
+  /** Each byte is one that was there. */
+  #isTorn(sector: number, note: Note, writes: readonly Write[]): boolean {
+    const bytes = note.torn?.get(sector);
+    if (!this.#mayTear || bytes === undefined) return false;
+    const seen = writes.filter((write) => isVisible(write, writes, note));
+    const patterns = seen.map(({ value }) => sectorBytes(value, sector));
+    return bytes.every((byte, at) => patterns.some((pattern) => pattern[at] === byte));
+  }
+}
+
+/** True when `note` can have seen what `write` wrote: it was not surely overwritten before. */
+function isVisible(write: Write, writes: readonly Write[], note: Note): boolean {
+  if (write.start >= note.end) return false;
+  return !writes.some((other) => other.start > write.end && other.end < note.start);
+}
+
+function uniqueValues(writes: readonly Write[]): Set<number> {
+  const counts = new Map<number, number>();
+  for (const { value } of writes) counts.set(value, (counts.get(value) ?? 0) + 1);
+  return new Set([...counts].filter(([, count]) => count === 1).map(([value]) => value));
+}
+
+/** The content of `sector` after write number `value`: both stand in all of it. */
+export function sectorBytes(value: number, sector: number): Uint8Array {
+  const words = new Int32Array(WORDS);
+  if (value !== 0) {
+    for (let index = 0; index < WORDS; index += 2) {
+      words[index] = value;
+      words[index + 1] = sector + 1;
+    }
+  }
+  return new Uint8Array(words.buffer);
+}
+
+/** Which write the sector at `from` is of; `GARBAGE` when of none. */
+function valueOf(words: Int32Array, from: number, sector: number): number {
+  const value = words[from] as number;
+  const place = value === 0 ? 0 : sector + 1;
+  for (let index = from; index < from + WORDS; index += 2) {
+    if (words[index] !== value || words[index + 1] !== place) return GARBAGE;
+  }
+  return value < 0 ? GARBAGE : value;
+}
+
+function place(sector: number): string {
+  return `sector ${sector}`;
+}
+
+function name(value: number | undefined): string {
+  if (value === 0) return "zeroes";
+  return value === GARBAGE || value === undefined ? "garbage" : `write ${value}`;
+}
