@@ -108,6 +108,14 @@ export class Branch {
     await stage.device.close();
   }
 
+  /** All stages, those of the legs too, let go what they hold back of their own accord. */
+  hurry(): void {
+    for (const { device, legs } of this.stages) {
+      device.hurry();
+      for (const leg of legs) leg.hurry();
+    }
+  }
+
   /** Top down; every stage is closed whatever becomes of the others. @throws the first failure */
   async close(): Promise<void> {
     let failure: PenstockError | null = null;
@@ -118,9 +126,11 @@ export class Branch {
         failure ??= toPenstockError(thrown);
       }
     };
-    for (let stage = this.stages.pop(); stage !== undefined; stage = this.stages.pop()) {
+    // Each stays in the list until it has closed, so that `hurry` finds it.
+    for (let stage = this.stages.at(-1); stage !== undefined; stage = this.stages.at(-1)) {
       await attempt(stage.device);
       for (const leg of stage.legs) await attempt(leg);
+      this.stages.pop();
     }
     if (failure !== null) throw failure;
   }

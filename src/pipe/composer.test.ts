@@ -1,8 +1,9 @@
 // Tests of ComposedPipe: the order of opening and closing, what a failure leaves behind, and that
 // close waits and tells.
 
-import { deepStrictEqual, rejects, strictEqual } from "node:assert/strict";
+import { deepStrictEqual, ok, rejects, strictEqual } from "node:assert/strict";
 import { test } from "node:test";
+import { AwaitedRequest } from "../block/awaited-request.ts";
 import { Device, type DeviceInfo } from "../block/device.ts";
 import { Operation, type OperationTable, Support } from "../block/operation.ts";
 import type { Request } from "../block/request.ts";
@@ -220,4 +221,33 @@ test("a pipe does not flush a device that refuses it, nor one of another reactor
     await remote.openShare();
     await remote.pipe.close();
     deepStrictEqual(remote.log, ["open share", "close share", "close proxy"]);
+  }));
+
+test("a pipe that closes holds nothing back: what hangs, waits or is delayed by order ends", () =>
+  withReactor("fake", async ({ reactor }) => {
+    const filters = "fault?all=hang | limit?iops=1&burst=10ms | delay?time=1h";
+    const plan = planPipe(`malloc:///x?size=1MiB | ${filters} | nbd://127.0.0.1:0/x`);
+    const pipe = new ComposedPipe(plan, { reactor, holder: "test", instanceSeed: "seed" });
+    await pipe.openDevices();
+    const statuses: Status[] = [];
+    const run = async (): Promise<void> => {
+      const ask = { operation: Operation.discard, offset: 0, length: 4096 };
+      statuses.push(await new AwaitedRequest().run(pipe.device, ask));
+    };
+    const runs = Array.from({ length: 10 }, run);
+    await pipe.openShare(async () => ({
+      close: async () => {
+        // As a share does, it answers what is under way, and what comes meanwhile.
+        await Promise.all([...runs, run(), run().then(run)]);
+      },
+    }));
+    pipe.markReady();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    reactor.clock.startTimer(100_000, () => reactor.deliverLater(resolve));
+    await promise;
+    strictEqual(statuses.length, 0);
+    await pipe.close();
+    deepStrictEqual(statuses, new Array(13).fill(Status.ok));
+    ok(reactor.clock.nowMs() < 101_000, "it does not take the time that they would");
+    strictEqual(pipe.state, "closed");
   }));

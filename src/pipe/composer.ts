@@ -14,11 +14,15 @@ import { AwaitedRequest } from "../block/awaited-request.ts";
 import type { Device } from "../block/device.ts";
 import { Operation, Support } from "../block/operation.ts";
 import { Status, statusName } from "../block/status.ts";
+import type { Timer } from "../reactor/clock.ts";
 import { assert } from "../util/assert.ts";
 import { PenstockError, toPenstockError } from "../util/errors.ts";
 import { Branch } from "./branch.ts";
 import type { PipePlan } from "./pipe-plan.ts";
 import type { BranchPlan, OpenContext } from "./stage-plan.ts";
+
+/** How often stages are told to hold nothing back while the pipe closes. */
+const HURRY_MS = 50;
 
 export type PipeState = "opening" | "ready" | "closing" | "closed" | "failed";
 
@@ -47,6 +51,7 @@ export class ComposedPipe<P extends ComposedPlan = PipePlan> {
   #failure: PenstockError | null = null;
   #lastStep: Promise<unknown> = Promise.resolve();
   #closed: Promise<void> | null = null;
+  #hurryTimer: Timer | null = null;
 
   constructor(plan: P, context: OpenContext) {
     this.plan = plan;
@@ -114,6 +119,19 @@ export class ComposedPipe<P extends ComposedPlan = PipePlan> {
   }
 
   /**
+   * The pipe is about to close: until it has, its stages hold nothing back for long (a request that
+   * hangs by order would keep the share from ending). Idempotent.
+   */
+  hurry(): void {
+    if (this.#branch === null || this.#hurryTimer !== null) return;
+    this.#branch.hurry();
+    this.#hurryTimer = this.#context.reactor.clock.startTimer(HURRY_MS, () => {
+      this.#hurryTimer = null;
+      this.hurry();
+    });
+  }
+
+  /**
    * Idempotent: later calls return the same promise.
    * @throws PenstockError `flush-failed`, or what a device or the share reported
    */
@@ -159,14 +177,17 @@ export class ComposedPipe<P extends ComposedPlan = PipePlan> {
         failure ??= toPenstockError(thrown);
       }
     };
+    this.hurry();
     const share = this.#share;
     this.#share = null;
     if (share !== null) await attempt(() => share.close());
     const [branch, proxy] = [this.#branch, this.#proxy];
     if (branch !== null && options.flush) await attempt(() => flush(branch.top.device));
-    this.#branch = null;
     this.#proxy = null;
     await attempt(async () => branch?.close());
+    this.#branch = null;
+    this.#hurryTimer?.cancel();
+    this.#hurryTimer = null;
     await attempt(async () => proxy?.close());
     return failure;
   }

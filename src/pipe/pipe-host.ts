@@ -286,9 +286,11 @@ async function closeAll(
   place: ListenerPlace | null,
   reactors: readonly RemoteReactor[],
 ): Promise<PenstockError | null> {
+  const parts = [...new Set(reactors)];
   const steps = [
+    ...parts.map((reactor) => () => reactor.call("hurryPipe", { pipeId })),
     async () => place?.leave(),
-    ...[...new Set(reactors)].map((reactor) => () => reactor.call("closePipe", { pipeId })),
+    ...parts.map((reactor) => () => reactor.call("closePipe", { pipeId })),
   ];
   let failure: PenstockError | null = null;
   for (const step of steps) {

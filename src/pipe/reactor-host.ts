@@ -129,6 +129,10 @@ export class ReactorHost implements ReactorMethods {
     this.#service.removeRemoteExport(params.address, params.name);
   }
 
+  async hurryPipe(params: { pipeId: number }): Promise<void> {
+    this.#parts.get(params.pipeId)?.pipe.hurry();
+  }
+
   async closePipe(params: { pipeId: number }): Promise<void> {
     const part = this.#parts.get(params.pipeId);
     if (part === undefined) return;

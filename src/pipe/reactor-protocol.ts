@@ -81,6 +81,8 @@ export interface ReactorMethods {
     readonly address: SocketAddress;
     readonly name: string;
   }): Promise<void>;
+  /** The pipe is about to be closed, its share first: its stages hold nothing back any more. */
+  hurryPipe(params: { readonly pipeId: number }): Promise<void>;
   /** Also undoes a half-opened pipe; a pipe that this reactor has no part of is closed already. */
   closePipe(params: { readonly pipeId: number }): Promise<void>;
   insertStage(params: { readonly pipeId: number } & Insertion): Promise<PipeTree>;

@@ -41,6 +41,7 @@ function main(): void {
     openShare: (params) => host.openShare(params),
     addRemoteExport: (params) => host.addRemoteExport(params),
     removeRemoteExport: (params) => host.removeRemoteExport(params),
+    hurryPipe: (params) => host.hurryPipe(params),
     closePipe: (params) => host.closePipe(params),
     insertStage: (params) => host.insertStage(params),
     removeStage: (params) => host.removeStage(params),
