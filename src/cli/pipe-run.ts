@@ -30,6 +30,7 @@ export async function runPipes(
   const signals = new StopSignals();
   // Whoever reads our lines may go away; serving goes on.
   process.stdout.on("error", () => undefined);
+  process.stderr.on("error", () => undefined);
   try {
     const host = await startHost(signals, options);
     return await serve(host, signals, texts, options);
