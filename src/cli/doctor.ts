@@ -4,7 +4,6 @@
  * Reads only. The JSON form is a contract: `DoctorReport`, sizes as numbers of bytes.
  */
 
-import manifest from "../../package.json" with { type: "json" };
 import { SHORT_GAP_MS } from "../reactor/adaptive-polling.ts";
 import {
   CAPABILITY_TEXTS,
@@ -20,6 +19,7 @@ import { type Probe, probeCapabilities } from "../sys/capabilities.ts";
 import { PenstockError, toPenstockError } from "../util/errors.ts";
 import { formatSize } from "../util/size.ts";
 import { ExitCode } from "./exit-code.ts";
+import { manifest } from "./manifest.ts";
 import { type MachineFacts, readMachineFacts } from "./machine-facts.ts";
 
 export interface DoctorReport {

@@ -7,13 +7,13 @@
  */
 
 import { randomUUID } from "node:crypto";
-import manifest from "../../package.json" with { type: "json" };
 import { type EngineAddress, parseEngineAddress } from "../api/engine-address.ts";
 import { Engine } from "../engine/engine.ts";
 import type { EngineEvent } from "../engine/engine-event.ts";
 import { chooseLevel } from "../reactor/open-io.ts";
 import { dataDirFor, socketIn } from "./engine-place.ts";
 import { ExitCode } from "./exit-code.ts";
+import { manifest } from "./manifest.ts";
 import { endByBug, exitAtOnceFor, StopSignals, watchStdin } from "./process-end.ts";
 import { printError } from "./report-error.ts";
 import type { RunOptions } from "./run-options.ts";

@@ -38,9 +38,12 @@ export class StopSignals {
   readonly #listener = (): void => this.#signalled();
 
   constructor() {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.stopped = promise;
-    this.#resolve = resolve;
+    // Not Promise.withResolvers: an installed package may run on a Node 20.
+    let resolveStopped: () => void = () => undefined;
+    this.stopped = new Promise((resolve) => {
+      resolveStopped = resolve;
+    });
+    this.#resolve = resolveStopped;
     for (const signal of SIGNALS) process.on(signal, this.#listener);
   }
 

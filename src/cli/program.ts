@@ -4,9 +4,9 @@
  */
 
 import { Command, CommanderError, Option } from "commander";
-import manifest from "../../package.json" with { type: "json" };
 import { addEngine, addEvents, addPipeClients } from "./engine-commands.ts";
 import { EXIT_CODE_HELP, ExitCode } from "./exit-code.ts";
+import { manifest } from "./manifest.ts";
 import type { PipeRunOptions } from "./pipe-run.ts";
 import { reportError } from "./report-error.ts";
 import { addRunOptions, durationArgument, ioOption } from "./run-options.ts";

@@ -10,6 +10,7 @@ import { IoLevel } from "../reactor/io.ts";
 import { levelCan, type RealLevel } from "../reactor/level-capabilities.ts";
 import { assert } from "../util/assert.ts";
 import { PenstockError } from "../util/errors.ts";
+import { moduleBeside } from "../util/module-url.ts";
 import { ControlChannel } from "./control-channel.ts";
 import type { MainNote, ReactorMethods, ReactorNote, ReactorSettings } from "./reactor-protocol.ts";
 import type { PipeEvent } from "./stage-plan.ts";
@@ -103,7 +104,7 @@ class ReactorThread {
   constructor(settings: ReactorSettings, onNote: (note: ReactorNote) => void) {
     const onFatal = (stack: string): void => onNote({ kind: "fatal", stack });
     this.id = settings.id;
-    const worker = new Worker(new URL("./reactor-worker.ts", import.meta.url), {
+    const worker = new Worker(moduleBeside(import.meta.url, "./reactor-worker"), {
       name: `reactor-${settings.id}`,
       workerData: settings,
       // Not inherited: some flags are about the main program's own source, or refused here.

@@ -5,7 +5,7 @@
  * resolution failures come as numbers beyond all errnos.
  */
 
-import { getSystemErrorMessage, getSystemErrorName } from "node:util";
+import { getSystemErrorMap, getSystemErrorName } from "node:util";
 
 import { PenstockError } from "../util/errors.ts";
 import { Errno } from "./errno.ts";
@@ -168,6 +168,6 @@ function systemName(errno: number): string {
 }
 
 function systemText(errno: number): string {
-  const text = errno > 0 ? getSystemErrorMessage(-errno) : undefined;
+  const text = errno > 0 ? getSystemErrorMap().get(-errno)?.[1] : undefined;
   return `${text ?? "unknown error"} (${systemName(errno)})`;
 }

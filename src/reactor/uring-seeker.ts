@@ -4,6 +4,7 @@
 
 import { Worker } from "node:worker_threads";
 import type { SeekAnswer, SeekCall } from "../sys/blocking-worker.ts";
+import { moduleBeside } from "../util/module-url.ts";
 import { Errno } from "./errno.ts";
 import type { IoOp } from "./io.ts";
 
@@ -40,7 +41,7 @@ export class UringSeeker {
   }
 
   #start(): Worker {
-    const worker = new Worker(new URL("../sys/blocking-worker.ts", import.meta.url), {
+    const worker = new Worker(moduleBeside(import.meta.url, "../sys/blocking-worker"), {
       execArgv: ["--disable-warning=ExperimentalWarning"],
     });
     worker.on("message", (answer: SeekAnswer) => this.#answered(answer.id, answer.result));
