@@ -82,11 +82,16 @@ function stageMessage(stage: StageListing): MessageInitShape<typeof StageSchema>
     blockSizeBytes,
     readOnly,
     inFlight,
-    details: details as JsonObject,
+    details: plainDetails(details),
     legs: legs.map(legMessage),
     ...(label === null ? {} : { label }),
     ...(fixedBecause === null ? {} : { fixedBecause }),
   };
+}
+
+/** What JSON can say of it: infinite numbers are null, what is undefined is not there. */
+function plainDetails(details: StageListing["details"]): JsonObject {
+  return JSON.parse(JSON.stringify(details)) as JsonObject;
 }
 
 function legMessage(stages: readonly StageListing[]): MessageInitShape<typeof LegSchema> {

@@ -1,7 +1,8 @@
 /**
- * Runs `bin/penstock pipe run` for a test: waits until every share is ready, stops it after.
+ * Runs `bin/penstock pipe run` or `penstock engine` for a test: waits until every share, or the
+ * engine's RPC, is ready, and stops it after.
  *
- *   start --"ready URI" per pipe--> serving --stop(signal)--> exited
+ *   start --"ready URI" per share or address--> serving --stop(signal)--> exited
  *
  * The process is ours alone and is signalled by its pid: bin/penstock becomes Node by exec.
  */
@@ -16,7 +17,7 @@ import type { Level } from "./levels.ts";
 import { tail } from "./run-command.ts";
 
 export const REPOSITORY_ROOT = join(import.meta.dirname, "../..");
-const PENSTOCK = join(REPOSITORY_ROOT, "bin", "penstock");
+export const PENSTOCK = join(REPOSITORY_ROOT, "bin", "penstock");
 
 /** Two loaded cores start it in one or two seconds. */
 const READY_TIMEOUT_MS = 20_000;
@@ -94,6 +95,25 @@ export async function startPenstock(
   const list = typeof pipes === "string" ? [pipes] : pipes;
   const levelArgs = options.level?.args ?? [];
   const args = ["pipe", "run", ...levelArgs, ...(options.args ?? []), ...list];
+  return await startProcess(t, args, { readyLines: list.length, options });
+}
+
+/** Starts an engine on `dataDir`; resolves when its RPC answers at its `uri`. */
+export async function startEngine(
+  t: TestScope,
+  dataDir: string,
+  options: PenstockOptions = {},
+): Promise<PenstockProcess> {
+  const levelArgs = options.level?.args ?? [];
+  const args = ["engine", "--data-dir", dataDir, ...levelArgs, ...(options.args ?? [])];
+  return await startProcess(t, args, { readyLines: 1, options });
+}
+
+async function startProcess(
+  t: TestScope,
+  args: readonly string[],
+  { readyLines, options }: { readonly readyLines: number; readonly options: PenstockOptions },
+): Promise<PenstockProcess> {
   const child = spawnTracked(PENSTOCK, args, {
     cwd: REPOSITORY_ROOT,
     env: { ...process.env, ...options.environment },
@@ -108,7 +128,7 @@ export async function startPenstock(
   });
   const stderr = new StderrText(child);
   const uris = await withTimeout(
-    readyUris(child, list.length, exited),
+    readyUris(child, readyLines, exited),
     options.readyTimeoutMs ?? READY_TIMEOUT_MS,
     () => `penstock ${args.join(" ")}: not ready in time`,
   ).catch((error: unknown) => {

@@ -14,6 +14,7 @@ export const DEBIAN_PACKAGE_BY_TOOL: Readonly<Record<string, string>> = {
   "busybox-static": "busybox-static",
   cpio: "cpio",
   cryptsetup: "cryptsetup-bin",
+  curl: "curl",
   depmod: "kmod",
   fio: "fio",
   "mkfs.ext4": "e2fsprogs",
