@@ -5,7 +5,7 @@ import { ok, strictEqual } from "node:assert/strict";
 import { test } from "node:test";
 import { FaultLoad, FaultRig } from "../testing/nbd-fault-rig.ts";
 
-const SEEDS = process.env.PENSTOCK_LONG === "1" ? 200 : Number(process.env.NSEEDS ?? 12);
+const SEEDS = process.env.PENSTOCK_LONG === "1" ? 200 : 12;
 
 /** Runs `fault` several times under load, then checks everything. */
 async function underLoad(
