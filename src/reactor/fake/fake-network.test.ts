@@ -222,7 +222,7 @@ test("loopback and Unix paths are each host's own", async () => {
   await world.runUntil(a.io.connect({ ...loopback, host: "node-b", port: 2 }));
 });
 
-test("connecting to a host that is cut off can be given up, and is given up after its limit", async () => {
+test("connecting to a host that is cut off ends when given up, or after its limit", async () => {
   const world = new FakeWorld({ seed: 11 });
   const near = world.process({ host: "near" });
   const far = world.process({ host: "far" });
