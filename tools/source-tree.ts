@@ -15,7 +15,13 @@ export interface Finding {
   readonly message: string;
 }
 
-const PATTERNS = ["src/**/*.ts", "tools/**/*.{ts,mjs}", "test/**/*.ts", "bench/**/*.ts"];
+const PATTERNS = [
+  "src/**/*.ts",
+  "tools/**/*.{ts,mjs}",
+  "test/**/*.ts",
+  "bench/**/*.ts",
+  "examples/**/*.ts",
+];
 
 export const ROOT = join(import.meta.dirname, "..");
 

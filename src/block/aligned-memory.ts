@@ -43,7 +43,8 @@ export class AlignedMemory {
   allocate(lengthBytes: number): Uint8Array<ArrayBuffer> {
     assert(Number.isSafeInteger(lengthBytes) && lengthBytes > 0, "a length of 1 byte or more");
     if (lengthBytes > SLAB_BYTES_MAX) {
-      const message = `found ${lengthBytes} bytes, expected at most ${SLAB_BYTES_MAX} in one buffer`;
+      const limit = `at most ${SLAB_BYTES_MAX} in one buffer`;
+      const message = `found ${lengthBytes} bytes, expected ${limit}`;
       throw new PenstockError({ code: "length-too-large", message, details: { lengthBytes } });
     }
     const wanted = classBytes(lengthBytes);
@@ -56,7 +57,8 @@ export class AlignedMemory {
       throw new PenstockError({ code: "out-of-memory", message, details });
     }
     const slab = this.#slabs.allocate(wanted);
-    const buffer = slab.bytes.buffer as ArrayBuffer; // slabs are never shared memory of JavaScript's
+    // No slab is a SharedArrayBuffer.
+    const buffer = slab.bytes.buffer as ArrayBuffer;
     this.#pieces.set(buffer, new AlignedPiece(slab));
     this.allocatedBytes += slab.lengthBytes;
     return new Uint8Array(buffer, 0, lengthBytes);

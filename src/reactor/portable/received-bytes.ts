@@ -52,9 +52,13 @@ export class ReceivedBytes {
   }
 }
 
+/** An installed package may run on a Node 20, which leaves it to the garbage collection. */
+const CAN_DETACH = "transfer" in ArrayBuffer.prototype;
+
 /** Detaches a chunk's memory, so that it is free without a garbage collection. Hot path. */
 function freeNow(chunk: Uint8Array): void {
   const { buffer } = chunk;
   // A part of something larger (a pooled Buffer) has other users.
-  if (buffer.byteLength === chunk.byteLength && buffer instanceof ArrayBuffer) buffer.transfer(0);
+  if (buffer.byteLength !== chunk.byteLength || !(buffer instanceof ArrayBuffer)) return;
+  if (CAN_DETACH) buffer.transfer(0);
 }
