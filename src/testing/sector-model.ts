@@ -97,7 +97,7 @@ export class SectorModel {
     const words = new Int32Array(copy.buffer);
     const seen = new Int32Array(note.count);
     for (let index = 0; index < note.count; index++) {
-      seen[index] = valueOf(words, index * WORDS, note.first + index);
+      seen[index] = writeIn(words, index * WORDS, note.first + index);
       if (seen[index] !== GARBAGE) continue;
       note.torn ??= new Map();
       const sector = copy.subarray(index * SECTOR_BYTES, (index + 1) * SECTOR_BYTES);
@@ -110,6 +110,18 @@ export class SectorModel {
   candidates(sector: number, note: Note): number[] {
     const writes = this.#writesOf(sector);
     return writes.filter((write) => isVisible(write, writes, note)).map(({ value }) => value);
+  }
+
+  /** What was written since all was quiet, without overlaps. */
+  writtenRanges(): { first: number; count: number }[] {
+    const ranges: { first: number; count: number }[] = [];
+    const changes = this.#notes.filter(({ written }) => written !== undefined);
+    for (const { first, count } of changes.sort((one, other) => one.first - other.first)) {
+      const last = ranges.at(-1);
+      if (last === undefined || first > last.first + last.count) ranges.push({ first, count });
+      else last.count = Math.max(last.count, first + count - last.first);
+    }
+    return ranges;
   }
 
   /**
@@ -226,7 +238,7 @@ export function sectorBytes(value: number, sector: number): Uint8Array {
 }
 
 /** Which write the sector at `from` is of; `GARBAGE` when of none. */
-function valueOf(words: Int32Array, from: number, sector: number): number {
+function writeIn(words: Int32Array, from: number, sector: number): number {
   const value = words[from] as number;
   const place = value === 0 ? 0 : sector + 1;
   for (let index = from; index < from + WORDS; index += 2) {

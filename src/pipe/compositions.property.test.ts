@@ -1,0 +1,81 @@
+// Random programs on random compositions of every source and filter, beside a dumb array: batches
+// of operations that overlap on purpose, while stages are put in and taken out, at every level.
+//
+// A failure prints the seed (PENSTOCK_SEED runs with it again) and the smallest program that was
+// found to fail; PENSTOCK_PROGRAM='{...}' runs that one alone. PENSTOCK_LONG=1 runs thousands.
+
+import { deepStrictEqual } from "node:assert/strict";
+import { mkdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import fc from "fast-check";
+import { TEST_LEVELS, type TestLevel, withReactor } from "../reactor/test-reactor.ts";
+import { runProgram } from "../testing/composition-program.ts";
+import {
+  FILTER_NAMES,
+  programArbitrary,
+  type ProgramSpec,
+  SOURCE_NAMES,
+} from "../testing/composition-spec.ts";
+import { forLongRun } from "../testing/long-run.ts";
+import { makeTempDir } from "../testing/temp-dir.ts";
+import { testSeed } from "../testing/test-seed.ts";
+import { CALL_SOURCES, FILTERS, SOURCES } from "./registry.ts";
+
+const PROGRAMS: Readonly<Record<TestLevel, number>> = {
+  fake: forLongRun(500, 20_000),
+  portable: forLongRun(60, 3000),
+  uring: forLongRun(60, 3000),
+};
+/** Real time; a program takes milliseconds. */
+const PROGRAM_MS_MAX = 30_000;
+
+test("compositions are made of every source and filter there is", () => {
+  const sources = [...SOURCES.map(({ scheme }) => scheme), ...CALL_SOURCES.map(({ name }) => name)];
+  deepStrictEqual([...SOURCE_NAMES].sort(), sources.sort());
+  deepStrictEqual([...FILTER_NAMES].sort(), FILTERS.map(({ name }) => name).sort());
+});
+
+for (const level of TEST_LEVELS) {
+  const title = `random programs on random compositions match the model, at ${level}`;
+  test(title, { timeout: 7_200_000 }, async (t) => {
+    const parent = makeTempDir({ after });
+    let count = 0;
+    const run = async (program: ProgramSpec): Promise<void> => {
+      count += 1;
+      const folder = join(parent, `p${count}`);
+      // The fake disk has no folders.
+      if (level !== "fake") mkdirSync(folder);
+      const body = (on: Parameters<typeof runProgram>[1]) => runProgram(program, on, folder);
+      await inTime(withReactor(level, body, { seed: program.seed }));
+      rmSync(folder, { recursive: true, force: true });
+    };
+    const given = process.env.PENSTOCK_PROGRAM;
+    if (given !== undefined) {
+      await run(JSON.parse(given) as ProgramSpec);
+      return;
+    }
+    const seed = testSeed(t);
+    const property = fc.asyncProperty(programArbitrary, run);
+    const result = await fc.check(property, { seed, numRuns: PROGRAMS[level] });
+    if (!result.failed) return;
+    const program = JSON.stringify(result.counterexample?.[0]);
+    const found = `program ${result.numRuns} of seed ${seed}, shrunk ${result.numShrinks} times`;
+    throw new Error(`${found}, repeat with PENSTOCK_PROGRAM='${program}'`, {
+      cause: result.errorInstance,
+    });
+  });
+}
+
+async function inTime<T>(running: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const error = new Error(`the program did not end within ${PROGRAM_MS_MAX} ms`);
+    timer = setTimeout(() => reject(error), PROGRAM_MS_MAX);
+  });
+  try {
+    return await Promise.race([running, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
