@@ -35,3 +35,18 @@ test("the list says that it is full at its limit, and is empty again when cleare
   strictEqual(list.count, 0);
   strictEqual(list.lengthBytes, 0);
 });
+
+test("copyFrom takes over what the other list holds, and nothing of what was there", () => {
+  const from = new ExtentList();
+  from.push(512, 0);
+  from.push(1024, ExtentFlag.zero);
+  const to = new ExtentList();
+  to.push(4096, ExtentFlag.hole);
+  to.copyFrom(from);
+  deepStrictEqual(
+    [to.lengths, to.flags, to.lengthBytes],
+    [[512, 1024], [0, ExtentFlag.zero], 1536],
+  );
+  from.clear();
+  strictEqual(to.count, 2);
+});

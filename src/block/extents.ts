@@ -33,6 +33,14 @@ export class ExtentList {
     this.lengthBytes = 0;
   }
 
+  /** Makes this list the same as `other`. */
+  copyFrom(other: ExtentList): void {
+    this.clear();
+    for (let index = 0; index < other.count; index++) {
+      this.push(other.lengths[index] as number, other.flags[index] as number); // below `count`
+    }
+  }
+
   /** Appends a range; merged with the one before when the flags are the same. */
   push(lengthBytes: number, flags: number): void {
     const last = this.lengths.length - 1;

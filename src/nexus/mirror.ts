@@ -22,13 +22,15 @@ import { Operation, RequestFlag, Support } from "../block/operation.ts";
 import { RangeTable } from "../block/range-table.ts";
 import type { Request } from "../block/request.ts";
 import { compareSegments, copyFromSegments, copyToSegments } from "../block/segment-copy.ts";
-import { STATUS_TRAITS, Status, statusName } from "../block/status.ts";
+import { Status, statusName } from "../block/status.ts";
 import { BufferReserve, type BufferWaiter } from "../reactor/buffer-pool.ts";
 import type { Reactor } from "../reactor/reactor.ts";
 import { assert } from "../util/assert.ts";
 import { PenstockError } from "../util/errors.ts";
 import { Child, CHILDREN_MAX, type MirrorLeg } from "./child.ts";
 import { type ChildFault, faultOf } from "./child-state.ts";
+import { isFault, mayHaveChanged } from "./child-status.ts";
+import { type InSyncOwner, InSyncSet, maskOf } from "./in-sync-set.ts";
 import type { LegOwner, LegRequest } from "./leg-request.ts";
 import { type LegSweeper, LegTimer } from "./leg-timer.ts";
 import { type Membership, UNRECORDED_MEMBERSHIP } from "./membership.ts";
@@ -68,13 +70,15 @@ const ORPHAN_BYTES_SHARE = 1 / 2;
 /** Requests that could not be let go are tried again after this part of the time-out. */
 const RETRY_SHARE = 1 / 8;
 
-export class Mirror extends Device implements LegOwner, LegSweeper, BufferWaiter, TaskOwner {
+export class Mirror
+  extends Device
+  implements LegOwner, LegSweeper, BufferWaiter, TaskOwner, InSyncOwner
+{
   readonly children: readonly Child[];
   readonly orphans: Orphans;
   readonly #childTimeoutMs: number;
   readonly #chooser: ReadChooser;
   readonly #timer: LegTimer;
-  readonly #membership: Membership;
   readonly #writeIntent: WriteIntent;
   readonly #onEvent: (event: MirrorEvent) => void;
   readonly #reserve: BufferReserve;
@@ -82,11 +86,7 @@ export class Mirror extends Device implements LegOwner, LegSweeper, BufferWaiter
   readonly #discardAs: Operation;
   /** Children that flush. */
   readonly #flushMask: number;
-  #inSyncMask: number;
-  /** Taken out, but not yet decided. */
-  #undecidedMask = 0;
-  /** Tasks whose legs have all answered, behind a decision. */
-  #awaitingDecision: MirrorTask[] = [];
+  readonly #inSync: InSyncSet;
   /** Tasks that wait for a buffer, in their order. */
   #awaitingBuffer: MirrorTask[] = [];
   #free: MirrorTask | null = null;
@@ -119,21 +119,20 @@ export class Mirror extends Device implements LegOwner, LegSweeper, BufferWaiter
     const { name, legs } = options;
     super(reactor, mirrorInfo(name, legs), mirrorOperations(legs));
     this.children = legs.map((leg, index) => new Child(index, leg, this));
-    this.#inSyncMask = this.children.reduce((mask, { bit }) => mask | bit, 0);
-    this.#flushMask = this.children
-      .filter(({ joint }) => joint.operations.flush !== Support.refuse)
-      .reduce((mask, { bit }) => mask | bit, 0);
+    const flushing = this.children.filter(({ joint }) => joint.operations.flush !== Support.refuse);
+    this.#flushMask = maskOf(flushing);
     this.#discardAs = discardBy(legs) === "discard" ? Operation.discard : Operation.writeZeroes;
     this.#childTimeoutMs = options.childTimeoutMs ?? CHILD_TIMEOUT_MS_DEFAULT;
     this.#timer = new LegTimer(reactor.clock, this.#childTimeoutMs, this);
     this.#chooser = new ReadChooser(options.readPolicy ?? "local", this.children);
-    this.#membership = options.membership ?? UNRECORDED_MEMBERSHIP;
+    const membership = options.membership ?? UNRECORDED_MEMBERSHIP;
+    this.#inSync = new InSyncSet(this.children, membership, this);
     this.#writeIntent = options.writeIntent ?? NO_WRITE_INTENT;
     this.#onEvent = options.onEvent ?? (() => undefined);
     this.#reserve = reserve;
     const bytesMax = reactor.buffers.limitBytes * ORPHAN_BYTES_SHARE;
     this.orphans = new Orphans(options.orphanLimits ?? { countMax: ORPHANS_MAX, bytesMax });
-    if (this.#membership === UNRECORDED_MEMBERSHIP) {
+    if (membership === UNRECORDED_MEMBERSHIP) {
       const warning =
         "no fencing and no persistent log: after an unclean stop a full resync is needed";
       this.#report("warning", "mirror-without-metadata", warning);
@@ -191,7 +190,7 @@ export class Mirror extends Device implements LegOwner, LegSweeper, BufferWaiter
   }
 
   regionMarked(task: MirrorTask): void {
-    this.#fanOut(task, this.#inSyncMask);
+    this.#fanOut(task, this.#inSync.mask);
   }
 
   /** Takes out the children that let requests hang, and lets those go. Not in the turn. */
@@ -201,10 +200,10 @@ export class Mirror extends Device implements LegOwner, LegSweeper, BufferWaiter
       if (oldest !== null && this.#dueMs(oldest) <= nowMs) overdueMask |= bit;
     }
     // Where all hang, nobody is left to go on with: wait for whoever answers first.
-    const canGoOn = (this.#inSyncMask & ~overdueMask) !== 0;
+    const canGoOn = (this.#inSync.mask & ~overdueMask) !== 0;
     for (const child of this.children) {
       if ((overdueMask & child.bit) === 0) continue;
-      const isInSync = (this.#inSyncMask & child.bit) !== 0;
+      const isInSync = this.#inSync.has(child);
       if (isInSync && canGoOn) this.#timedOut(child);
       else if (!isInSync) this.#letGo(child, nowMs);
     }
@@ -254,8 +253,8 @@ export class Mirror extends Device implements LegOwner, LegSweeper, BufferWaiter
 
   #flush(task: MirrorTask): void {
     // Those that do not flush have nothing that is volatile.
-    task.okMask = this.#inSyncMask & ~this.#flushMask;
-    const mask = this.#inSyncMask & this.#flushMask;
+    task.okMask = this.#inSync.mask & ~this.#flushMask;
+    const mask = this.#inSync.mask & this.#flushMask;
     if (mask === 0) this.#settle(task);
     else this.#fanOut(task, mask);
   }
@@ -264,7 +263,7 @@ export class Mirror extends Device implements LegOwner, LegSweeper, BufferWaiter
   #change(task: MirrorTask): void {
     const { offset, length } = task.client;
     const mayGo = this.#writeIntent.beforeWrite(offset, length, task);
-    if (mayGo) this.#fanOut(task, this.#inSyncMask);
+    if (mayGo) this.#fanOut(task, this.#inSync.mask);
   }
 
   /** Asks all children of `mask`. Hot path. */
@@ -288,13 +287,13 @@ export class Mirror extends Device implements LegOwner, LegSweeper, BufferWaiter
     task.pending--;
     if (status === Status.ok) {
       task.okMask |= child.bit;
-    } else if ((this.#inSyncMask & child.bit) !== 0) {
+    } else if (this.#inSync.has(child)) {
       task.status = status;
       task.errorOffset = leg.errorOffset;
       if (!isFault(leg.operation, status)) {
         task.refusedMask |= child.bit;
         task.statuses[child.index] = status;
-      } else if (!this.#takeOut(child, faultOf(this.reactor.clock, status, leg))) {
+      } else if (!this.#inSync.takeOut(child, faultOf(this.reactor.clock, status, leg))) {
         this.#lastFailed(leg);
       }
     }
@@ -303,12 +302,12 @@ export class Mirror extends Device implements LegOwner, LegSweeper, BufferWaiter
 
   /** All legs have answered. Hot path. */
   #settle(task: MirrorTask): void {
-    if (this.#undecidedMask !== 0) {
-      this.#awaitingDecision.push(task);
+    if (!this.#inSync.isDecided) {
+      this.#inSync.park(task);
       return;
     }
-    const ok = task.okMask & this.#inSyncMask;
-    const refused = task.refusedMask & this.#inSyncMask;
+    const ok = task.okMask & this.#inSync.mask;
+    const refused = task.refusedMask & this.#inSync.mask;
     if (refused === 0) this.#end(task, ok === 0 ? task.status : Status.ok);
     else this.#settleRefused(task, ok, refused);
   }
@@ -336,7 +335,7 @@ export class Mirror extends Device implements LegOwner, LegSweeper, BufferWaiter
     }
     // Again: what was decided out is not waited for.
     task.refusedMask = ok === 0 ? first.bit : 0;
-    if (this.#undecidedMask !== 0) this.#awaitingDecision.push(task);
+    if (!this.#inSync.isDecided) this.#inSync.park(task);
     else this.#end(task, ok === 0 ? status : Status.ok);
   }
 
@@ -350,11 +349,11 @@ export class Mirror extends Device implements LegOwner, LegSweeper, BufferWaiter
   #diverged(child: Child, task: MirrorTask, status: Status): void {
     const { clock } = this.reactor;
     const detail = `${statusName(status)}, unlike other children`;
-    this.#takeOut(child, faultOf(clock, status, task.client, detail));
+    this.#inSync.takeOut(child, faultOf(clock, status, task.client, detail));
   }
 
   #noteDifference(status: Status): void {
-    if (this.#legsMayDiffer || (this.#inSyncMask & (this.#inSyncMask - 1)) === 0) return;
+    if (this.#legsMayDiffer || this.#inSync.hasOne) return;
     this.#legsMayDiffer = true;
     const message = `a change failed on all children (${statusName(status)}): reads go to one only`;
     this.#report("warning", "legs-differ", message);
@@ -362,7 +361,7 @@ export class Mirror extends Device implements LegOwner, LegSweeper, BufferWaiter
 
   /** Asks one child that was not asked yet. Hot path. */
   #read(task: MirrorTask): void {
-    const mask = this.#inSyncMask & ~task.triedMask;
+    const mask = this.#inSync.mask & ~task.triedMask;
     const child = this.#chooser.choose(this.#legsMayDiffer ? mask & -mask : mask);
     if (child === null) {
       this.#end(task, task.status);
@@ -383,7 +382,7 @@ export class Mirror extends Device implements LegOwner, LegSweeper, BufferWaiter
   // hot path
   #readAnswered(task: MirrorTask, leg: LegRequest): void {
     const { child, status } = leg;
-    const isInSync = (this.#inSyncMask & child.bit) !== 0;
+    const isInSync = this.#inSync.has(child);
     // What a child says that is out by now may be older than what was acknowledged since.
     if (status === Status.ok && isInSync) {
       this.#readDone(task, leg);
@@ -396,7 +395,7 @@ export class Mirror extends Device implements LegOwner, LegSweeper, BufferWaiter
     }
     if (isInSync && isFault(leg.operation, status)) {
       const fault = faultOf(this.reactor.clock, status, leg);
-      if (!this.#takeOut(child, fault)) this.#lastFailed(leg);
+      if (!this.#inSync.takeOut(child, fault)) this.#lastFailed(leg);
     }
     this.#read(task);
   }
@@ -406,7 +405,7 @@ export class Mirror extends Device implements LegOwner, LegSweeper, BufferWaiter
     const { client, buffer } = task;
     const { operation, segments, length } = client;
     if (operation === Operation.blockStatus) {
-      copyExtents(leg.extents as ExtentList, client.extents as ExtentList); // both checked before
+      client.extents?.copyFrom(leg.extents as ExtentList); // made for this operation
     } else if (buffer !== null) {
       const { slabs } = this.reactor.io;
       const { bytes } = buffer.slab;
@@ -456,24 +455,12 @@ export class Mirror extends Device implements LegOwner, LegSweeper, BufferWaiter
     return task;
   }
 
-  /** From now on `child` is asked nothing. False: it is the last one in sync, and stays. */
-  #takeOut(child: Child, fault: ChildFault): boolean {
-    if (this.#inSyncMask === child.bit) return false;
-    assert((this.#inSyncMask & child.bit) !== 0, "a child is taken out once");
-    this.#inSyncMask &= ~child.bit;
-    this.#undecidedMask |= child.bit;
-    child.state = { name: "faulted", fault };
+  childFaulted(child: Child, fault: ChildFault): void {
     this.#report("error", "child-faulted", `${child.name} faulted: ${fault.reason}`);
-    this.#membership.decideOut(child, () => this.#decided(child));
-    return true;
   }
 
-  #decided(child: Child): void {
-    this.#undecidedMask &= ~child.bit;
-    if (this.#undecidedMask !== 0) return;
-    const tasks = this.#awaitingDecision;
-    this.#awaitingDecision = [];
-    for (const task of tasks) this.#settle(task);
+  unparked(task: MirrorTask): void {
+    this.#settle(task);
   }
 
   /** The only child left has failed: its error is the mirror's. */
@@ -493,7 +480,7 @@ export class Mirror extends Device implements LegOwner, LegSweeper, BufferWaiter
   #timedOut(child: Child): void {
     const leg = child.oldest as LegRequest; // it is overdue
     const detail = `no answer within ${this.#childTimeoutMs} ms`;
-    this.#takeOut(child, faultOf(this.reactor.clock, Status.timeout, leg, detail));
+    this.#inSync.takeOut(child, faultOf(this.reactor.clock, Status.timeout, leg, detail));
     // All at once, whenever they were sent: nobody waits for it any more.
     this.#letGo(child, Number.POSITIVE_INFINITY);
   }
@@ -565,34 +552,5 @@ export class Mirror extends Device implements LegOwner, LegSweeper, BufferWaiter
 
   #report(level: MirrorEvent["level"], code: MirrorEvent["code"], message: string): void {
     this.#onEvent({ level, code, message });
-  }
-}
-
-/** The child is broken, not the request. A flush that failed is never retried into success. */
-function isFault(operation: Operation, status: Status): boolean {
-  if (STATUS_TRAITS[status]?.faultsDevice === true) return true;
-  if (operation !== Operation.flush) return false;
-  return status !== Status.ok && status !== Status.unsupported && status !== Status.invalid;
-}
-
-/** False: a change that ends so has not begun. */
-function mayHaveChanged(status: Status): boolean {
-  switch (status) {
-    case Status.invalid:
-    case Status.outOfRange:
-    case Status.misaligned:
-    case Status.unsupported:
-    case Status.readOnly:
-    case Status.reservationConflict:
-      return false;
-    default:
-      return true;
-  }
-}
-
-function copyExtents(from: ExtentList, to: ExtentList): void {
-  to.clear();
-  for (let index = 0; index < from.count; index++) {
-    to.push(from.lengths[index] as number, from.flags[index] as number); // below `count`
   }
 }
