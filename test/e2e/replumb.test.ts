@@ -29,7 +29,7 @@ const TIMEOUT_MS = forLongRun(120_000, 1_800_000);
 /** All of which leave data as it is. */
 const FILTER_TEXTS: readonly string[] = [
   "limit#x?iops=900000",
-  "delay#x?time=1ms",
+  "delay#x?time=2ms&jitter=2ms",
   "log#x?level=all",
   "fault#x?read=error&write=torn&enabled=false",
 ].filter((text) => FILTERS.some(({ name }) => text.startsWith(`${name}#`)));
