@@ -7,7 +7,7 @@ import { type Client, createClient } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 import { type EngineAddress, formatEngineAddress } from "./engine-address.ts";
 import { EngineService, PipeService } from "./penstock/engine/v1/engine_pb.ts";
-import { fromRpcError } from "./remote-error.ts";
+import { fromRpcError } from "./rpc-failure.ts";
 
 export interface EngineClient {
   readonly engine: Client<typeof EngineService>;

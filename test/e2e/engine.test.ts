@@ -184,6 +184,31 @@ test("a fault is switched on and off by command", async (t) => {
   await client.disconnect();
 });
 
+test("a change that what is under way does not let through is undone", async (t) => {
+  const { run, attempt } = await rigOf(t, makeTempDir(t));
+  const pipe = "malloc:///m?size=1MiB | fault#f?write=hang&count=1 | nbd://127.0.0.1:0/m";
+  const uri = (await run("pipe", "create", "m", pipe)).trim().slice("ready ".length);
+  const client = await NbdRawClient.open(uri);
+  let isAnswered = false;
+  const hung = client.write(0, Buffer.alloc(4096, 1)).then(() => {
+    isAnswered = true;
+  });
+  await client.read(8192, 4096);
+  const late = await attempt("pipe", "insert", "m", "limit?iops=5", "--timeout", "50ms");
+  strictEqual(late.exitCode, 1);
+  match(late.stderr, /replumb-timeout: 1 requests of fault.* did not end within 50 ms/);
+  strictEqual(isAnswered, false);
+  const listed = JSON.parse(await run("pipe", "list", "-o", "json"));
+  strictEqual(listed[0].text, pipe);
+  // Others go on as before, and whoever hangs is let go when its filter is taken out.
+  await client.write(4096, Buffer.alloc(4096, 2));
+  await run("pipe", "remove", "m", "f");
+  await hung.catch(() => undefined);
+  await run("pipe", "insert", "m", "limit?iops=5000", "--timeout", "5s");
+  deepStrictEqual(await client.read(4096, 4096), Buffer.alloc(4096, 2));
+  await client.disconnect();
+});
+
 test("events are printed as they happen", async (t) => {
   const { engine, run } = await rigOf(t, makeTempDir(t));
   const followed = run("events", "--follow", "-o", "json");
