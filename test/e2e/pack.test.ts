@@ -150,7 +150,7 @@ if (older !== undefined) {
   });
 }
 
-test("the command line runs from the package, with and without the package's own Node", async () => {
+test("the command line runs from the package, with and without its own Node", async () => {
   ok(!existsSync(join(app, "node_modules", "node", "bin", "node")));
   const npx = await runCommand("npx", ["--no-install", "penstock", "doctor"], { cwd: app });
   match(npx.stdout, /^node {2,}v\d/m);
