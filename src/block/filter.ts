@@ -28,7 +28,7 @@ export abstract class Filter extends Device {
   /** Sends a request given to `start` on as it is; `passed` gets it back. Hot path. */
   protected pass(request: Request): void {
     request.passedBy(this);
-    this.below.submit(request);
+    this.below.submitChecked(request);
   }
 
   /**

@@ -45,6 +45,12 @@ export class Joint extends Device {
     else this.#below.submit(request);
   }
 
+  // hot path
+  override submitChecked(request: Request): void {
+    if (this.#held) this.#enqueue(request);
+    else this.#below.submitChecked(request);
+  }
+
   /** From now on requests wait here. */
   hold(): void {
     assert(!this.#held, "one change of a joint at a time");

@@ -140,6 +140,11 @@ export class LimitFilter extends Filter {
    */
   #admit(lane: Lane, size: number): boolean {
     const { operations, bytes } = this.#buckets.lanes[lane] as LaneBuckets;
+    if (hasPlenty(operations, 1) && hasPlenty(bytes, size)) {
+      takeUnseenFrom(operations, 1);
+      takeUnseenFrom(bytes, size);
+      return true;
+    }
     const nowMs = this.reactor.clock.nowMs();
     for (let index = 0; index < operations.length; index++) {
       const bucket = operations[index] as TokenBucket;
@@ -254,6 +259,22 @@ export class LimitFilter extends Filter {
 /** Hot path. */
 function takeFrom(buckets: readonly TokenBucket[], cost: number): void {
   for (let index = 0; index < buckets.length; index++) (buckets[index] as TokenBucket).take(cost);
+}
+
+/** Of a bucket that somebody waits for there is nothing for others. Hot path. */
+function hasPlenty(buckets: readonly TokenBucket[], cost: number): boolean {
+  for (let index = 0; index < buckets.length; index++) {
+    const bucket = buckets[index] as TokenBucket;
+    if (bucket.closedFor > 0 || !bucket.hasPlenty(cost)) return false;
+  }
+  return true;
+}
+
+/** Hot path. */
+function takeUnseenFrom(buckets: readonly TokenBucket[], cost: number): void {
+  for (let index = 0; index < buckets.length; index++) {
+    (buckets[index] as TokenBucket).takeUnseen(cost);
+  }
 }
 
 function isClosed(bucket: TokenBucket): boolean {

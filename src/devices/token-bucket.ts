@@ -26,7 +26,10 @@ export class TokenBucket {
   closedFor = 0;
   readonly #perMs: number;
   readonly #tolerance: number;
+  readonly #half: number;
   #level: number;
+  /** Since the last refill, without a look at the clock. */
+  #takenUnseen = 0;
   #atMs: number;
 
   constructor({ perSecond, capacity }: TokenBucketOptions, nowMs: number) {
@@ -35,6 +38,7 @@ export class TokenBucket {
     this.capacity = capacity;
     this.#perMs = perSecond / 1000;
     this.#tolerance = this.#perMs * TOLERANCE_MS;
+    this.#half = capacity / 2;
     this.#level = capacity;
     this.#atMs = nowMs;
   }
@@ -51,9 +55,17 @@ export class TokenBucket {
 
   /** Adds what has come until now. Hot path. */
   refill(nowMs: number): void {
-    const level = this.#level + (nowMs - this.#atMs) * this.#perMs;
-    this.#level = Math.min(level, this.capacity);
+    // What was taken without a look at the clock counts as taken now: a bucket that was full then
+    // has lost what would have come meanwhile, and no stretch of time gets more than its burst.
+    const untouched = this.#level + this.#takenUnseen + (nowMs - this.#atMs) * this.#perMs;
+    this.#level = Math.min(untouched, this.capacity) - this.#takenUnseen;
+    this.#takenUnseen = 0;
     this.#atMs = nowMs;
+  }
+
+  /** True while more than half is left afterwards: then nobody need ask for the time. Hot path. */
+  hasPlenty(cost: number): boolean {
+    return this.#level - cost >= this.#half;
   }
 
   /** True when something of this cost may be taken now. Hot path. */
@@ -62,9 +74,15 @@ export class TokenBucket {
     return this.#level + this.#tolerance >= needed;
   }
 
-  /** Hot path. */
+  /** Right after a `refill`. Hot path. */
   take(cost: number): void {
     this.#level -= cost;
+  }
+
+  /** Without a `refill` before, where there is plenty. Hot path. */
+  takeUnseen(cost: number): void {
+    this.#level -= cost;
+    this.#takenUnseen += cost;
   }
 
   /** Until `has(cost)`, if nobody takes meanwhile. As of the last `refill`. */
