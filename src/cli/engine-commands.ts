@@ -151,9 +151,9 @@ function timeoutOption(): Option {
 }
 
 const ENGINE_RUN_HELP = `
-Prints one line \`ready ADDRESS\` on standard output for each RPC address as soon as it answers; the
-pipes it had before are opened meanwhile. RPC over TCP has no password: whoever can connect can open
-any file of this machine.
+Prints one line \`ready ADDRESS\` on standard output for each RPC address as soon as it answers;
+the pipes it had before are opened meanwhile. RPC over TCP has no password: whoever can connect can
+open any file of this machine.
 
 Examples:
   penstock engine

@@ -80,7 +80,7 @@ async function stateOf({ ask }: Rig, name: string): Promise<PipeState | undefine
   return pipes.find((pipe) => pipe.name === name)?.state;
 }
 
-test("an engine opens, lists, changes and deletes pipes, and they are back in the next", async (t) => {
+test("an engine opens, lists, changes and deletes pipes; the next one has them", async (t) => {
   const rig = await startEngine(t);
   const { pipe } = await rig.ask(({ pipes }) =>
     pipes.createPipe({ name: "a", text: `${MEMORY}|${SHARE}/a` }),
@@ -282,7 +282,7 @@ test("an error of a pipe's text points at the character", async (t) => {
   deepStrictEqual(failure.excerpt, [text, `${" ".repeat(text.indexOf("limi"))}^`]);
 });
 
-test("gRPC, gRPC-Web and Connect, over HTTP/1.1 and HTTP/2, are served on one address", async (t) => {
+test("gRPC, gRPC-Web and Connect over HTTP/1.1 and HTTP/2 share one address", async (t) => {
   const dataDir = makeTempDir(t);
   const rig = await startEngine(t, dataDir, ["127.0.0.1:0", `unix:${join(dataDir, "e.sock")}`]);
   strictEqual(rig.engine.listen.length, 2);
