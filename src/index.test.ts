@@ -266,6 +266,28 @@ forEachLevel("a labelled stage is tapped by another device of the process", asyn
   await device.close();
 });
 
+forEachLevel("events reach the caller, and what it throws is its own affair", async (_t, level) => {
+  const { stdout } = await runProgram(
+    level,
+    `const seen = [];
+     process.on("uncaughtException", (error) => seen.push(error.message));
+     const onEvent = (event) => {
+       seen.push(event.level + " " + event.code + " " + event.stage);
+       throw new Error("mine");
+     };
+     const text = "mirror(malloc:///a?size=1MiB, malloc:///b?size=1MiB)";
+     const device = await open(text, { level, onEvent });
+     await device.writeAt(new Uint8Array(512).fill(5), 0);
+     const read = await device.readAt(512, 0);
+     await device.close();
+     console.log(JSON.stringify({ seen, first: read[0] }));`,
+  );
+  const { seen, first } = JSON.parse(stdout) as { seen: string[]; first: number };
+  match(seen[0] ?? "", /^warning mirror-without-metadata mirror\(malloc:/);
+  deepStrictEqual(seen.slice(1), ["mine"]);
+  strictEqual(first, 5);
+});
+
 forEachLevel("10,000 reads are answered in a process that does nothing else", async (_t, level) => {
   const { stdout } = await runProgram(
     level,
