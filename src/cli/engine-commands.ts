@@ -157,10 +157,11 @@ open any file of this machine.
 
 Examples:
   penstock engine
-  penstock engine --data-dir /srv/penstock --listen unix:/run/penstock.sock 127.0.0.1:9440`;
+  penstock engine --data-dir /srv/penstock --listen unix:/run/p.sock 127.0.0.1:9440`;
 
 const CREATE_HELP = `
-Prints one line \`ready URI\` when clients can connect. \`penstock pipe run --help\` tells all stages.
+Prints one line \`ready URI\` when clients can connect.
+\`penstock pipe run --help\` tells all stages.
 
 Example:
   penstock pipe create vol1 '/var/tmp/disk.img?size=1GiB | nbd://127.0.0.1:10809/vol1'`;

@@ -16,7 +16,7 @@ export const ExitCode = {
 export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
 
 export const EXIT_CODE_HELP = `Exit codes:
-  0    stopped cleanly: everything that was acknowledged is flushed
+  0    it worked; a server has stopped cleanly, all that was acknowledged is flushed
   1    it did not work, or the last flush failed
   2    the command line or a pipe is wrong
   70   a bug in Penstock

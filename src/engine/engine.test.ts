@@ -190,6 +190,29 @@ test("calls that come together are done one after the other, each whole", async 
   deepStrictEqual((await rig.ask(({ pipes }) => pipes.listPipes({}))).pipes, []);
 });
 
+test("a tapped pipe stays while it is tapped, and both are back in the next engine", async (t) => {
+  const rig = await startEngine(t);
+  const create = (name: string, source: string): Promise<unknown> =>
+    rig.ask(({ pipes }) => pipes.createPipe({ name, text: `${source} | ${SHARE}/${name}` }));
+  // By name and by age the tap comes first.
+  await rejects(create("a-tap", "tap:///raw"), { code: "stage-not-found" });
+  await create("tapped", "malloc:///m#raw?size=1MiB");
+  await create("a-tap", "tap:///raw");
+  await rejects(
+    rig.ask(({ pipes }) => pipes.deletePipe({ name: "tapped" })),
+    { code: "stage-tapped" },
+  );
+  strictEqual(await stateOf(rig, "tapped"), PipeState.READY);
+  await rig.engine.close();
+  const next = await startEngine(t, rig.dataDir);
+  for (const name of ["tapped", "a-tap"]) {
+    await until(async () => ((await stateOf(next, name)) === PipeState.READY ? true : undefined));
+  }
+  await next.ask(({ pipes }) => pipes.deletePipe({ name: "a-tap" }));
+  await next.ask(({ pipes }) => pipes.deletePipe({ name: "tapped" }));
+  deepStrictEqual((await next.ask(({ pipes }) => pipes.listPipes({}))).pipes, []);
+});
+
 test("every call with a missing or an oversize field names it", async (t) => {
   const rig = await startEngine(t);
   const valid: Readonly<Record<string, string>> = { text: `${MEMORY} | ${SHARE}/a` };

@@ -209,6 +209,27 @@ test("a change that what is under way does not let through is undone", async (t)
   await client.disconnect();
 });
 
+test("a flush that fails at the end is told, by a delete and by a stop", async (t) => {
+  const dataDir = makeTempDir(t);
+  const { engine, run, attempt } = await rigOf(t, dataDir);
+  const pipe = (name: string): string =>
+    `${join(dataDir, name)}.img?size=1MiB | fault?flush=error | nbd://127.0.0.1:0/${name}`;
+  await run("pipe", "create", "one", pipe("one"));
+  await run("pipe", "create", "two", pipe("two"));
+  const deleted = await attempt("pipe", "delete", "one");
+  strictEqual(deleted.exitCode, 1);
+  match(
+    deleted.stderr,
+    /^penstock: flush-failed: the last flush of fault.* failed with media-error/,
+  );
+  deepStrictEqual(
+    JSON.parse(await run("pipe", "list", "-o", "json")).map(({ name }: { name: string }) => name),
+    ["two"],
+  );
+  deepStrictEqual(await engine.stop(), { code: 1, signal: null });
+  match(engine.stderr, /^penstock: flush-failed: the last flush of fault/m);
+});
+
 test("events are printed as they happen", async (t) => {
   const { engine, run } = await rigOf(t, makeTempDir(t));
   const followed = run("events", "--follow", "-o", "json");
