@@ -62,11 +62,14 @@ const DISCONNECT_MS_MAX = 500;
 const EXPECT_BYTES_MIN = 16 * 1024;
 const EXPECT_BYTES_MAX = 256 * 1024;
 
+/** Data of this length weighs as much as a command. */
+const WEIGHT_SHIFT = 16;
+
 const NO_END: ConnectionEnd = { isFinal: false, code: "connection-lost", message: "" };
 
 export class InitiatorConnection implements Flushable, BufferWaiter {
   isDirty = false;
-  /** Commands submitted and not ended: what the next one would wait behind. */
+  /** Commands submitted and not ended, long ones counted several times. */
   load = 0;
   /** Free for the host: the connection's bank, to be used again. */
   readonly bank: RequestBank;
@@ -118,7 +121,7 @@ export class InitiatorConnection implements Flushable, BufferWaiter {
   /** Sends the command with the others of this turn. Hot path. */
   submit(command: InitiatorCommand): void {
     assert(this.#state === State.transmission, "commands are submitted to a connection that is up");
-    this.load++;
+    this.load += weightOf(command);
     command.next = null;
     if (this.#queueLast === null) this.#queueFirst = command;
     else this.#queueLast.next = command;
@@ -239,7 +242,7 @@ export class InitiatorConnection implements Flushable, BufferWaiter {
   // hot path
   #endCommand(command: InitiatorCommand): void {
     this.#table.remove(command);
-    this.load--;
+    this.load -= weightOf(command);
     if (this.#queueFirst !== null) this.#reactor.markDirty(this);
     this.#host.ended(command);
   }
@@ -375,4 +378,9 @@ export class InitiatorConnection implements Flushable, BufferWaiter {
     this.#stream.close();
     this.#host.closed(this);
   }
+}
+
+// hot path
+function weightOf(command: InitiatorCommand): number {
+  return command.segments === null ? 1 : 1 + (command.length >> WEIGHT_SHIFT);
 }
