@@ -199,6 +199,15 @@ forEachLevel("close lets calls under way end, and refuses later ones", async (t,
   }
 });
 
+forEachLevel("close does not wait for what stages hold back", async (_t, level) => {
+  await using device = await open("malloc:///m?size=1MiB | delay?time=1h", { level });
+  await device.insert("limit?iops=1&burst=1s");
+  const reads = Array.from({ length: 50 }, () => device.readAt(512, 0));
+  const settled = Promise.allSettled(reads);
+  await device.close();
+  ok((await settled).every(({ status }) => status === "fulfilled"));
+});
+
 forEachLevel("stages are put in, changed and taken out while reads run", async (_t, level) => {
   await using device = await open("malloc:///m?size=8MiB", { level });
   await device.writeAt(noise(4096), 0);

@@ -228,8 +228,10 @@ export class LibraryDevice implements PenstockDevice {
   }
 
   async #close(): Promise<void> {
-    await this.#whenIdle();
     const { engine, pipe, device, place } = this.#parts;
+    // What a stage holds back by order (delay, limit, fault) must not hold the end up.
+    pipe.hurry();
+    await this.#whenIdle();
     let failure: PenstockError | null = null;
     const shares = [...this.#shares].map(({ close }) => close);
     for (const step of [...shares, () => pipe.close(), () => device.close()]) {

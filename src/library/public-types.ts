@@ -163,7 +163,8 @@ export interface PenstockDevice {
   share(uri: string): Promise<DeviceShare>;
 
   /**
-   * Refuses new calls, waits for those under way, ends the shares, flushes and closes. Idempotent.
+   * Refuses new calls, waits for those under way (what stages hold back is let go at once), ends the
+   * shares, flushes and closes. Idempotent.
    * It rejects when the last flush has failed; the device is closed nevertheless.
    */
   close(): Promise<void>;
