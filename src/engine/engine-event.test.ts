@@ -68,3 +68,17 @@ test("there are so many watchers and no more, and places come free", async () =>
   await readers[0]?.return(undefined);
   strictEqual((await events.watch(never).next()).value?.code, "first");
 });
+
+test("an event's words are cut where nobody reads on", () => {
+  const { events } = eventsOf();
+  const long = "x".repeat(70_000);
+  events.add({ level: "error", code: "c", pipe: "p", stage: long, message: long });
+  events.add({ level: "info", code: "c", pipe: "p", message: "short" });
+  deepStrictEqual(
+    events.kept.map(({ stage, message }) => [stage.length, message.length]),
+    [
+      [1003, 1003],
+      [0, 5],
+    ],
+  );
+});

@@ -23,6 +23,8 @@ export interface EngineEvent {
 
 export const EVENTS_KEPT_MAX = 1000;
 const WATCHERS_MAX = 64;
+/** A pipe's text may have 64 KiB; a thousand of them are kept. */
+const MESSAGE_LENGTH_MAX = 1000;
 
 export class EngineEvents {
   readonly #nowMs: () => number;
@@ -40,7 +42,9 @@ export class EngineEvents {
     event: Omit<EngineEvent, "sequence" | "timeMs" | "stage"> & { readonly stage?: string },
   ): void {
     this.#sequence += 1;
-    const { level, code, pipe, stage = "", message } = event;
+    const { level, code, pipe } = event;
+    const stage = shorten(event.stage ?? "");
+    const message = shorten(event.message);
     const sequence = this.#sequence;
     const full = { sequence, timeMs: this.#nowMs(), level, code, pipe, stage, message };
     this.#kept.push(full);
@@ -83,6 +87,10 @@ export class EngineEvents {
     this.#closed = true;
     for (const watcher of this.#watchers) watcher.end();
   }
+}
+
+function shorten(text: string): string {
+  return text.length <= MESSAGE_LENGTH_MAX ? text : `${text.slice(0, MESSAGE_LENGTH_MAX)}...`;
 }
 
 class Watcher {
