@@ -3,7 +3,7 @@
  * when one is lost the others are ended too, so that there is one moment at which nothing is in
  * flight, and one number that a target of ours knows them by (safety rule 4).
  *
- *   opening --first ready, others ready or not--> up --one lost, fail()--> failing --all closed--> lost
+ *   opening --first ready, others or not--> up --one lost, fail()--> failing --all closed--> lost
  *
  * Owned by the device. Used once.
  */
