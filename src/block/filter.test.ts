@@ -101,7 +101,7 @@ test("a status of any level reaches the submitter when a filter is closed", () =
     deepStrictEqual([lower.inFlight, upper.inFlight], [0, 0]);
   }));
 
-test("a joint keeps requests in their order when it is held, and sends them to the new device", () =>
+test("a held joint keeps requests in their order, and sends them to the new device", () =>
   withReactor("fake", async ({ reactor }) => {
     const malloc = await openMalloc(reactor);
     const joint = new Joint(malloc);

@@ -261,7 +261,7 @@ test("fault: a corrupt read without memory is lent a copy, which comes back", ()
 
 for (const operation of [Operation.write, Operation.compareAndWrite]) {
   const name = operation === Operation.write ? "write" : "compareAndWrite";
-  test(`fault: a corrupt ${OPERATION_NAMES[operation]} stores one other byte, the writer's memory stays`, () =>
+  test(`fault: a corrupt ${OPERATION_NAMES[operation]} changes one byte of what is stored`, () =>
     withFaults({ kinds: kindsOf({ [name]: "corrupt" }) }, async ({ reactor, malloc, fault }) => {
       // The largest there is: a compare-and-write carries twice that.
       for (const length of [512, LENGTH, MIB]) {
