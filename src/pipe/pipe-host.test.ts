@@ -42,3 +42,29 @@ test("a pipe's id is known before it is opened, and a closed pipe stays closed",
   strictEqual(text, `malloc:///m#raw?size=1MiB | limit?iops=5 | ${shareText}`);
   await rejects(host.describe(pipe.id), { code: "pipe-not-found" });
 });
+
+test("a tap reads the one stage that is labelled so, and holds up no other pipe", async (t) => {
+  const host = await startHost(t);
+  const open = (name: string, source: string): Promise<{ readonly id: number }> =>
+    host.open(`${source} | nbd://127.0.0.1:0/${name}`);
+  const first = await open("first", "malloc:///a#raw?size=1MiB");
+  const tap = await open("tap", "tap:///raw");
+  const second = await open("second", "malloc:///b#raw?size=2MiB");
+  await rejects(open("other", "tap:///raw"), {
+    code: "label-ambiguous",
+    message: /^2 pipes have a stage #raw, expected one to tap: .*first.*second$/,
+  });
+  await rejects(host.closePipe(first.id), { code: "stage-tapped" });
+  await host.closePipe(second.id);
+  await host.closePipe(tap.id);
+  await host.closePipe(first.id);
+  await rejects(open("tap", "tap:///raw"), { code: "stage-not-found" });
+});
+
+test("a host closes taps of taps before what they tap", async (t) => {
+  const host = await startHost(t);
+  await host.open("malloc:///a#raw?size=1MiB | nbd://127.0.0.1:0/a");
+  await host.open("tap:///raw#again | nbd://127.0.0.1:0/b");
+  await host.open("tap:///again | nbd://127.0.0.1:0/c");
+  deepStrictEqual(await host.close(), []);
+});

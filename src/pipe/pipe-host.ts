@@ -6,6 +6,7 @@
  * an opening that fails leaves nothing behind. On the main thread.
  */
 
+import { assert } from "../util/assert.ts";
 import { PenstockError, toPenstockError } from "../util/errors.ts";
 import { ListenerDirectory, type ListenerPlace } from "./listener-directory.ts";
 import { type PipePlan, planPipe } from "./pipe-plan.ts";
@@ -54,8 +55,8 @@ interface OpenPipe extends ServedPipe {
   readonly shareText: string;
   /** Where its labelled stages live. */
   readonly labels: readonly string[];
-  /** The label of another pipe's stage that it taps. */
-  readonly taps: string | undefined;
+  /** The pipe whose stage it taps. */
+  readonly tappedId: number | undefined;
   readonly place: ListenerPlace;
   readonly shareReactor: RemoteReactor;
   readonly deviceReactor: RemoteReactor;
@@ -108,9 +109,7 @@ export class PipeHost {
   async closePipe(id: number): Promise<void> {
     const pipe = this.#pipes.get(id);
     if (pipe === undefined) return;
-    const tap = [...this.#pipes.values()].find(
-      ({ taps }) => taps !== undefined && pipe.labels.includes(taps),
-    );
+    const tap = [...this.#pipes.values()].find(({ tappedId }) => tappedId === id);
     if (tap !== undefined) {
       const message = `${pipe.uri} is tapped by ${tap.uri}: close that pipe first`;
       throw new PenstockError({ code: "stage-tapped", message });
@@ -169,8 +168,8 @@ export class PipeHost {
     this.#lastId += 1;
     const id = this.#lastId;
     onId?.(id);
-    const { taps } = plan.branch.source;
-    const { deviceReactor, shareReactor } = this.#place(id, taps);
+    const tapped = this.#tapped(plan.branch.source.taps);
+    const { deviceReactor, shareReactor } = tapped ?? this.#place(id);
     let place: ListenerPlace | null = null;
     try {
       await this.#openDevices({ id, text, deviceReactor, shareReactor });
@@ -183,7 +182,7 @@ export class PipeHost {
       const labels = labelsOf(plan.branch);
       const served = { id, text: plan.text, uri };
       const where = { place, shareReactor, deviceReactor };
-      this.#pipes.set(id, { ...served, ...where, shareText, labels, taps });
+      this.#pipes.set(id, { ...served, ...where, shareText, labels, tappedId: tapped?.id });
       return served;
     } catch (thrown) {
       await closeAll(id, place, [shareReactor, deviceReactor]);
@@ -224,24 +223,29 @@ export class PipeHost {
   }
 
   /**
-   * Pipes go round the reactors; apart, shares keep to the first and sources to the others. A tap
-   * lives where the tapped stage does.
+   * The pipe with the stage that is labelled so; a tap lives where it does.
+   * @throws PenstockError `label-ambiguous`: a tap must not read another volume than was meant
    */
-  #place(
-    id: number,
-    taps: string | undefined,
-  ): {
+  #tapped(label: string | undefined): OpenPipe | undefined {
+    if (label === undefined) return undefined;
+    const found = [...this.#pipes.values()].filter(({ labels }) => labels.includes(label));
+    if (found.length > 1) {
+      const uris = found.map(({ uri }) => uri).join(", ");
+      throw new PenstockError({
+        code: "label-ambiguous",
+        message: `${found.length} pipes have a stage #${label}, expected one to tap: ${uris}`,
+        details: { label },
+      });
+    }
+    return found[0];
+  }
+
+  /** Pipes go round the reactors; apart, shares keep to the first and sources to the others. */
+  #place(id: number): {
     readonly deviceReactor: RemoteReactor;
     readonly shareReactor: RemoteReactor;
   } {
     const { count } = this.#pool;
-    if (taps !== undefined) {
-      const tapped = [...this.#pipes.values()].find(({ labels }) => labels.includes(taps));
-      if (tapped !== undefined) {
-        const { deviceReactor, shareReactor } = tapped;
-        return { deviceReactor, shareReactor };
-      }
-    }
     if (this.#options.placement === "together") {
       const reactor = this.#pool.reactor((id - 1) % count);
       return { deviceReactor: reactor, shareReactor: reactor };
@@ -252,12 +256,14 @@ export class PipeHost {
 
   async #close(): Promise<readonly PenstockError[]> {
     await Promise.allSettled([...this.#openings]);
-    // Taps before what they tap.
-    const pipes = [...this.#pipes.values()];
+    // Taps before what they tap, which may be taps again: never in a circle.
     const results: PromiseSettledResult<void>[] = [];
-    for (const tapping of [true, false]) {
-      const batch = pipes.filter(({ taps }) => (taps !== undefined) === tapping);
+    for (let left = [...this.#pipes.values()]; left.length > 0; ) {
+      const tapped = new Set(left.map(({ tappedId }) => tappedId));
+      const batch = left.filter(({ id }) => !tapped.has(id));
+      assert(batch.length > 0, "some pipe is not tapped");
       results.push(...(await Promise.allSettled(batch.map(({ id }) => this.closePipe(id)))));
+      left = left.filter(({ id }) => tapped.has(id));
     }
     await this.#pool.stop();
     return results.flatMap((result) =>
