@@ -9,7 +9,14 @@ import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import fc from "fast-check";
-import { TEST_LEVELS, type TestLevel, withReactor } from "../reactor/test-reactor.ts";
+import type { Timer } from "../reactor/clock.ts";
+import type { Reactor } from "../reactor/reactor.ts";
+import {
+  TEST_LEVELS,
+  type TestLevel,
+  type TestReactor,
+  withReactor,
+} from "../reactor/test-reactor.ts";
 import { runProgram } from "../testing/composition-program.ts";
 import {
   FILTER_NAMES,
@@ -27,8 +34,10 @@ const PROGRAMS: Readonly<Record<TestLevel, number>> = {
   portable: forLongRun(60, 3000),
   uring: forLongRun(60, 3000),
 };
-/** Real time; a program takes milliseconds. */
+/** A program takes milliseconds; what waits for a child's time-out takes 5 s. */
 const PROGRAM_MS_MAX = 30_000;
+/** Shrinking a program that hangs at a real level takes long; then it ends with what it has. */
+const TEST_MS_MAX = forLongRun(90_000, 7_200_000);
 
 test("compositions are made of every source and filter there is", () => {
   const sources = [...SOURCES.map(({ scheme }) => scheme), ...CALL_SOURCES.map(({ name }) => name)];
@@ -38,7 +47,7 @@ test("compositions are made of every source and filter there is", () => {
 
 for (const level of TEST_LEVELS) {
   const title = `random programs on random compositions match the model, at ${level}`;
-  test(title, { timeout: 7_200_000 }, async (t) => {
+  test(title, async (t) => {
     const parent = makeTempDir({ after });
     let count = 0;
     const run = async (program: ProgramSpec): Promise<void> => {
@@ -46,8 +55,9 @@ for (const level of TEST_LEVELS) {
       const folder = join(parent, `p${count}`);
       // The fake disk has no folders.
       if (level !== "fake") mkdirSync(folder);
-      const body = (on: Parameters<typeof runProgram>[1]) => runProgram(program, on, folder);
-      await inTime(withReactor(level, body, { seed: program.seed }));
+      const body = (on: TestReactor): Promise<void> =>
+        inTime(on.reactor, runProgram(program, on, folder));
+      await withReactor(level, body, { seed: program.seed });
       rmSync(folder, { recursive: true, force: true });
     };
     const given = process.env.PENSTOCK_PROGRAM;
@@ -57,7 +67,11 @@ for (const level of TEST_LEVELS) {
     }
     const seed = testSeed(t);
     const property = fc.asyncProperty(programArbitrary, run);
-    const result = await fc.check(property, { seed, numRuns: PROGRAMS[level] });
+    const result = await fc.check(property, {
+      seed,
+      numRuns: PROGRAMS[level],
+      interruptAfterTimeLimit: TEST_MS_MAX,
+    });
     if (!result.failed) return;
     const program = JSON.stringify(result.counterexample?.[0]);
     const found = `program ${result.numRuns} of seed ${seed}, shrunk ${result.numShrinks} times`;
@@ -67,15 +81,18 @@ for (const level of TEST_LEVELS) {
   });
 }
 
-async function inTime<T>(running: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
+/** By the reactor's clock: what hangs at the fake level does so at once. */
+async function inTime(reactor: Reactor, running: Promise<void>): Promise<void> {
+  let timer: Timer | undefined;
   const late = new Promise<never>((_, reject) => {
     const error = new Error(`the program did not end within ${PROGRAM_MS_MAX} ms`);
-    timer = setTimeout(() => reject(error), PROGRAM_MS_MAX);
+    timer = reactor.clock.startTimer(PROGRAM_MS_MAX, () => {
+      reactor.deliverLater(() => reject(error));
+    });
   });
   try {
-    return await Promise.race([running, late]);
+    await Promise.race([running, late]);
   } finally {
-    clearTimeout(timer);
+    timer?.cancel();
   }
 }

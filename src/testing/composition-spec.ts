@@ -1,14 +1,15 @@
 /**
- * Random compositions of stages, and programs to run on them, as plain values: drawn and shrunk by
- * fast-check, printed and read back as JSON. Pure.
+ * Random compositions of stages, and programs to run on them, as plain values: drawn and shrunk
+ * by fast-check, printed and read back as JSON. Pure.
  *
- * Files get their names, and exports their ports, when a composition is opened (composition-rig.ts).
+ * Files get their names, exports their ports, when a composition is opened (composition-rig.ts).
  */
 
 import fc from "fast-check";
 import { CHILDREN_MAX } from "../nexus/child.ts";
 import { READ_POLICIES, type ReadPolicy } from "../nexus/read-policy.ts";
 import { FILTERS } from "../pipe/registry.ts";
+import type { Tearing } from "./sector-model.ts";
 
 export type BlockSize = 512 | 4096;
 
@@ -277,7 +278,7 @@ function unitsOfSource(source: SourceSpec): number {
 
 /** True: what was never written is zeroes. */
 export function startsZeroed({ source, filters }: BranchSpec): boolean {
-  if (filters.some((filter) => isFixed(filter) && "text" in filter)) return false;
+  if (filters.some(isCrypt)) return false;
   if ("legs" in source) return source.legs.every(startsZeroed);
   return !("backing" in source) || startsZeroed(source.backing);
 }
@@ -294,9 +295,36 @@ export function forgets({ source }: BranchSpec): boolean {
   return "backing" in source ? forgets(source.backing) : source.source === "null";
 }
 
+/**
+ * What reads may get of a sector that is being written. Page caches are copied from while they are
+ * copied to; so is memory that `malloc` lends to an NBD share, until it is sent.
+ */
+export function tearingOf(branch: BranchSpec, hasPageCache: boolean): Tearing {
+  if (!hasPageCache && !servesLent(branch)) return "never";
+  return encrypts(branch) ? "noise" : "mixed";
+}
+
+function servesLent({ source }: BranchSpec): boolean {
+  if ("legs" in source) return source.legs.some(servesLent);
+  if (!("backing" in source)) return false;
+  const { backing } = source;
+  const isMemory = "units" in backing.source && backing.source.source === "malloc";
+  return servesLent(backing) || (isMemory && !backing.filters.some(isCrypt));
+}
+
+function encrypts({ source, filters }: BranchSpec): boolean {
+  if (filters.some(isCrypt)) return true;
+  if ("legs" in source) return source.legs.some(encrypts);
+  return "backing" in source && encrypts(source.backing);
+}
+
+function isCrypt(filter: FilterSpec): boolean {
+  return "text" in filter && nameOf(filter.text) === "crypt";
+}
+
 /** It changes size or data. */
 export function isFixed(filter: FilterSpec): boolean {
-  return !("text" in filter) || nameOf(filter.text) === "crypt";
+  return !("text" in filter) || isCrypt(filter);
 }
 
 /** Filters that a composition can have, by name. */

@@ -34,14 +34,20 @@ export interface Note {
   written: number | undefined;
   /** It saw and wrote at one moment: nobody else can have found the same. */
   readonly isExclusive: boolean;
-  /** Bytes of sectors that were garbage, by sector: see `mayTear`. */
+  /** Bytes of sectors that were garbage, by sector. */
   torn: Map<number, Uint8Array> | null;
 }
 
+/**
+ * What reads of a sector may get while it is being written: one of its values ("never"), bytes of
+ * several, as from a page cache or from memory that is lent ("mixed"), or anything, where such a
+ * mixture has been decrypted ("noise").
+ */
+export type Tearing = "never" | "mixed" | "noise";
+
 export interface ModelOptions {
   readonly sectorCount: number;
-  /** Reads beside writes may see a sector half-way, as from a page cache. */
-  readonly mayTear: boolean;
+  readonly tearing: Tearing;
 }
 
 interface Write {
@@ -55,13 +61,13 @@ const NEVER = Number.POSITIVE_INFINITY;
 export class SectorModel {
   /** What each sector holds when nothing runs. */
   readonly values: Int32Array;
-  readonly #mayTear: boolean;
+  readonly #tearing: Tearing;
   #notes: Note[] = [];
   #now = 0;
 
-  constructor({ sectorCount, mayTear }: ModelOptions) {
+  constructor({ sectorCount, tearing }: ModelOptions) {
     this.values = new Int32Array(sectorCount);
-    this.#mayTear = mayTear;
+    this.#tearing = tearing;
   }
 
   /** An operation begins. */
@@ -203,11 +209,12 @@ export class SectorModel {
     return writes;
   }
 
-  /** Each byte is one that was there. */
+  /** It was seen half-way between values, where that may be. */
   #isTorn(sector: number, note: Note, writes: readonly Write[]): boolean {
     const bytes = note.torn?.get(sector);
-    if (!this.#mayTear || bytes === undefined) return false;
+    if (this.#tearing === "never" || bytes === undefined) return false;
     const seen = writes.filter((write) => isVisible(write, writes, note));
+    if (this.#tearing === "noise") return seen.length > 1;
     const patterns = seen.map(({ value }) => sectorBytes(value, sector));
     return bytes.every((byte, at) => patterns.some((pattern) => pattern[at] === byte));
   }
