@@ -18,6 +18,7 @@ for (const path of [
   "test/interop/d.test.ts",
   "test/guest/deep/e.test.ts",
   "test/soak/f.test.ts",
+  "test/hostile/g.test.ts",
   "test/interop/helper.ts",
 ]) {
   mkdirSync(dirname(join(root, path)), { recursive: true });
@@ -31,13 +32,14 @@ function plan(...args: string[]): Record<string, string[]> {
   );
 }
 
+const PAIRED = "test/guest, test/crash, test/interop, test/e2e";
 const UNIT = ["src/pipe/b.test.ts", "src/util/a.test.ts", "tools/c.test.ts"];
 
 test("planTests has unit and integration tests, and no soak, when nothing is said", () => {
   deepStrictEqual(plan(), {
     unit: UNIT,
-    "test/interop": ["test/interop/d.test.ts"],
-    "test/guest": ["test/guest/deep/e.test.ts"],
+    [PAIRED]: ["test/guest/deep/e.test.ts", "test/interop/d.test.ts"],
+    "test/hostile": ["test/hostile/g.test.ts"],
   });
 });
 
@@ -58,18 +60,26 @@ test("planTests keeps what a filter chooses when there are filters", () => {
     ["src/util/a.test.ts", ["src/util/a.test.ts"]],
     ["src/**/b.*", ["src/pipe/b.test.ts"]],
     ["src/pi", ["src/pipe/b.test.ts"]],
-    ["test", ["test/interop/d.test.ts", "test/guest/deep/e.test.ts", "test/soak/f.test.ts"]],
+    [
+      "test",
+      [
+        "test/guest/deep/e.test.ts",
+        "test/interop/d.test.ts",
+        "test/hostile/g.test.ts",
+        "test/soak/f.test.ts",
+      ],
+    ],
     ["test/soak", ["test/soak/f.test.ts"]],
   ] as const) {
     deepStrictEqual(Object.values(plan(filter)).flat(), files, filter);
   }
 });
 
-test("planTests runs two unit files at a time, the others alone, when groups are made", () => {
+test("planTests runs two files at a time, but those that measure alone, when groups are made", () => {
   const groups = planTests(root, parseArguments([]));
   deepStrictEqual(
     groups.map(({ concurrency }) => concurrency),
-    [2, 1, 1],
+    [2, 2, 1],
   );
 });
 

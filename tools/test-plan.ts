@@ -2,8 +2,9 @@
  * Decides which test files a run has, in which order and under which limits. Pure apart from
  * reading folder listings.
  *
- * Unit tests lie beside the code in src/ and tools/ and run two files at a time; the others use
- * ports, mounts, guests and clocks of the machine and run one at a time.
+ * Unit tests lie beside the code in src/ and tools/ and run two files at a time; so do those with
+ * foreign programs, guests and whole processes, each with ports and folders of its own. Those that
+ * measure memory, time or speed run alone.
  */
 
 import { existsSync, globSync } from "node:fs";
@@ -34,15 +35,9 @@ const MINUTE_MS = 60_000;
 
 const UNIT_PATTERNS = ["src/**/*.test.ts", "tools/**/*.test.ts"];
 
-/** In the order in which they run: the quick ones tell first. */
-const SERIAL_FOLDERS = [
-  "test/e2e",
-  "test/interop",
-  "test/crash",
-  "test/hostile",
-  "test/guest",
-  "bench",
-];
+/** The long ones first, so that both lanes end at about the same time. */
+const PAIRED_FOLDERS = ["test/guest", "test/crash", "test/interop", "test/e2e"];
+const SERIAL_FOLDERS = ["test/hostile", "bench"];
 const LONG_ONLY_FOLDERS = ["test/soak", "test/mutants"];
 
 const USAGE =
@@ -85,14 +80,16 @@ export function planTests(root: string, options: TestRunOptions): TestGroup[] {
     { name: "unit", files: unitFiles, concurrency: 2, timeoutMs: (long ? 30 : 2) * MINUTE_MS },
   ];
   if (!options.unit && !options.ok) {
+    const timeoutMs = (long ? 240 : 6) * MINUTE_MS;
+    const filesIn = (folder: string): string[] => expand(root, [`${folder}/**/*.test.ts`]);
+    const paired = PAIRED_FOLDERS.flatMap(filesIn);
+    groups.push({ name: PAIRED_FOLDERS.join(", "), files: paired, concurrency: 2, timeoutMs });
     const folders = [...SERIAL_FOLDERS];
     if (long || options.filters.length > 0) {
       folders.push(...LONG_ONLY_FOLDERS);
     }
     for (const folder of folders) {
-      const files = expand(root, [`${folder}/**/*.test.ts`]);
-      const timeoutMs = (long ? 240 : 6) * MINUTE_MS;
-      groups.push({ name: folder, files, concurrency: 1, timeoutMs });
+      groups.push({ name: folder, files: filesIn(folder), concurrency: 1, timeoutMs });
     }
   }
   return groups

@@ -55,7 +55,8 @@ test("crypt's options are refused at their place, a key that is no reference uns
 });
 
 test("crypt's plan opens with the key of the file, read anew each time", () =>
-  withReactor("fake", async ({ reactor }) => {
+  // A real level: the key's file is a real one.
+  withReactor("portable", async ({ reactor }) => {
     const path = `${folder}/k`;
     const below = await MallocDevice.open(reactor, {
       name: "x",
