@@ -171,6 +171,22 @@ test(
 );
 
 test(
+  "NbdDevice fails requests when a target that is there answers nothing for too long",
+  inWorld({ initiator: { timeoutMs: 1000, rideOutMs: 3000 } }, async (rig) => {
+    await rig.startTarget();
+    const user = new PromiseDevice(await rig.openDevice());
+    const { faults } = rig.world.disk("target");
+    const fault = faults.inject({ effect: { kind: "hang" }, operations: ["read"] });
+    await rejects(user.readAt(0, BLOCK), { code: "timeout" });
+    ok(rig.world.nowMs > 3000 && rig.world.nowMs < 6500, `${rig.world.nowMs} ms`);
+    fault.release();
+    await rig.sleep(3000);
+    deepStrictEqual(await user.readAt(0, BLOCK), new Uint8Array(BLOCK));
+    await user.close();
+  }),
+);
+
+test(
   "NbdDevice does not go on with an export that came back smaller",
   inWorld({ source: "malloc" }, async (rig) => {
     await rig.startTarget(2 * 1024 * 1024);

@@ -68,6 +68,8 @@ export class Link implements AssociationOwner {
   /** When the outage began that no answer has ended yet. */
   #outageSinceMs: number | null = null;
   #rideOutTimer: Timer | null = null;
+  /** The ride-out is over: the next loss is the last. */
+  #isOverdue = false;
   #isTimeout = false;
   /** Requests have failed, and it is not to come back. */
   #isOver = false;
@@ -147,7 +149,7 @@ export class Link implements AssociationOwner {
 
   #beginOutage(): void {
     const { rideOutMs } = this.#parts;
-    if (rideOutMs === 0) {
+    if (rideOutMs === 0 || this.#isOverdue) {
       this.#giveUp();
       return;
     }
@@ -159,26 +161,29 @@ export class Link implements AssociationOwner {
     return this.#reactor.clock.startTimer(delayMs, () => {
       this.#rideOutTimer = null;
       if (this.#outageSinceMs === null) return;
-      // It is back, but has not answered anything yet.
-      if (this.isUp) this.#rideOutTimer = this.#startTimer(this.#parts.answerMsMax);
-      else this.#giveUp();
+      if (this.isUp && !this.#isOverdue) {
+        // It is back, but has not answered anything yet: once, it gets the time for that.
+        this.#isOverdue = true;
+        this.#rideOutTimer = this.#startTimer(this.#parts.answerMsMax);
+      } else if (this.#association === null) {
+        this.#giveUp();
+      } else {
+        // Its memory is in use until the connections have ended: `lost` goes on from here.
+        this.#isOverdue = true;
+        this.fail("it answers nothing", true);
+      }
     });
   }
 
   #endOutage(): void {
     this.#outageSinceMs = null;
+    this.#isOverdue = false;
     this.#rideOutTimer?.cancel();
     this.#rideOutTimer = null;
   }
 
   #giveUp(): void {
     this.#endOutage();
-    // Connections that are failing have their memory in use still: `lost` comes back here.
-    if (this.#association !== null) {
-      this.#outageSinceMs = this.#reactor.clock.nowMs();
-      this.#rideOutTimer = this.#startTimer(RETRY_MS_MIN);
-      return;
-    }
     this.state = "lost";
     this.#isOver = !this.#parts.recovers;
     this.owner?.linkLost(this.#isTimeout);
