@@ -71,6 +71,11 @@ export class PenstockProcess {
     return this.#stderr.text;
   }
 
+  /** Stops reading its standard error: from now on a write there fails. */
+  closeStderr(): void {
+    this.#stderr.close();
+  }
+
   signal(signal: NodeJS.Signals): void {
     process.kill(this.pid, signal);
   }
@@ -139,11 +144,17 @@ async function startProcess(
 
 class StderrText {
   text = "";
+  readonly #child: ChildProcess;
 
   constructor(child: ChildProcess) {
+    this.#child = child;
     child.stderr?.on("data", (chunk: Buffer) => {
       this.text = (this.text + chunk.toString("utf8")).slice(-STDERR_CHARACTERS_MAX);
     });
+  }
+
+  close(): void {
+    this.#child.stderr?.destroy();
   }
 }
 
