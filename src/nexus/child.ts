@@ -74,7 +74,8 @@ export class Child {
     if (leg.operation === Operation.read) this.reads++;
     else if (leg.operation === Operation.write) this.writes++;
     else this.others++;
-    this.joint.submit(leg);
+    // The mirror has checked the client's request against the narrowest limits of all legs.
+    this.joint.submitChecked(leg);
   }
 
   /** The mirror does not wait for it any more: it has ended, or is let go. Hot path. */
