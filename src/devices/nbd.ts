@@ -70,8 +70,10 @@ const RIDE_OUT_MS = 60_000;
 const TICKS_PER_TIMEOUT = 8;
 /** A closing device gives up what a hung server does not answer. */
 const CLOSE_MS_MAX = 1000;
-/** Commands without data have this much effect at most; longer requests go in parts. */
-const EFFECT_BYTES_MAX = 1024 * 1024 * 1024;
+/** A block status asks for at most this; longer requests go in parts. */
+const STATUS_BYTES_MAX = 1024 * 1024 * 1024;
+/** Zeroing, too; a server that has to write all of it must be done well within the time-out. */
+const ZERO_BYTES_MAX = 64 * 1024 * 1024;
 
 export class NbdDevice extends Device implements LinkOwner, BufferWaiter, Flushable {
   isDirty = false;
@@ -351,7 +353,7 @@ export class NbdDevice extends Device implements LinkOwner, BufferWaiter, Flusha
     const left = request.length - task.done;
     const isFast = (request.flags & RequestFlag.fastZero) !== 0;
     task.offset = request.offset + task.done;
-    task.length = Math.min(left, EFFECT_BYTES_MAX);
+    task.length = Math.min(left, ZERO_BYTES_MAX);
     task.segments = null;
     task.flags = this.#fuaFlag(request);
     if (request.operation === Operation.discard && this.#mayTrim(request)) {
@@ -396,7 +398,7 @@ export class NbdDevice extends Device implements LinkOwner, BufferWaiter, Flusha
 
   #issueStatus(task: NbdTask, request: Request): void {
     task.offset = request.offset + task.done;
-    task.length = Math.min(request.length - task.done, EFFECT_BYTES_MAX);
+    task.length = Math.min(request.length - task.done, STATUS_BYTES_MAX);
     task.segments = null;
     task.beginStatus();
     if (this.#session.allocationContext === null) {
