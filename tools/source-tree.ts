@@ -1,6 +1,6 @@
 /**
- * Reads every source file of the tree for the rules of tidy.ts and layers.ts. What a generator wrote
- * (*_pb.ts, by `npm run api`) is not among them.
+ * Reads every source file of the tree for the rules of tidy.ts and layers.ts. What a generator
+ * wrote (*_pb.ts, by `npm run api`) is not among them.
  */
 
 import { globSync, readFileSync } from "node:fs";
