@@ -5,7 +5,7 @@
  * entries of 16 bytes {base u64, length u64} from byte 64 on. `advance` moves the first entry.
  */
 
-import { mapShared } from "../sys/memory.ts";
+import { mapShared, type NativeMemory } from "../sys/memory.ts";
 import { assert } from "../util/assert.ts";
 import type { IoVector } from "./io.ts";
 import { PAGE_BYTES, type Slab } from "./slab.ts";
@@ -16,6 +16,21 @@ const TWO_32 = 4294967296;
 /** Words of msghdr: iov pointer at byte 16, iovlen at byte 24. */
 const IOV_WORD = 4;
 const IOV_COUNT_WORD = 6;
+
+/** Memory of vectors that nobody has any more, by length; of this thread. */
+const freeMemory = new Map<number, NativeMemory[]>();
+
+/**
+ * Mappings are never undone, so a vector's memory goes to another one when it has been collected:
+ * connections come and go, and a process has 65,530 mappings at most. The kernel has copied what a
+ * vector says by the time that it is submitted (IORING_FEAT_SUBMIT_STABLE), and whoever waits for
+ * its completion holds it.
+ */
+const collected = new FinalizationRegistry<NativeMemory>((memory) => {
+  const list = freeMemory.get(memory.lengthBytes);
+  if (list === undefined) freeMemory.set(memory.lengthBytes, [memory]);
+  else list.push(memory);
+});
 
 export class UringVector implements IoVector {
   readonly capacity: number;
@@ -28,10 +43,12 @@ export class UringVector implements IoVector {
 
   constructor(capacity: number) {
     const bytes = HEADER_BYTES + capacity * ENTRY_BYTES;
-    const memory = mapShared(Math.ceil(bytes / PAGE_BYTES) * PAGE_BYTES);
+    const rounded = Math.ceil(bytes / PAGE_BYTES) * PAGE_BYTES;
+    const memory = freeMemory.get(rounded)?.pop() ?? mapShared(rounded);
+    collected.register(this, memory);
     this.capacity = capacity;
     this.headerAddress = memory.address;
-    this.#words = new Int32Array(memory.buffer);
+    this.#words = new Int32Array(memory.buffer).fill(0);
   }
 
   get count(): number {

@@ -185,6 +185,7 @@ export class NbdService {
     await Promise.all([...this.#exports.keys()].map((exported) => this.removeExport(exported)));
     await Promise.all([...this.#connections].map((connection) => connection.drain()));
     this.#reserve.close();
+    this.#banks.close();
   }
 
   #refuseTaken(key: string, name: string): void {

@@ -95,6 +95,7 @@ export class SendBank {
 export class SendBankPool {
   readonly #io: Io;
   #free: SendBank | null = null;
+  #closed = false;
 
   constructor(io: Io) {
     this.#io = io;
@@ -112,7 +113,20 @@ export class SendBankPool {
   // hot path
   give(bank: SendBank): void {
     bank.clear();
+    if (this.#closed) {
+      this.#io.slabs.release(bank.slab);
+      return;
+    }
     bank.next = this.#free;
     this.#free = bank;
+  }
+
+  /** Gives the memory of all banks back; of those in use, when they are given. Idempotent. */
+  close(): void {
+    this.#closed = true;
+    for (let bank = this.#free; bank !== null; bank = bank.next) {
+      this.#io.slabs.release(bank.slab);
+    }
+    this.#free = null;
   }
 }
