@@ -163,8 +163,8 @@ export interface PenstockDevice {
   share(uri: string): Promise<DeviceShare>;
 
   /**
-   * Refuses new calls, waits for those under way (stages let go at once of what they hold back), ends
-   * the shares, flushes and closes. Idempotent. It rejects when the last flush has failed; the device
+   * Refuses new calls, waits for those under way (stages let go of what they hold back), ends the
+   * shares, flushes and closes. Idempotent. It rejects when the last flush has failed; the device
    * is closed nevertheless.
    */
   close(): Promise<void>;
