@@ -145,6 +145,11 @@ export abstract class Device {
     return {};
   }
 
+  /** After this long without an answer from below it acts (a mirror drops the child), in ms. */
+  get patienceMs(): number {
+    return Number.POSITIVE_INFINITY;
+  }
+
   /**
    * Lets go at once of the requests that it holds back of its own accord (delayed, limited, hung by
    * order): it is about to be taken out of its pipe, or closes. Later ones are held as before.

@@ -139,6 +139,10 @@ export class Mirror
     }
   }
 
+  override get patienceMs(): number {
+    return this.#childTimeoutMs;
+  }
+
   override describe(): DeviceDetails {
     return {
       children: this.children.map((child) => child.describe()),

@@ -201,6 +201,34 @@ test("stages are found by label and by place, and what is unknown is named with 
     await branch.close();
   }));
 
+test("a change in a mirror's leg gives up before the mirror gives the leg up", () =>
+  withReactor("fake", async ({ reactor }) => {
+    const text = "mirror(malloc:///a?size=1MiB, malloc:///b?size=1MiB)?timeout=1s";
+    const branch = await openBranch(reactor, text);
+    const leg = branch.stages[0]?.legs[1];
+    ok(leg !== undefined);
+    await leg.insert(
+      leg.top,
+      planOf((below) => new HoldingFilter(below)),
+      100,
+    );
+    const held = leg.top.device as HoldingFilter;
+    const device = new PromiseDevice(branch.top.above);
+    const writing = device.writeAt(0, new Uint8Array(BLOCK_BYTES));
+    const inserting = insertStage(branch, { text: "delay", above: "1.2.1", timeoutMs: 60_000 });
+    await inserting;
+    const above = insertStage(branch, { text: "delay", above: "1.2.3", timeoutMs: 60_000 });
+    await rejects(above, { code: "replumb-timeout", message: /500 ms/ });
+    held.letGo();
+    await writing;
+    const children = branch.top.device.describe().children as { state: string }[];
+    deepStrictEqual(
+      children.map(({ state }) => state),
+      ["in-sync", "in-sync"],
+    );
+    await branch.close();
+  }));
+
 test("sources stay, and what is no filter is not put in", () =>
   withReactor("fake", async ({ reactor }) => {
     const branch = await openBranch(reactor);

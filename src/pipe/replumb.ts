@@ -13,6 +13,8 @@ import { findStage, walkStages } from "./stage-address.ts";
 
 /** The most that requests under way may hold a change up. */
 export const REPLUMB_MS_MAX = 2000;
+/** ... and in a leg of a mirror at most this part of the time that it waits for a child. */
+const PATIENCE_SHARE = 1 / 2;
 
 export interface Insertion {
   /** One filter, with its options and perhaps a label: "limit#gold?iops=500". */
@@ -63,16 +65,19 @@ export async function insertStage(root: Branch, insertion: Insertion): Promise<v
       throw new PenstockError({ code: "label-taken", message });
     }
   }
-  const { branch, stage: lower } =
-    insertion.above === undefined
-      ? { branch: root, stage: root.top }
-      : findStage(root, insertion.above);
-  await branch.insert(lower, { plan, stage }, insertion.timeoutMs ?? REPLUMB_MS_MAX);
+  const {
+    branch,
+    stage: lower,
+    patienceMs,
+  } = insertion.above === undefined
+    ? { branch: root, stage: root.top, patienceMs: Number.POSITIVE_INFINITY }
+    : findStage(root, insertion.above);
+  await branch.insert(lower, { plan, stage }, timeLimit(insertion.timeoutMs, patienceMs));
 }
 
 /** @throws PenstockError `stage-fixed`, `stage-tapped`, `stage-not-found`, `replumb-timeout` */
 export async function removeStage(root: Branch, removal: Removal): Promise<void> {
-  const { branch, stage } = findStage(root, removal.stage);
+  const { branch, stage, patienceMs } = findStage(root, removal.stage);
   if (stage.plan === null) {
     throw fixed(nameOfStage(stage.stage), "it is the source", "taken out of");
   }
@@ -82,7 +87,7 @@ export async function removeStage(root: Branch, removal: Removal): Promise<void>
     const message = `${nameOfStage(stage.stage)} is tapped by ${[...stage.tappedBy].join(", ")}`;
     throw new PenstockError({ code: "stage-tapped", message });
   }
-  await branch.remove(stage, removal.timeoutMs ?? REPLUMB_MS_MAX);
+  await branch.remove(stage, timeLimit(removal.timeoutMs, patienceMs));
 }
 
 /** @throws PenstockError `stage-unchangeable`, `stage-mismatch`, `stage-not-found` */
@@ -124,6 +129,11 @@ export function listStages(branch: Branch, prefix = ""): StageListing[] {
       legs: legs.map((leg, at) => listStages(leg, `${place}.${at + 1}.`)),
     };
   });
+}
+
+/** A mirror must not take a leg whose requests are held for a change for one that hangs. */
+function timeLimit(wantedMs: number | undefined, patienceMs: number): number {
+  return Math.min(wantedMs ?? REPLUMB_MS_MAX, patienceMs * PATIENCE_SHARE);
 }
 
 function fixed(name: string, reason: string, what: string): PenstockError {

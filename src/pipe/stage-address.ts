@@ -12,16 +12,23 @@ export interface FoundStage {
   readonly stage: OpenStage;
   /** Counted from 1, with the legs on the way to it. */
   readonly place: string;
+  /** The shortest patience of the mirrors in whose legs it stands, in ms. */
+  readonly patienceMs: number;
 }
 
 /** Every stage, legs before what stands on them, bottom up. */
-export function* walkStages(branch: Branch, prefix = ""): Generator<FoundStage> {
+export function* walkStages(
+  branch: Branch,
+  prefix = "",
+  patienceMs: number = Number.POSITIVE_INFINITY,
+): Generator<FoundStage> {
   for (const [index, stage] of branch.stages.entries()) {
     const place = `${prefix}${index + 1}`;
     for (const [leg, below] of stage.legs.entries()) {
-      yield* walkStages(below, `${place}.${leg + 1}.`);
+      const patience = Math.min(patienceMs, stage.device.patienceMs);
+      yield* walkStages(below, `${place}.${leg + 1}.`, patience);
     }
-    yield { branch, stage, place };
+    yield { branch, stage, place, patienceMs };
   }
 }
 
