@@ -111,6 +111,7 @@ const PASSING = [
   "limit?bandwidth=1GiB",
   "delay?time=0ms",
   "delay?write=1ms&jitter=1ms",
+  "delay?write=3ms&jitter=3ms",
   "delay?read=1ms&flush=1ms",
   "log?level=off",
   "log?level=all&slow=1h",
@@ -161,6 +162,16 @@ const leaf: fc.Arbitrary<SourceSpec> = fc.record({
   blockSize: fc.constantFrom<BlockSize[]>(512, 4096),
 });
 
+/** Of a mirror: of unlike speed, so that changes are done on one leg and not on another. */
+function slowLeg(branch: fc.Arbitrary<BranchSpec>): fc.Arbitrary<BranchSpec> {
+  const slowed = (delay: FilterSpec | null, { source, filters }: BranchSpec): BranchSpec => ({
+    source,
+    filters: delay === null ? filters : [...filters, delay],
+  });
+  const delay = fc.constantFrom(null, { text: "delay?write=2ms&jitter=2ms" });
+  return fc.tuple(delay, branch).map(([text, leg]) => slowed(text, leg));
+}
+
 const { branch } = fc.letrec<{ branch: BranchSpec; source: SourceSpec }>((tie) => ({
   branch: fc.record({
     source: tie("source"),
@@ -174,7 +185,10 @@ const { branch } = fc.letrec<{ branch: BranchSpec; source: SourceSpec }>((tie) =
       arbitrary: fc.record({
         source: fc.constant("mirror" as const),
         read: fc.constantFrom(...READ_POLICIES),
-        legs: fc.array(tie("branch"), { minLength: 1, maxLength: Math.min(3, CHILDREN_MAX) }),
+        legs: fc.array(slowLeg(tie("branch")), {
+          minLength: 1,
+          maxLength: Math.min(3, CHILDREN_MAX),
+        }),
       }),
     },
     {
@@ -219,10 +233,23 @@ const forgetfulRoot: fc.Arbitrary<BranchSpec> = fc.oneof(
   }),
 );
 
+const COMMON_KINDS: readonly OperationKind[] = [
+  "read",
+  "read",
+  "read",
+  "write",
+  "write",
+  "compareAndWrite",
+];
+
 const operation: fc.Arbitrary<OperationSpec> = fc.record({
-  kind: fc.constantFrom(...OPERATION_KINDS, "read", "read", "write", "write", "write"),
-  third: fc.nat({ max: 2 }),
-  block: fc.nat({ max: 20 }),
+  kind: fc.constantFrom(...OPERATION_KINDS, ...COMMON_KINDS),
+  // Mostly near each other, so that they overlap.
+  third: fc.constantFrom(0, 0, 0, 0, 1, 2),
+  block: fc.oneof(
+    { weight: 3, arbitrary: fc.nat({ max: 3 }) },
+    { weight: 1, arbitrary: fc.nat({ max: 20 }) },
+  ),
   blocks: fc.oneof(
     { weight: 8, arbitrary: fc.integer({ min: 1, max: 12 }) },
     { weight: 1, arbitrary: fc.constantFrom(33, 256, 2048, 4096) },
@@ -243,7 +270,7 @@ const plumbing: fc.Arbitrary<PlumbingSpec> = fc.oneof(
 );
 
 const batch: fc.Arbitrary<BatchSpec> = fc.record({
-  lanes: fc.array(fc.array(operation, { minLength: 1, maxLength: 4 }), {
+  lanes: fc.array(fc.array(operation, { minLength: 1, maxLength: 6 }), {
     minLength: 1,
     maxLength: 5,
   }),

@@ -61,7 +61,17 @@ test("the model finds lost, early, stale and strange values", () => {
         for (const note of notes) model.end(note, Int32Array.from([5]));
         see(model, 3, 7);
       },
-      /sector 3: two have exchanged write 5/,
+      /sector 3: write 6 replaced write 5, with write 7 between|7 replaced write 5, with write 6/,
+    ],
+    [
+      "a write is lost between the two halves of an exchange",
+      (model) => {
+        const exchange = model.begin(3, 1, { written: 7, isExclusive: true });
+        write(model, 6, 3);
+        model.end(exchange, Int32Array.from([5]));
+        see(model, 3, 7);
+      },
+      /sector 3: write 7 replaced write 5, with write 6 between them/,
     ],
     ["nobody looked", (model) => write(model, 6, 3), /sector 3 was not read/],
   ];

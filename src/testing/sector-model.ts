@@ -163,20 +163,10 @@ export class SectorModel {
   #judge(sector: number): string | null {
     const writes = this.#writesOf(sector);
     const unique = uniqueValues(writes);
-    const history = new RegisterHistory(
-      unique.has(this.values[sector] as number) ? (this.values[sector] as number) : GARBAGE,
-    );
-    for (const { value, start, end } of writes.slice(1)) {
-      if (!unique.has(value)) continue;
-      history.writeBegan(value, start);
-      if (end !== NEVER) history.writeEnded(value, end);
-    }
-    const taken = new Set<number>();
+    const zones = new Zones(writes.filter(({ value }) => unique.has(value)));
     let last: Note | null = null;
     for (const note of this.#notes) {
-      const index = sector - note.first;
-      if (note.seen === null || index < 0 || index >= note.seen.length) continue;
-      const value = note.seen[index] as number;
+      const value = seenBy(note, sector);
       if (value === UNSEEN) continue;
       const isSeen = writes.some(
         (write) => write.value === value && isVisible(write, writes, note),
@@ -185,17 +175,25 @@ export class SectorModel {
         const expected = this.candidates(sector, note).map(name).join(" or ");
         return `${place(sector)} held ${name(value)}, expected ${expected}`;
       }
-      if (unique.has(value) && !note.isLoose) history.sawValue(value, note.start, note.end);
-      if (note.isExclusive && note.written !== undefined && unique.has(value)) {
-        if (taken.has(value)) return `${place(sector)}: two have exchanged ${name(value)}`;
-        taken.add(value);
-      }
+      if (unique.has(value) && !note.isLoose) zones.saw(value, note);
       if (!note.isLoose && (last === null || note.start > last.start)) last = note;
     }
-    const violation = history.violation();
+    const violation = zones.violation() ?? this.#judgeExchanges(sector, zones);
     if (violation !== null) return `${place(sector)}: ${violation}`;
-    if (last?.seen == null) return `${place(sector)} was not read after it was written`;
-    this.values[sector] = last.seen[sector - last.first] as number;
+    if (last === null) return `${place(sector)} was not read after it was written`;
+    this.values[sector] = seenBy(last, sector);
+    return null;
+  }
+
+  /** What was seen and overwritten at one moment leaves no room for others between. */
+  #judgeExchanges(sector: number, zones: Zones): string | null {
+    for (const note of this.#notes) {
+      const found = seenBy(note, sector);
+      if (!note.isExclusive || note.written === undefined || found === UNSEEN) continue;
+      const between = zones.between(found, note.written);
+      if (between === null) continue;
+      return `${name(note.written)} replaced ${name(found)}, with ${name(between)} between them`;
+    }
     return null;
   }
 
@@ -218,6 +216,54 @@ export class SectorModel {
     const patterns = seen.map(({ value }) => sectorBytes(value, sector));
     return bytes.every((byte, at) => patterns.some((pattern) => pattern[at] === byte));
   }
+}
+
+/** When each value, of those that were written once, was seen. */
+class Zones {
+  readonly #history: RegisterHistory;
+  /** The first end and the last beginning of all that wrote or saw a value. */
+  readonly #firstEnds = new Map<number, number>();
+  readonly #lastStarts = new Map<number, number>();
+
+  constructor(writes: readonly Write[]) {
+    const initial = writes.find(({ start }) => start < 0);
+    this.#history = new RegisterHistory(initial?.value ?? GARBAGE);
+    for (const { value, start, end } of writes) {
+      this.#firstEnds.set(value, end);
+      this.#lastStarts.set(value, start);
+      if (start < 0) continue;
+      this.#history.writeBegan(value, start);
+      if (end !== NEVER) this.#history.writeEnded(value, end);
+    }
+  }
+
+  saw(value: number, { start, end }: Note): void {
+    this.#history.sawValue(value, start, end);
+    this.#firstEnds.set(value, Math.min(this.#firstEnds.get(value) ?? NEVER, end));
+    this.#lastStarts.set(value, Math.max(this.#lastStarts.get(value) ?? -NEVER, start));
+  }
+
+  violation(): string | null {
+    return this.#history.violation();
+  }
+
+  /** A value that surely came after `first` and before `second`, or null. */
+  between(first: number, second: number): number | null {
+    const firstEnd = this.#firstEnds.get(first);
+    const lastStart = this.#lastStarts.get(second);
+    if (firstEnd === undefined || lastStart === undefined) return null;
+    for (const [value, end] of this.#firstEnds) {
+      const start = this.#lastStarts.get(value) as number; // they have the same keys
+      if (value !== first && value !== second && firstEnd < start && end < lastStart) return value;
+    }
+    return null;
+  }
+}
+
+/** What `note` says of a sector, or `UNSEEN`. */
+function seenBy({ first, seen }: Note, sector: number): number {
+  const index = sector - first;
+  return index < 0 ? UNSEEN : (seen?.[index] ?? UNSEEN);
 }
 
 /** True when `note` can have seen what `write` wrote: it was not surely overwritten before. */
