@@ -1,10 +1,21 @@
 // Tests of PipeStore: what comes back after a crash at any point, and after any damage.
 
 import { deepStrictEqual, match, rejects, strictEqual, throws } from "node:assert/strict";
-import { readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { PenstockError } from "../util/errors.ts";
+import { missingTools } from "../testing/require-tool.ts";
+import { runCommand } from "../testing/run-command.ts";
 import { makeTempDir } from "../testing/temp-dir.ts";
 import { decodeRecord, encodeRecord, PipeStore, type StoredPipe } from "./pipe-store.ts";
 
@@ -40,6 +51,50 @@ test("a store gives back what was put, oldest first, as it was last", async (t) 
   strictEqual(statSync(folder).mode & 0o777, 0o700);
   strictEqual(statSync(join(folder, "a.pipe")).mode & 0o777, 0o600);
 });
+
+test("a pipe is replaced as a whole, never written over", async (t) => {
+  const folder = makeTempDir(t);
+  const store = await PipeStore.open(folder);
+  await store.put(PIPE);
+  const before = openSync(join(folder, "vol1.pipe"), "r");
+  t.after(() => closeSync(before));
+  await store.put({ ...PIPE, generation: 4 });
+  deepStrictEqual(readFileSync(before), encodeRecord(PIPE));
+  const after = readFileSync(join(folder, "vol1.pipe"));
+  deepStrictEqual(after, encodeRecord({ ...PIPE, generation: 4 }));
+});
+
+const strace = { skip: missingTools("strace") };
+
+test(
+  "a pipe is on the disk before it has its name, and its name before the end",
+  strace,
+  async (t) => {
+    const folder = makeTempDir(t);
+    const code = `
+    import { PipeStore } from ${JSON.stringify(join(import.meta.dirname, "pipe-store.ts"))};
+    const store = await PipeStore.open(${JSON.stringify(folder)});
+    await store.put(${JSON.stringify(PIPE)});
+    await store.delete("vol1");`;
+    const node = [process.execPath, "--disable-warning=ExperimentalWarning"];
+    const script = ["--input-type=module", "--eval", code];
+    const calls = "trace=rename,renameat,renameat2,fsync,unlink,unlinkat";
+    const args = ["-f", "-y", "-e", calls, ...node, ...script];
+    const { stderr } = await runCommand("strace", args);
+    const steps = [...stderr.matchAll(/(fsync|rename|unlink)\w*\((.*)/g)]
+      .filter(([, , what]) => what?.includes(folder))
+      .map(
+        ([, call, what]) => `${call} ${/\.vol1\.tmp|vol1\.pipe/.exec(what ?? "")?.[0] ?? "folder"}`,
+      );
+    deepStrictEqual(steps, [
+      "fsync .vol1.tmp",
+      "rename .vol1.tmp",
+      "fsync folder",
+      "unlink vol1.pipe",
+      "fsync folder",
+    ]);
+  },
+);
 
 test("a replacement that a crash cut at any point leaves the old pipe", async (t) => {
   const folder = makeTempDir(t);
