@@ -5,9 +5,9 @@
  * requests that it has passed.
  */
 
-import type { Device, DeviceDetails } from "../block/device.ts";
+import type { DeviceDetails } from "../block/device.ts";
 import { Filter } from "../block/filter.ts";
-import { Joint } from "../block/joint.ts";
+import type { Joint } from "../block/joint.ts";
 import { type OperationTable, Support } from "../block/operation.ts";
 import type { Request } from "../block/request.ts";
 
@@ -19,13 +19,11 @@ export interface TapOptions {
 }
 
 export class Tap extends Filter {
-  readonly #tapped: Device;
   readonly #onClosed: () => void;
 
-  constructor(tapped: Device, { name, onClosed }: TapOptions) {
+  constructor(tapped: Joint, { name, onClosed }: TapOptions) {
     const info = { ...tapped.info, name, kind: "tap", readOnly: true, volatileCache: false };
-    super(new Joint(tapped), info, tableOver(tapped.operations));
-    this.#tapped = tapped;
+    super(tapped, info, tableOver(tapped.operations));
     this.#onClosed = onClosed;
   }
 
@@ -35,7 +33,7 @@ export class Tap extends Filter {
   }
 
   override describe(): DeviceDetails {
-    return { tapped: this.#tapped.info.name };
+    return { tapped: this.below.info.name };
   }
 
   protected override async release(): Promise<void> {

@@ -291,7 +291,7 @@ export class LibraryDevice implements PenstockDevice {
     if (branch === null) return;
     for (const { stage } of walkStages(branch)) {
       if (stage.tappedBy.size === 0) continue;
-      const by = [...stage.tappedBy].join(", ");
+      const by = [...stage.tappedBy.values()].join(", ");
       const message = `${this.info.text} is tapped by ${by}: close that first`;
       throw new PenstockError({ code: "stage-tapped", message });
     }

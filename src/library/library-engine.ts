@@ -111,8 +111,8 @@ export class LibraryEngine {
         if (stage.stage.label !== label) continue;
         return {
           device: stage.device,
-          claim: (holder) => stage.tappedBy.add(holder),
-          release: (holder) => stage.tappedBy.delete(holder),
+          claim: (tap, holder) => stage.tappedBy.set(tap, holder),
+          release: (tap) => stage.tappedBy.delete(tap),
         };
       }
     }

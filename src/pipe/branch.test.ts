@@ -261,8 +261,8 @@ test("a tap reads what another pipe writes, refuses writes, and holds its stage 
         label === "raw"
           ? {
               device: tapped.device,
-              claim: (holder) => tapped.tappedBy.add(holder),
-              release: (holder) => tapped.tappedBy.delete(holder),
+              claim: (joint, holder) => tapped.tappedBy.set(joint, holder),
+              release: (joint) => tapped.tappedBy.delete(joint),
             }
           : undefined,
     });
@@ -277,6 +277,15 @@ test("a tap reads what another pipe writes, refuses writes, and holds its stage 
       code: "stage-tapped",
       message: /pipe two/,
     });
+    // Readers that never pause do not hold a change up.
+    let isOver = false;
+    const reading = Array.from({ length: 8 }, async () => {
+      while (!isOver) deepStrictEqual(await reader.readAt(8192, BLOCK_BYTES), data);
+    });
+    for (let round = 0; round < 10; round++) await branch.insert(tapped, PASSING, 1000);
+    isOver = true;
+    await Promise.all(reading);
+    strictEqual(branch.stages.length, 12);
     await tap.close();
     await removeStage(branch, { stage: "2" });
     await branch.close();

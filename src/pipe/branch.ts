@@ -26,7 +26,7 @@ export interface OpenStage {
   /** A mirror's. */
   readonly legs: readonly Branch[];
   /** Taps of other pipes; it stays where it is while there are any. */
-  readonly tappedBy: Set<string>;
+  readonly tappedBy: Map<Joint, string>;
 }
 
 export class Branch {
@@ -86,10 +86,12 @@ export class Branch {
       device,
       above,
       legs: [],
-      tappedBy: new Set(),
+      tappedBy: new Map(),
     };
     try {
-      await swapBelow(above, device, { timeoutMs, hurry: false });
+      // Taps would keep the device busy for ever.
+      const others = [...lower.tappedBy.keys()];
+      await swapBelow(above, device, { timeoutMs, hurry: false, others });
     } catch (thrown) {
       await device.close();
       throw thrown;
@@ -102,7 +104,7 @@ export class Branch {
   async remove(stage: OpenStage, timeoutMs: number): Promise<void> {
     const index = this.stages.indexOf(stage);
     const lower = this.stages[index - 1] as OpenStage; // a filter has something below
-    await swapBelow(stage.above, lower.device, { timeoutMs, hurry: true });
+    await swapBelow(stage.above, lower.device, { timeoutMs, hurry: true, others: [] });
     this.stages.splice(index, 1);
     lower.above = stage.above;
     await stage.device.close();
@@ -156,7 +158,7 @@ export class Branch {
 
   #push(opened: Pick<OpenStage, "stage" | "device" | "plan" | "legs">): void {
     const { stage } = opened;
-    this.stages.push({ ...opened, stage, above: new Joint(opened.device), tappedBy: new Set() });
+    this.stages.push({ ...opened, stage, above: new Joint(opened.device), tappedBy: new Map() });
   }
 }
 

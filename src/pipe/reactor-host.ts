@@ -215,8 +215,8 @@ export class ReactorHost implements ReactorMethods {
         if (stage.stage.label !== label) continue;
         return {
           device: stage.device,
-          claim: (holder) => stage.tappedBy.add(holder),
-          release: (holder) => stage.tappedBy.delete(holder),
+          claim: (tap, holder) => stage.tappedBy.set(tap, holder),
+          release: (tap) => stage.tappedBy.delete(tap),
         };
       }
     }

@@ -41,8 +41,8 @@ export interface PipeEvent {
 export interface TappedStage {
   readonly device: Device;
   /** Until `release` the stage stays where it is: neither removed nor closed. */
-  claim(holder: string): void;
-  release(holder: string): void;
+  claim(tap: Joint, holder: string): void;
+  release(tap: Joint): void;
 }
 
 export interface SourcePlan {

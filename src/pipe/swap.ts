@@ -14,26 +14,29 @@ export interface SwapOptions {
   readonly timeoutMs: number;
   /** What is below now is taken out: it need not hold requests back any longer. */
   readonly hurry: boolean;
+  /** Others that use what is below now: held too while it is drained, then they go on. */
+  readonly others: readonly Joint[];
 }
 
 /** @throws PenstockError `replumb-timeout`, `replumb-busy` */
 export async function swapBelow(
   joint: Joint,
   device: Device,
-  { timeoutMs, hurry }: SwapOptions,
+  { timeoutMs, hurry, others }: SwapOptions,
 ): Promise<void> {
   const { below } = joint;
   if (joint.isHeld) {
     const message = `another change above ${below.info.name} is under way`;
     throw new PenstockError({ code: "replumb-busy", message });
   }
-  joint.hold();
+  const held = [joint, ...others];
+  for (const each of held) each.hold();
   try {
     if (hurry) below.hurry();
     await drained(below, timeoutMs);
     joint.connect(device);
   } finally {
-    joint.resume();
+    for (const each of held) each.resume();
   }
 }
 

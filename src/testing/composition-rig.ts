@@ -149,8 +149,8 @@ export class CompositionRig {
     if (found === undefined) return undefined;
     return {
       device: found.device,
-      claim: (holder) => found.tappedBy.add(holder),
-      release: (holder) => found.tappedBy.delete(holder),
+      claim: (tap, holder) => found.tappedBy.set(tap, holder),
+      release: (tap) => found.tappedBy.delete(tap),
     };
   }
 

@@ -2,6 +2,7 @@
  * `tap:///LABEL`: a labelled stage of another pipe of the process, read a second time. Stateless.
  */
 
+import { Joint } from "../../block/joint.ts";
 import { Tap } from "../../devices/tap.ts";
 import { PenstockError } from "../../util/errors.ts";
 import type { UriStage } from "../ast.ts";
@@ -31,8 +32,9 @@ export function planTap(text: string, stage: UriStage, _options: StageOptions): 
           details: { label },
         });
       }
-      tapped.claim(holder);
-      return new Tap(tapped.device, { name, onClosed: () => tapped.release(holder) });
+      const joint = new Joint(tapped.device);
+      tapped.claim(joint, holder);
+      return new Tap(joint, { name, onClosed: () => tapped.release(joint) });
     },
   };
 }
