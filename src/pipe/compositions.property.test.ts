@@ -19,6 +19,7 @@ import {
 } from "../reactor/test-reactor.ts";
 import { runProgram } from "../testing/composition-program.ts";
 import {
+  bufferLimitOf,
   FILTER_NAMES,
   programArbitrary,
   type ProgramSpec,
@@ -57,7 +58,9 @@ for (const level of TEST_LEVELS) {
       if (level !== "fake") mkdirSync(folder);
       const body = (on: TestReactor): Promise<void> =>
         inTime(on.reactor, runProgram(program, on, folder));
-      await withReactor(level, body, { seed: program.seed });
+      const bufferLimitBytes = bufferLimitOf(program);
+      const options = bufferLimitBytes === undefined ? {} : { bufferLimitBytes };
+      await withReactor(level, body, { seed: program.seed, ...options });
       rmSync(folder, { recursive: true, force: true });
     };
     const given = process.env.PENSTOCK_PROGRAM;

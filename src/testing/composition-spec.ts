@@ -15,6 +15,7 @@ export type BlockSize = 512 | 4096;
 
 /** Sizes and places of slices are counted in these, so that everything fits on everything. */
 export const UNIT_BYTES = 4096;
+const MIB = 2 ** 20;
 
 export interface LeafSpec {
   readonly source: "malloc" | "null" | "file" | "direct";
@@ -98,6 +99,8 @@ export interface ProgramSpec {
   readonly lends: boolean;
   /** Everything is written once before it begins. */
   readonly isFilled: boolean;
+  /** The reactor has little more memory than what its stages set aside. */
+  readonly isTight: boolean;
   readonly batches: readonly BatchSpec[];
 }
 
@@ -251,7 +254,7 @@ const operation: fc.Arbitrary<OperationSpec> = fc.record({
     { weight: 1, arbitrary: fc.nat({ max: 20 }) },
   ),
   blocks: fc.oneof(
-    { weight: 8, arbitrary: fc.integer({ min: 1, max: 12 }) },
+    { weight: 5, arbitrary: fc.integer({ min: 1, max: 12 }) },
     { weight: 1, arbitrary: fc.constantFrom(33, 256, 2048, 4096) },
   ),
   parts: fc.constantFrom(1, 1, 2, 3, 8),
@@ -287,8 +290,25 @@ export const programArbitrary: fc.Arbitrary<ProgramSpec> = fc.record({
   pinsMemory: fc.boolean(),
   lends: fc.boolean(),
   isFilled: fc.boolean(),
+  isTight: fc.boolean(),
   batches: fc.array(batch, { minLength: 1, maxLength: 6, size: "max" }),
 });
+
+/** Bytes of buffers that the reactor may have; undefined: as many as usual. */
+export function bufferLimitOf({ isTight, root }: ProgramSpec): number | undefined {
+  return isTight ? Math.ceil(1 + reservesOf(root)) * MIB : undefined;
+}
+
+/** In largest buffers, about: what the stages of a branch set aside. */
+function reservesOf({ source, filters }: BranchSpec): number {
+  const own = filters.filter(isCrypt).length / 8;
+  if ("legs" in source) return own + 1 + sumOf(source.legs.map(reservesOf));
+  return "backing" in source ? own + 3 + reservesOf(source.backing) : own + 1 / 32;
+}
+
+function sumOf(numbers: readonly number[]): number {
+  return numbers.reduce((sum, each) => sum + each, 0);
+}
 
 /** Of a branch's top. */
 export function unitsOf({ source, filters }: BranchSpec): number {
