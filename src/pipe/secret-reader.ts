@@ -1,12 +1,17 @@
 /**
  * Reads what a secret reference points to: late, once, into one buffer that its user wipes.
  *
+ * Files are opened without blocking, and a pipe is looked into again and again, for so long: one
+ * that nobody writes into would keep a thread of Node's few that all file access needs.
+ *
  * A variable's value is a string of the engine's, which nobody can wipe: files are better. Errors
  * name the reference and the length, never what was read.
  */
 
-import { open } from "node:fs/promises";
+import { constants } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
 import { resolve } from "node:path";
+import type { Clock } from "../reactor/clock.ts";
 import { PenstockError } from "../util/errors.ts";
 import type { SecretReference } from "./secret-reference.ts";
 
@@ -17,18 +22,26 @@ export interface Secret {
   readonly source: string;
 }
 
+/** For a pipe's writer, who may have to ask a person first. */
+const WAIT_MS_MAX = 30_000;
+const LOOK_MS = 20;
+
 /**
  * @param bytesMax nothing behind the first byte over it is read
  * @throws PenstockError `secret-unreadable`
  */
-export async function readSecret(reference: SecretReference, bytesMax: number): Promise<Secret> {
+export async function readSecret(
+  reference: SecretReference,
+  bytesMax: number,
+  clock: Clock,
+): Promise<Secret> {
   if (reference.kind === "env") return readVariable(reference.name, bytesMax);
   const path = resolve(reference.path);
   const source = `file:${path}`;
   // Not from the engine's pool of small buffers, where it would lie beside everything else.
   const buffer = new Uint8Array(bytesMax + 1);
   try {
-    const length = await readFile(path, buffer);
+    const length = await readFile(path, buffer, clock);
     return { content: buffer.subarray(0, length), source };
   } catch (error) {
     buffer.fill(0);
@@ -37,20 +50,46 @@ export async function readSecret(reference: SecretReference, bytesMax: number): 
   }
 }
 
-async function readFile(path: string, buffer: Uint8Array): Promise<number> {
-  const file = await open(path, "r");
+async function readFile(path: string, buffer: Uint8Array, clock: Clock): Promise<number> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
+    const isPipe = (await file.stat()).isFIFO();
+    const untilMs = clock.nowMs() + WAIT_MS_MAX;
+    let hasWriter = false;
     let length = 0;
     while (length < buffer.length) {
-      // Without a position, so that a pipe (<(pass show disk)) serves as well.
-      const { bytesRead } = await file.read(buffer, length, buffer.length - length, null);
-      if (bytesRead === 0) break;
-      length += bytesRead;
+      const bytesRead = await readSome(file, buffer.subarray(length));
+      if (bytesRead === null || bytesRead > 0) hasWriter = true;
+      else if (!isPipe || hasWriter) break;
+      if (bytesRead !== null && bytesRead > 0) length += bytesRead;
+      else await nextLook(clock, untilMs);
     }
     return length;
   } finally {
     await file.close();
   }
+}
+
+/** @returns 0 at the end, or for a pipe without a writer; null: there may be more later */
+async function readSome(file: FileHandle, target: Uint8Array): Promise<number | null> {
+  try {
+    // Without a position, so that a pipe (<(pass show disk)) serves as well.
+    return (await file.read(target, 0, target.length, null)).bytesRead;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EAGAIN") return null;
+    throw error;
+  }
+}
+
+function nextLook(clock: Clock, untilMs: number): Promise<void> {
+  if (clock.nowMs() >= untilMs) {
+    const error: NodeJS.ErrnoException = new Error("nothing came");
+    error.code = "EAGAIN";
+    throw error;
+  }
+  return new Promise((resolve) => {
+    clock.startTimer(LOOK_MS, resolve);
+  });
 }
 
 function readVariable(name: string, bytesMax: number): Secret {
@@ -67,6 +106,7 @@ const REASON_BY_CODE: Readonly<Record<string, string>> = {
   EACCES: "permission denied",
   EPERM: "permission denied",
   EISDIR: "it is a directory",
+  EAGAIN: `it did not end within ${WAIT_MS_MAX / 1000} s`,
 };
 
 function unreadable(source: string, reason: string): PenstockError {

@@ -5,6 +5,7 @@
 
 import { CryptFilter } from "../../devices/crypt.ts";
 import { KEY_CONTENT_BYTES_MAX, parseXtsKey } from "../../devices/crypt-key.ts";
+import type { Clock } from "../../reactor/clock.ts";
 import type { CallStage } from "../ast.ts";
 import { formatStage } from "../formatter.ts";
 import { readSecret } from "../secret-reader.ts";
@@ -44,16 +45,19 @@ export function planCrypt(_text: string, stage: CallStage, options: StageOptions
   }
   const discard = options.oneOf("discard", DISCARDS, { fallback: "zeroes" });
   const name = formatStage(stage);
-  const readKey = (): Promise<Uint8Array> => readXtsKey(reference);
-  const settings = { name, sectorBytes, ivLargeSectors, skipBytes, discard, readKey };
+  const settings = { name, sectorBytes, ivLargeSectors, skipBytes, discard };
   return {
     fixedBecause: "crypt changes what is stored",
-    open: async (_context, below) => CryptFilter.open(below, settings),
+    open: async ({ reactor }, below) =>
+      CryptFilter.open(below, {
+        ...settings,
+        readKey: () => readXtsKey(reference, reactor.clock),
+      }),
   };
 }
 
-async function readXtsKey(reference: SecretReference): Promise<Uint8Array> {
-  const { content, source } = await readSecret(reference, KEY_CONTENT_BYTES_MAX);
+async function readXtsKey(reference: SecretReference, clock: Clock): Promise<Uint8Array> {
+  const { content, source } = await readSecret(reference, KEY_CONTENT_BYTES_MAX, clock);
   try {
     return parseXtsKey(content, source);
   } finally {
