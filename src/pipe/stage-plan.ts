@@ -50,6 +50,8 @@ export interface SourcePlan {
   readonly taps?: string;
   /** The pipes, without shares, that it stands on: a mirror's legs. Absent: none. */
   readonly legs?: readonly BranchPlan[];
+  /** What it may take, in ms, to go on without a leg that hangs. Absent: it does not. */
+  readonly patienceMs?: number;
   /**
    * Opens and claims. Whoever opens it closes it.
    * @param legs the tops of the opened `legs`, in their order; it does not close these

@@ -2,6 +2,7 @@
 
 import { deepStrictEqual, match, strictEqual, throws } from "node:assert/strict";
 import { test } from "node:test";
+import { PromiseDevice } from "../../block/promise-device.ts";
 import { withReactor } from "../../reactor/test-reactor.ts";
 import { Branch } from "../branch.ts";
 import { planPipe } from "../pipe-plan.ts";
@@ -76,5 +77,26 @@ test("a mirror opened from its text shows its children, its policy and its one w
       ],
     );
     strictEqual(device.info.name.startsWith(text), true);
+    await opened.close();
+  }));
+
+test("a mirror over a mirror lets that one go on without its hung child", () =>
+  withReactor("fake", async ({ reactor }) => {
+    const hung = "malloc:///a?size=1MiB | fault?write=hang";
+    const inner = `mirror(${hung}, malloc:///b?size=1MiB)`;
+    const { branch } = planPipe(`mirror(${inner}, malloc:///c?size=1MiB) | ${SHARE}`);
+    const faulted: string[] = [];
+    const opened = await Branch.open(branch, {
+      reactor,
+      holder: "test",
+      instanceSeed: "3f1c",
+      report: ({ code, message }) => {
+        if (code === "child-faulted") faulted.push(message);
+      },
+    });
+    const device = new PromiseDevice(opened.top.above);
+    await device.writeAt(0, new Uint8Array(4096));
+    strictEqual(faulted.length, 1);
+    match(faulted[0] ?? "", /^fault.* faulted: write .*no answer within 5000 ms/);
     await opened.close();
   }));

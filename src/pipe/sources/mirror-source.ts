@@ -15,7 +15,11 @@ import type { BranchPlan, OptionHelp, SourcePlan } from "../stage-plan.ts";
 
 export const MIRROR_OPTIONS: readonly OptionHelp[] = [
   { key: "meta", value: "none", text: "default none: no fencing and no persistent log" },
-  { key: "timeout", value: "DURATION", text: "a child without an answer is dropped; default 5s" },
+  {
+    key: "timeout",
+    value: "DURATION",
+    text: "a child without an answer is dropped; default 5s, over a mirror 5s more than its",
+  },
   { key: "read", value: "local|least-loaded", text: "which child is read; default local" },
 ];
 
@@ -41,12 +45,13 @@ export function planMirror(
   const childTimeoutMs = options.duration("timeout", {
     minMs: TIMEOUT_MS_MIN,
     maxMs: TIMEOUT_MS_MAX,
-    fallback: CHILD_TIMEOUT_MS_DEFAULT,
+    fallback: CHILD_TIMEOUT_MS_DEFAULT + patienceBelow(legs),
   });
   const readPolicy = options.oneOf("read", READ_POLICIES, { fallback: "local" });
   const name = formatPipe({ stages: [stage], span: stage.span });
   return {
     legs,
+    patienceMs: childTimeoutMs,
     open: (context, joints) =>
       Mirror.open(context.reactor, {
         name,
@@ -56,6 +61,11 @@ export function planMirror(
         onEvent: (event) => context.report?.({ ...event, stage: name }),
       }),
   };
+}
+
+/** A mirror below goes on without its own hung child first: it is not one that hangs itself. */
+function patienceBelow(legs: readonly BranchPlan[]): number {
+  return Math.max(0, ...legs.map(({ source }) => source.patienceMs ?? 0));
 }
 
 /** Where a mirror keeps who is in sync. */
