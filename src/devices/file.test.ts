@@ -132,42 +132,49 @@ test("file goes on zeroing fast where only holes cannot be made", () =>
     assert.equal(status, Status.ok);
   }));
 
+/** Moves `length` bytes, not at the start of anything, in all ways that may need a buffer. */
+async function exchangeWithEmptyPool(place: TestReactor, options: Partial<FileOptions>) {
+  const { reactor } = place;
+  const device = await open(options)(place);
+  const { buffers, io } = reactor;
+  const taken = [];
+  for (let one = buffers.acquire(4096); one !== null; one = buffers.acquire(4096)) {
+    taken.push(one);
+  }
+  const length = 100 * 1024;
+  const memory = io.slabs.allocate(4 * length);
+  const data = memory.bytes.subarray(7, 7 + length);
+  for (let index = 0; index < length; index++) data[index] = index % 251;
+  const run = (operation: Operation, at: number, bytes: number): Promise<Status> => {
+    const request = new AwaitedRequest();
+    request.segments.push(memory.id, at, bytes);
+    return request.run(device, { operation, offset: 512, length });
+  };
+  const { write, read, compare, compareAndWrite } = Operation;
+  assert.equal(await run(write, 7, length), Status.ok);
+  assert.equal(await run(read, 2 * length + 1, length), Status.ok);
+  const back = memory.bytes.subarray(2 * length + 1, 3 * length + 1);
+  assert.equal(Buffer.compare(data, back), 0);
+  assert.equal(await run(compare, 7, length), Status.ok);
+  // What is expected, then what is to be written.
+  memory.bytes.fill(9, 7 + length, 7 + 2 * length);
+  assert.equal(await run(compareAndWrite, 7, 2 * length), Status.ok);
+  assert.equal(await run(compareAndWrite, 7, 2 * length), Status.compareFailed);
+  assert.equal(await run(read, 2 * length + 1, length), Status.ok);
+  assert.ok(back.every((byte) => byte === 9));
+  for (const one of taken) one.release();
+  await device.close();
+  io.slabs.release(memory);
+  assert.equal(buffers.heldBytes, 0);
+}
+
+for (const level of TEST_LEVELS) {
+  test("file compares, piece by piece, when the pool is empty", () =>
+    withReactor(level, (place) => exchangeWithEmptyPool(place, {})));
+}
 for (const level of withDirect) {
   test("file with direct I/O goes on, piece by piece, when the pool is empty", () =>
-    withReactor(level, async (place) => {
-      const { reactor } = place;
-      const device = await open({ direct: true })(place);
-      const { buffers, io } = reactor;
-      const taken = [];
-      for (let one = buffers.acquire(4096); one !== null; one = buffers.acquire(4096)) {
-        taken.push(one);
-      }
-      const length = 100 * 1024;
-      const memory = io.slabs.allocate(4 * length);
-      const data = memory.bytes.subarray(7, 7 + length);
-      for (let index = 0; index < length; index++) data[index] = index % 251;
-      const run = (operation: Operation, at: number, bytes: number): Promise<Status> => {
-        const request = new AwaitedRequest();
-        request.segments.push(memory.id, at, bytes);
-        return request.run(device, { operation, offset: 512, length });
-      };
-      const { write, read, compare, compareAndWrite } = Operation;
-      assert.equal(await run(write, 7, length), Status.ok);
-      assert.equal(await run(read, 2 * length + 1, length), Status.ok);
-      const back = memory.bytes.subarray(2 * length + 1, 3 * length + 1);
-      assert.equal(Buffer.compare(data, back), 0);
-      assert.equal(await run(compare, 7, length), Status.ok);
-      // What is expected, then what is to be written.
-      memory.bytes.fill(9, 7 + length, 7 + 2 * length);
-      assert.equal(await run(compareAndWrite, 7, 2 * length), Status.ok);
-      assert.equal(await run(compareAndWrite, 7, 2 * length), Status.compareFailed);
-      assert.equal(await run(read, 2 * length + 1, length), Status.ok);
-      assert.ok(back.every((byte) => byte === 9));
-      for (const one of taken) one.release();
-      await device.close();
-      io.slabs.release(memory);
-      assert.equal(buffers.heldBytes, 0);
-    }));
+    withReactor(level, (place) => exchangeWithEmptyPool(place, { direct: true })));
 }
 
 test("file changes its instance id after a fault, and only then", () =>

@@ -41,7 +41,7 @@ export interface FileOptions {
 
 const OPTIMAL_IO_BYTES = 128 * 1024;
 const DISCARD_GRANULARITY_BYTES = 4096;
-/** What a direct device sets aside to go on when the pool is empty. */
+/** What a device sets aside to go on, piece by piece, when the pool is empty. */
 const RESERVE_BYTES = 16 * 1024;
 
 /** With these a durable write was refused before it began. */
@@ -59,8 +59,7 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
   readonly #ops: FileOp[] = [];
   /** Ops that wait for a bounce buffer. */
   #bounceQueue: FileOp[] = [];
-  /** Of a direct device. */
-  readonly #reserve: BufferReserve | null = null;
+  readonly #reserve: BufferReserve;
   #canPunch: boolean;
   #canZero: boolean;
   #zeroes: Slab | null = null;
@@ -88,7 +87,7 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
   private constructor(reactor: Reactor, file: OpenedFile, info: DeviceInfo) {
     super(reactor, info, FILE_OPERATIONS);
     this.#file = file;
-    if (file.alignmentBytes > 1) this.#reserve = takeReserve(reactor, info);
+    this.#reserve = takeReserve(reactor, info);
     this.#canPunch = file.canPunch;
     this.#canZero = file.canZero;
   }
@@ -109,7 +108,7 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
     for (const op of this.#ops) this.reactor.io.detach(op);
     if (this.#zeroes !== null) this.reactor.io.slabs.release(this.#zeroes);
     this.reactor.buffers.stopWaiting(this);
-    this.#reserve?.close();
+    this.#reserve.close();
     await this.reactor.io.closeFile(this.#file.file);
   }
 
@@ -253,10 +252,9 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
     io.write(op, this.#file.file, slab, at, length, position, durable);
   }
 
-  /** Of a direct device one small buffer is always free at last, so that one request goes on. */
+  /** One small buffer is always free at last, so that one request goes on. */
   #acquireBounce(lengthBytes: number): PoolBuffer | null {
     const reserve = this.#reserve;
-    if (reserve === null) return this.reactor.buffers.acquire(lengthBytes);
     return reserve.acquire(lengthBytes) ?? reserve.acquire(Math.min(lengthBytes, RESERVE_BYTES));
   }
 
