@@ -15,6 +15,7 @@ import { parsePipe } from "../pipe/grammar.ts";
 import { planBranch } from "../pipe/registry.ts";
 import { walkStages } from "../pipe/stage-address.ts";
 import type { OpenContext, TappedStage } from "../pipe/stage-plan.ts";
+import { BUFFER_BYTES_MAX, BUFFER_BYTES_MIN, type PoolBuffer } from "../reactor/buffer-pool.ts";
 import type { SocketAddress } from "../reactor/io.ts";
 import type { Reactor } from "../reactor/reactor.ts";
 import type { TestReactor } from "../reactor/test-reactor.ts";
@@ -36,6 +37,8 @@ import {
 import { openSecondReactor } from "./second-reactor.ts";
 
 const TAPPED = "tapped";
+/** What is left where memory is tight. */
+const SPARE_BUFFERS = 8;
 /** Events of pipes that are well. */
 const EXPECTED_EVENTS: readonly string[] = ["mirror-without-metadata", "log"];
 
@@ -55,6 +58,7 @@ export class CompositionRig {
   readonly #test: TestReactor;
   readonly #folder: string;
   readonly #served: Served[] = [];
+  readonly #hogged: PoolBuffer[] = [];
   #second: Reactor | null = null;
   #tapText = "";
   #names = 0;
@@ -89,6 +93,8 @@ export class CompositionRig {
     }
     await rig.openPipes();
     await equalize(rig.branch);
+    // An NBD source compares with a buffer as long as the request, and waits until there is one.
+    if (program.isTight && rig.#served.length === 0) rig.#hog();
     return rig;
   }
 
@@ -101,6 +107,7 @@ export class CompositionRig {
 
   async closePipes(): Promise<void> {
     const { tap, root } = this;
+    for (const buffer of this.#hogged.splice(0)) buffer.release();
     this.tap = null;
     this.root = null;
     await tap?.close();
@@ -142,6 +149,18 @@ export class CompositionRig {
       },
     };
     return Branch.open(planBranch(text, parsePipe(text).stages), context);
+  }
+
+  /** Takes all buffers there are, but for a few small ones. */
+  #hog(): void {
+    const { buffers } = this.reactor;
+    const spare = Array.from({ length: SPARE_BUFFERS }, () => buffers.acquire(BUFFER_BYTES_MIN));
+    for (let size = BUFFER_BYTES_MAX; size >= BUFFER_BYTES_MIN; size /= 2) {
+      for (let buffer = buffers.acquire(size); buffer !== null; buffer = buffers.acquire(size)) {
+        this.#hogged.push(buffer);
+      }
+    }
+    for (const buffer of spare) buffer?.release();
   }
 
   #findStage(label: string): TappedStage | undefined {
