@@ -10,6 +10,7 @@
 
 import type { Reactor } from "../reactor/reactor.ts";
 import { assert } from "../util/assert.ts";
+import { Meter } from "./meter.ts";
 import {
   OPERATION_COUNT,
   type OperationTable,
@@ -59,15 +60,13 @@ export abstract class Device {
   readonly reactor: Reactor;
   readonly info: DeviceInfo;
   readonly operations: OperationTable;
-  /** Requests submitted and not ended. */
-  inFlight = 0;
+  /** What it has done so far. */
+  readonly meter: Meter;
   /** Reads whose lent memory has not come back. */
   lent = 0;
   #closed: Promise<void> | null = null;
   /** Called, outside of the turn, when nothing is in flight: see `whenIdle` and `close`. */
   #waiters: IdleWaiter[] = [];
-  /** By operation: what a request gets before anything else is looked at. */
-  #gate: readonly Status[];
 
   constructor(reactor: Reactor, info: DeviceInfo, operations: OperationTable) {
     assert(info.blockSizeBytes === 512 || info.blockSizeBytes === 4096, "block size 512 or 4096");
@@ -76,7 +75,12 @@ export abstract class Device {
     this.reactor = reactor;
     this.info = info;
     this.operations = operations;
-    this.#gate = gateOf(operations);
+    this.meter = new Meter(reactor.clock, gateOf(operations));
+  }
+
+  /** Requests submitted and not ended. */
+  get inFlight(): number {
+    return this.meter.inFlight;
   }
 
   /** Starts `request`; it completes later, exactly once. Hot path. */
@@ -85,8 +89,7 @@ export abstract class Device {
     assert(!request.lent, "lent memory is returned before the request is used again");
     request.device = this;
     request.errorOffset = -1;
-    this.inFlight++;
-    let status = this.#gate[request.operation] ?? Status.unsupported;
+    let status = this.meter.started(request);
     if (status === Status.ok) status = check(request, this.info);
     if (status === Status.ok) this.start(request);
     else this.reactor.completions.push(request, status);
@@ -99,8 +102,7 @@ export abstract class Device {
   submitChecked(request: Request): void {
     request.device = this;
     request.errorOffset = -1;
-    this.inFlight++;
-    const status = this.#gate[request.operation] as Status;
+    const status = this.meter.started(request);
     if (status === Status.ok) this.start(request);
     else this.reactor.completions.push(request, status);
   }
@@ -121,12 +123,13 @@ export abstract class Device {
   protected abstract release(): Promise<void>;
 
   /** Called by `Request.finish`. Hot path. */
-  requestEnded(request: Request): void {
+  requestEnded(request: Request, status: Status): void {
+    const inFlight = this.meter.ended(request, status);
     if (request.lent) {
       this.lent++;
       request.lentBy(this);
     }
-    if (--this.inFlight === 0 && this.#waiters.length > 0) this.#wakeWaiters();
+    if (inFlight === 0 && this.#waiters.length > 0) this.#wakeWaiters();
   }
 
   /** Called by `Request.returnLent`; the request has its memory no more. */
@@ -159,7 +162,7 @@ export abstract class Device {
   }
 
   async #close(): Promise<void> {
-    this.#gate = CLOSED_GATE;
+    this.meter.gate = CLOSED_GATE;
     this.hurry();
     await this.#wait(true);
     await this.release();

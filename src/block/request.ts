@@ -121,7 +121,7 @@ export abstract class Request {
   finish(status: Status): void {
     const device = this.device;
     assert(device !== null, "a request finishes once per submit");
-    device.requestEnded(this);
+    device.requestEnded(this, status);
     if (this.#depth > 0) {
       const filter = (this.#path as Filter[])[--this.#depth] as Filter; // passedBy put it there
       this.device = filter;

@@ -5,6 +5,7 @@
  */
 
 import type { Joint } from "../block/joint.ts";
+import { LatencySampler } from "../block/latency-sampler.ts";
 import { Operation } from "../block/operation.ts";
 import { type ChildState, IN_SYNC } from "./child-state.ts";
 import { type LegOwner, LegRequest } from "./leg-request.ts";
@@ -32,6 +33,11 @@ export class Child {
   writes = 0;
   /** Flushes, discards, write-zeroes, block status. */
   others = 0;
+  /** Bytes that it was asked for. */
+  readBytes = 0;
+  writeBytes = 0;
+  /** Until it answers, or is let go. */
+  readonly latency: LatencySampler;
   /** Requests that ended with an error, or not in time. */
   errors = 0;
   orphanCount = 0;
@@ -46,6 +52,7 @@ export class Child {
     this.bit = 1 << index;
     this.joint = leg.joint;
     this.isLocal = leg.isLocal;
+    this.latency = new LatencySampler(leg.joint.reactor.clock);
     this.#owner = owner;
   }
 
@@ -71,9 +78,8 @@ export class Child {
     else newest.newer = leg;
     this.#newest = leg;
     this.inFlight++;
-    if (leg.operation === Operation.read) this.reads++;
-    else if (leg.operation === Operation.write) this.writes++;
-    else this.others++;
+    this.#count(leg);
+    this.latency.begin(leg);
     // The mirror has checked the client's request against the narrowest limits of all legs.
     this.joint.submitChecked(leg);
   }
@@ -88,6 +94,7 @@ export class Child {
     leg.older = null;
     leg.newer = null;
     this.inFlight--;
+    this.latency.end(leg);
   }
 
   /** It has ended and nobody looks at it any more. Hot path. */
@@ -95,6 +102,17 @@ export class Child {
     leg.task = null;
     leg.nextFree = this.#free;
     this.#free = leg;
+  }
+
+  /** Hot path. */
+  #count(leg: LegRequest): void {
+    if (leg.operation === Operation.read) {
+      this.reads++;
+      this.readBytes += leg.length;
+    } else if (leg.operation === Operation.write) {
+      this.writes++;
+      this.writeBytes += leg.length;
+    } else this.others++;
   }
 
   /** JSON for listings. */
