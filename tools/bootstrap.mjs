@@ -6,7 +6,7 @@
  * Node 26 from node_modules: by execve where the running Node has it (same process, so signals and
  * exit code need no help), else as a child whose signals and exit code it passes on.
  *
- *   node tools/bootstrap.mjs start|test|ok|install|bench [ARGUMENT...]
+ *   node tools/bootstrap.mjs start|test|ok|install|bench|bench:stages [ARGUMENT...]
  */
 
 import { spawn, spawnSync } from "node:child_process";
@@ -41,6 +41,7 @@ const COMMANDS = {
   ok: { entry: ["tools/test.ts", "--ok"], development: true },
   install: { entry: undefined, development: false },
   bench: { entry: ["bench/bench.ts"], development: false },
+  "bench:stages": { entry: ["bench/stages.ts"], development: false },
 };
 
 function main() {
