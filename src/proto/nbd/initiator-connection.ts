@@ -13,7 +13,7 @@ import type { BufferWaiter } from "../../reactor/buffer-pool.ts";
 import type { ByteStream } from "../../reactor/byte-stream.ts";
 import { CallbackOp } from "../../reactor/callback-op.ts";
 import type { Timer } from "../../reactor/clock.ts";
-import type { Flushable, Reactor } from "../../reactor/reactor.ts";
+import type { Flushable, Reactor, Rester } from "../../reactor/reactor.ts";
 import { assert } from "../../util/assert.ts";
 import { CommandTable, type InitiatorCommand } from "./initiator-command.ts";
 import { InitiatorHandshake } from "./initiator-handshake.ts";
@@ -21,6 +21,7 @@ import type { InitiatorRequest, InitiatorSession } from "./initiator-session.ts"
 import type { ReceiveWindow } from "./receive-window.ts";
 import { ReplyReader } from "./reply-reader.ts";
 import type { RequestBank } from "./request-bank.ts";
+import { RestControl } from "./rest-control.ts";
 
 /** What a connection needs of the device that opened it. Called in turns; must not throw. */
 export interface InitiatorHost {
@@ -67,7 +68,7 @@ const WEIGHT_SHIFT = 16;
 
 const NO_END: ConnectionEnd = { isFinal: false, code: "connection-lost", message: "" };
 
-export class InitiatorConnection implements Flushable, BufferWaiter {
+export class InitiatorConnection implements Flushable, BufferWaiter, Rester {
   isDirty = false;
   /** Commands submitted and not ended, long ones counted several times. */
   load = 0;
@@ -90,6 +91,11 @@ export class InitiatorConnection implements Flushable, BufferWaiter {
   /** The receive in flight fills the read's memory, then the window. */
   #isReceivingData = false;
   #isWaiting = false;
+  readonly #restControl = new RestControl();
+  /** The next receive is put off. */
+  #isResting = false;
+  /** Commands answered since the last receive. */
+  #answered = 0;
   #disconnectSent = false;
   #timer: Timer | null = null;
 
@@ -236,6 +242,7 @@ export class InitiatorConnection implements Flushable, BufferWaiter {
 
   // hot path
   answered(command: InitiatorCommand): void {
+    this.#answered++;
     if (!command.isSending) this.#endCommand(command);
   }
 
@@ -276,6 +283,27 @@ export class InitiatorConnection implements Flushable, BufferWaiter {
   #read(reader: ReplyReader): void {
     const violation = reader.read();
     if (violation !== null) this.fail(`the server breaks the protocol: ${violation}`, "protocol");
+    if (this.#state < State.closing && !this.#rests(reader)) this.#receive();
+  }
+
+  /**
+   * Puts the next receive off for a moment while the server has many commands to work on: one
+   * receive and one send for several of them cost little more than for one. Hot path.
+   */
+  #rests(reader: ReplyReader): boolean {
+    if (this.#reactor.io.canRest !== true || this.#isResting) return this.#isResting;
+    const answered = this.#answered;
+    this.#answered = 0;
+    const restMs = this.#restControl.answered(answered, this.#table.count);
+    const isLong = reader.dataLeft >= EXPECT_BYTES_MIN;
+    if (restMs === 0 || isLong || this.#receiveOp.socketHasMore) return false;
+    this.#isResting = true;
+    this.#reactor.rest(this, restMs);
+    return true;
+  }
+
+  restEnded(): void {
+    this.#isResting = false;
     if (this.#state < State.closing) this.#receive();
   }
 

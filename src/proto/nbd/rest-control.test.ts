@@ -41,3 +41,23 @@ test("RestControl forgets a depth that does not show again", () => {
   for (let step = 0; step < 20_000; step++) restMs = control.received(1);
   assert.equal(restMs, 0);
 });
+
+/** As an initiator: many answers came, so many each time, of `depth` commands on their way. */
+function settleAnswered(depth: number, each: number): number {
+  const control = new RestControl();
+  let restMs = 0;
+  for (let step = 0; step < 1000; step++) restMs = control.answered(each, depth - each);
+  return restMs;
+}
+
+test("RestControl rests where answers to many commands trickle in", () => {
+  for (const each of [0, 1, 4, 15]) {
+    const restMs = settleAnswered(32, each);
+    assert.ok(restMs > 0.01 && restMs <= 0.03, `${each}: ${restMs} ms`);
+  }
+});
+
+test("RestControl does not rest for few commands, nor where most answers come together", () => {
+  for (const depth of [1, 4, 7]) assert.equal(settleAnswered(depth, 1), 0);
+  for (const each of [17, 32]) assert.equal(settleAnswered(32, each), 0);
+});

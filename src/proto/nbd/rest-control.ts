@@ -7,6 +7,9 @@
  * requests on their way would wait for us. How many there are shows in the largest receives: after
  * any hiccup all of them arrive at once. When most receives are that large, the server is what
  * everybody waits for, and batches are large without resting.
+ *
+ * An initiator rests for the same reasons, on the answers of its server. It knows how many commands
+ * it has on their way.
  */
 
 /** The fewest requests on their way with which a rest holds up nobody. */
@@ -31,7 +34,21 @@ export class RestControl {
   received(commands: number): number {
     this.#batch += (commands - this.#batch) * BATCH_WEIGHT;
     this.#depth = Math.max(commands, this.#depth - this.#depth * DEPTH_DECAY);
-    if (this.#depth < DEPTH_MIN || this.#batch * 2 > this.#depth) return 0;
-    return Math.min(this.#depth * HELD_SHARE * CLIENT_MS_PER_COMMAND, REST_MS_MAX);
+    return this.#restMs(this.#depth);
+  }
+
+  /**
+   * For the other side: a receive has brought the answers to `answered` of our own commands, and
+   * `left` are still with the server. @returns how long to rest before the next, ms. Hot path.
+   */
+  answered(answered: number, left: number): number {
+    this.#batch += (answered - this.#batch) * BATCH_WEIGHT;
+    return this.#restMs(answered + left);
+  }
+
+  // hot path
+  #restMs(depth: number): number {
+    if (depth < DEPTH_MIN || this.#batch * 2 > depth) return 0;
+    return Math.min(depth * HELD_SHARE * CLIENT_MS_PER_COMMAND, REST_MS_MAX);
   }
 }
