@@ -25,6 +25,7 @@ export const LAYER_BY_FOLDER: Readonly<Record<string, number>> = {
   pool: 6,
   nexus: 6,
   pipe: 7,
+  bench: 8,
   engine: 8,
   library: 8,
   control: 8,

@@ -4,6 +4,7 @@
  */
 
 import { Command, CommanderError, Option } from "commander";
+import { addBench } from "./bench-commands.ts";
 import { addEngine, addEvents, addPipeClients } from "./engine-commands.ts";
 import { EXIT_CODE_HELP, ExitCode } from "./exit-code.ts";
 import { manifest } from "./manifest.ts";
@@ -52,6 +53,7 @@ function makeProgram(setExitCode: (code: ExitCode) => void): Command {
   addPipeClients(pipe);
   addEngine(program, setExitCode);
   addEvents(program);
+  addBench(program, setExitCode);
   addDoctor(program, setExitCode);
   return program;
 }
@@ -107,6 +109,7 @@ Examples:
   penstock engine               the daemon, and then in another terminal:
   penstock pipe create vol1 '/var/tmp/disk.img?size=1GiB | nbd://127.0.0.1:10809/vol1'
   penstock pipe insert vol1 'limit#gold?iops=500'
+  penstock bench nbd://127.0.0.1:10809/vol1
   penstock doctor               what works on this machine
 
 ${EXIT_CODE_HELP}`;

@@ -18,6 +18,8 @@ import { ExitCode } from "./exit-code.ts";
 /** Errors that come from what was typed, whatever found them. */
 const USAGE_CODES: ReadonlySet<string> = new Set([
   "usage",
+  "invalid-argument",
+  "needs-yes",
   "level-unsupported",
   "placement-unsupported",
   "reactors-unsupported",
