@@ -11,12 +11,7 @@ import { after, test } from "node:test";
 import fc from "fast-check";
 import type { Timer } from "../reactor/clock.ts";
 import type { Reactor } from "../reactor/reactor.ts";
-import {
-  TEST_LEVELS,
-  type TestLevel,
-  type TestReactor,
-  withReactor,
-} from "../reactor/test-reactor.ts";
+import { TEST_LEVELS, type TestReactor, withReactor } from "../reactor/test-reactor.ts";
 import { runProgram } from "../testing/composition-program.ts";
 import {
   bufferLimitOf,
@@ -30,11 +25,9 @@ import { makeTempDir } from "../testing/temp-dir.ts";
 import { testSeed } from "../testing/test-seed.ts";
 import { CALL_SOURCES, FILTERS, SOURCES } from "./registry.ts";
 
-const PROGRAMS: Readonly<Record<TestLevel, number>> = {
-  fake: forLongRun(500, 20_000),
-  portable: forLongRun(60, 3000),
-  uring: forLongRun(60, 3000),
-};
+const FAKE_PROGRAMS = forLongRun(500, 20_000);
+/** At each real level. */
+const REAL_PROGRAMS = forLongRun(40, 3000);
 /** A program takes milliseconds; what waits for a child's time-out takes 5 s. */
 const PROGRAM_MS_MAX = 30_000;
 /** Shrinking a program that hangs at a real level takes long; then it ends with what it has. */
@@ -72,7 +65,7 @@ for (const level of TEST_LEVELS) {
     const property = fc.asyncProperty(programArbitrary, run);
     const result = await fc.check(property, {
       seed,
-      numRuns: PROGRAMS[level],
+      numRuns: level === "fake" ? FAKE_PROGRAMS : REAL_PROGRAMS,
       interruptAfterTimeLimit: TEST_MS_MAX,
     });
     if (!result.failed) return;
