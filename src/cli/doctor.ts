@@ -21,6 +21,7 @@ import { formatSize } from "../util/size.ts";
 import { ExitCode } from "./exit-code.ts";
 import { manifest } from "./manifest.ts";
 import { type MachineFacts, readMachineFacts } from "./machine-facts.ts";
+import { formatValue, type OutputFormat } from "./output.ts";
 
 export interface DoctorReport {
   readonly penstock: string;
@@ -38,11 +39,13 @@ export interface DoctorReport {
 
 export async function runDoctor(options: {
   readonly io: LevelChoice;
-  readonly output: "table" | "json";
+  readonly output: OutputFormat;
 }): Promise<ExitCode> {
   const report = await examine(options.io);
-  const text = options.output === "json" ? JSON.stringify(report, null, 2) : formatTable(report);
-  process.stdout.write(`${text}\n`);
+  const { output } = options;
+  process.stdout.write(
+    output === "table" ? `${formatTable(report)}\n` : formatValue(report, output),
+  );
   return report.level.used === null ? ExitCode.failure : ExitCode.ok;
 }
 

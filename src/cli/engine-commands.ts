@@ -132,11 +132,11 @@ function addReplumbing(pipe: Command): void {
     });
 }
 
-function forClients(command: Command): Command {
+export function forClients(command: Command): Command {
   return command.addOption(new Option("--engine <address>", ENGINE_HELP).env("PENSTOCK_ENGINE"));
 }
 
-function outputOption(): Option {
+export function outputOption(): Option {
   return new Option("-o, --output <format>", "how to print it")
     .choices(OUTPUT_CHOICES)
     .default("table");

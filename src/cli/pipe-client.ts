@@ -20,6 +20,7 @@ import {
   type PipeView,
   pipeView,
 } from "./pipe-view.ts";
+import { allStages } from "./stage-walk.ts";
 
 export interface ClientOptions {
   /** unix:PATH or HOST:PORT; default: this machine's engine. */
@@ -179,14 +180,6 @@ const STAGE_COLUMNS: readonly Column<StageListing>[] = [
   { title: "REMOVABLE", text: ({ fixedBecause }) => (fixedBecause === null ? "yes" : "no") },
   { title: "TEXT", text: ({ text }) => text },
 ];
-
-/** Legs before what stands on them. */
-function* allStages(stages: readonly StageListing[]): Generator<StageListing> {
-  for (const stage of stages) {
-    for (const leg of stage.legs) yield* allStages(leg);
-    yield stage;
-  }
-}
 
 function formatEvent(event: EventView, output: OutputFormat): string {
   if (output === "json") return `${JSON.stringify(event)}\n`;

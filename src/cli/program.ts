@@ -4,10 +4,14 @@
  */
 
 import { Command, CommanderError, Option } from "commander";
+import { addCompletion } from "./completion-commands.ts";
 import { addBench } from "./bench-commands.ts";
 import { addEngine, addEvents, addPipeClients } from "./engine-commands.ts";
 import { EXIT_CODE_HELP, ExitCode } from "./exit-code.ts";
+import { addExplain } from "./explain-commands.ts";
+import { addListings } from "./listing-commands.ts";
 import { manifest } from "./manifest.ts";
+import type { OutputFormat } from "./output.ts";
 import type { PipeRunOptions } from "./pipe-run.ts";
 import { reportError } from "./report-error.ts";
 import { addRunOptions, durationArgument, ioOption } from "./run-options.ts";
@@ -39,7 +43,11 @@ export async function runCommandLine(args: readonly string[]): Promise<ExitCode>
   }
 }
 
-function makeProgram(setExitCode: (code: ExitCode) => void): Command {
+/**
+ * All commands, for running them and for describing them: completion, the reference, tests.
+ * @param setExitCode called by a command that ends otherwise than well
+ */
+export function makeProgram(setExitCode: (code: ExitCode) => void): Command {
   const program = new Command("penstock")
     .description("Composable block storage: sources piped through filters into network shares.")
     .version(manifest.version, "-V, --version", "print the version")
@@ -53,8 +61,11 @@ function makeProgram(setExitCode: (code: ExitCode) => void): Command {
   addPipeClients(pipe);
   addEngine(program, setExitCode);
   addEvents(program);
+  addListings(program);
   addBench(program, setExitCode);
   addDoctor(program, setExitCode);
+  addExplain(program, setExitCode);
+  addCompletion(program);
   return program;
 }
 
@@ -83,10 +94,11 @@ function addDoctor(program: Command, setExitCode: (code: ExitCode) => void): voi
     .addOption(ioOption())
     .addOption(
       new Option("-o, --output <format>", "how to print it")
-        .choices(["table", "json"])
+        .choices(["table", "json", "yaml"])
         .default("table"),
     )
-    .action(async (options: { io: PipeRunOptions["io"]; output: "table" | "json" }) => {
+    .addHelpText("after", DOCTOR_HELP)
+    .action(async (options: { io: PipeRunOptions["io"]; output: OutputFormat }) => {
       const { runDoctor } = await import("./doctor.ts");
       setExitCode(await runDoctor(options));
     });
@@ -102,6 +114,13 @@ Examples:
   penstock pipe run './a.img | nbd://[::1]:0/a' 'null:///b?size=1TiB | nbd://[::1]:0/b'
   penstock pipe run --reactors 2 --placement apart './disk.img | nbd://0.0.0.0/disk?readonly=1'`;
 
+const DOCTOR_HELP = `
+Exits 1 when the level that was asked for does not work here.
+
+Examples:
+  penstock doctor
+  penstock doctor --io uring -o json`;
+
 const PROGRAM_HELP = `
 Examples:
   penstock pipe run 'malloc:///scratch?size=1GiB | nbd://127.0.0.1:10809/scratch'
@@ -111,5 +130,6 @@ Examples:
   penstock pipe insert vol1 'limit#gold?iops=500'
   penstock bench nbd://127.0.0.1:10809/vol1
   penstock doctor               what works on this machine
+  penstock explain claimed      what an error code means, and what to do
 
 ${EXIT_CODE_HELP}`;

@@ -25,6 +25,8 @@ const USAGE_CODES: ReadonlySet<string> = new Set([
   "reactors-unsupported",
   "export-exists",
   "engine-address-invalid",
+  "setting-invalid",
+  "unknown-code",
 ]);
 
 export interface ErrorReport {

@@ -17,6 +17,7 @@ export const DEBIAN_PACKAGE_BY_TOOL: Readonly<Record<string, string>> = {
   curl: "curl",
   depmod: "kmod",
   fio: "fio",
+  fish: "fish",
   "mkfs.ext4": "e2fsprogs",
   "mkfs.xfs": "xfsprogs",
   nbdcopy: "libnbd-bin",
@@ -31,6 +32,7 @@ export const DEBIAN_PACKAGE_BY_TOOL: Readonly<Record<string, string>> = {
   "qemu-nbd": "qemu-utils",
   "qemu-system-x86_64": "qemu-system-x86",
   strace: "strace",
+  zsh: "zsh",
 };
 
 /** Tools that are something else than a program of that name in PATH. */
