@@ -9,6 +9,7 @@
 
 import type { Timer } from "../reactor/clock.ts";
 import type { PenstockError } from "../util/errors.ts";
+import type { StoredPipe } from "./pipe-store.ts";
 
 export type EntryState = "opening" | "ready" | "failed" | "closing";
 
@@ -23,6 +24,8 @@ export class PipeEntry {
   /** The host's id of it; only while it is ready or closing. */
   hostId = 0;
   uri = "";
+  /** The share's, once it has been found; 0: none yet, or no TCP. */
+  port: number;
   /** Set exactly while `failed`. */
   failure: PenstockError | null = null;
   failures = 0;
@@ -32,11 +35,12 @@ export class PipeEntry {
   /** Changes come one after the other. */
   #lane: Promise<unknown> = Promise.resolve();
 
-  constructor(pipe: { name: string; text: string; createdMs: number; generation: number }) {
+  constructor(pipe: StoredPipe) {
     this.name = pipe.name;
     this.text = pipe.text;
     this.createdMs = pipe.createdMs;
     this.generation = pipe.generation;
+    this.port = pipe.port ?? 0;
   }
 
   /** Runs `step` after every step before it. */

@@ -45,6 +45,7 @@ export interface PipeWithStages {
 const PIPES_MAX = 4096;
 /** Sources that take long to open (a peer that does not answer) hold few others up. */
 const OPENINGS_MAX = 32;
+const PORT_TRIES = 5;
 
 export class PipeRegistry {
   readonly #options: PipeRegistryOptions;
@@ -239,9 +240,13 @@ export class PipeRegistry {
       entry.hostId = id;
     };
     try {
-      const { id, uri } = await host.open(entry.text, { onId });
+      // Clients know the port that was found free. Only when others keep it, another will do.
+      const isKept = entry.port !== 0 && entry.failures < PORT_TRIES;
+      const options = isKept ? { onId, port: entry.port } : { onId };
+      const { id, uri } = await host.open(entry.text, options);
       entry.hostId = id;
       entry.uri = uri;
+      entry.port = Number(new URL(uri).port);
       entry.state = "ready";
     } catch (thrown) {
       this.#nameById.delete(entry.hostId);
@@ -287,10 +292,11 @@ export class PipeRegistry {
   }
 
   async #save(entry: PipeEntry): Promise<void> {
-    const { name, text, createdMs } = entry;
+    const { name, text, createdMs, port } = entry;
     const generation = entry.generation + 1;
+    const stored = { name, text, createdMs, generation };
     try {
-      await this.#options.store.put({ name, text, createdMs, generation });
+      await this.#options.store.put(port === 0 ? stored : { ...stored, port });
       entry.generation = generation;
     } catch (thrown) {
       const { code, message, retryable } = toPenstockError(thrown);

@@ -9,7 +9,7 @@
  *
  *   "penstock-pipe 1 LENGTH CRC\n"   LENGTH: bytes of the body, decimal; CRC: crc32 of the body,
  *                                    8 hexadecimal digits
- *   body                             JSON {name, text, createdMs, generation}, then "\n"
+ *   body                             JSON {name, text, createdMs, generation, port?}, then "\n"
  *
  * `generation` counts the versions of a pipe from 1. Secrets stand in texts by reference only.
  * Calls for one name come one after the other; the registry sees to that.
@@ -27,6 +27,8 @@ export interface StoredPipe {
   /** Milliseconds since 1970. */
   readonly createdMs: number;
   readonly generation: number;
+  /** Of the share, over TCP; taken again where the text leaves it open. */
+  readonly port?: number;
 }
 
 /** What a file held: a pipe, or why it does not. */
@@ -118,8 +120,8 @@ export class PipeStore {
   }
 }
 
-export function encodeRecord({ name, text, createdMs, generation }: StoredPipe): Buffer {
-  const body = Buffer.from(`${JSON.stringify({ name, text, createdMs, generation })}\n`);
+export function encodeRecord({ name, text, createdMs, generation, port }: StoredPipe): Buffer {
+  const body = Buffer.from(`${JSON.stringify({ name, text, createdMs, generation, port })}\n`);
   return Buffer.concat([Buffer.from(`${MAGIC} ${VERSION} ${body.length} ${crcOf(body)}\n`), body]);
 }
 

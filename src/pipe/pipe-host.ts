@@ -14,6 +14,7 @@ import { ReactorPool, type ReactorPoolOptions, type RemoteReactor } from "./reac
 import type { PipeStats, PipeTree, ReactorStats } from "./reactor-protocol.ts";
 import type { Change, Insertion, Removal, StageListing } from "./replumb.ts";
 import { nbdUri } from "./shares/nbd-share.ts";
+import type { SocketAddress } from "../reactor/io.ts";
 import type { BranchPlan } from "./stage-plan.ts";
 
 export const PLACEMENTS = ["together", "apart"] as const;
@@ -37,6 +38,8 @@ export interface ServedPipe {
 export interface PipeOpenOptions {
   /** Called with the pipe's id before it is opened: events name it while that goes on. */
   onId?(id: number): void;
+  /** Taken where the text leaves the port of the share open: it was found free before. */
+  readonly port?: number;
 }
 
 /** What a pipe did so far. */
@@ -148,23 +151,33 @@ export class PipeHost {
     return this.#onPipe(id, (reactor) => reactor.call("describePipe", { pipeId: id }));
   }
 
-  async reactorStats(): Promise<readonly ReactorStats[]> {
-    return await Promise.all(this.#pool.reactors.map((reactor) => reactor.call("stats", null)));
+  /** @param pipeId only this one of the pipes; default: all */
+  async reactorStats(pipeId?: number): Promise<readonly ReactorStats[]> {
+    const params = pipeId === undefined ? null : { pipeId };
+    return await Promise.all(this.#pool.reactors.map((reactor) => reactor.call("stats", params)));
   }
 
-  /** In the order of opening. */
+  /** In the order of opening; of a pipe on two reactors what both know. */
   pipeStats(reactors: readonly ReactorStats[]): ServedPipeStats[] {
-    return [...this.#pipes.values()].flatMap(({ id, text, uri, shareReactor }) => {
-      const { pipes = [] } = reactors.find(({ reactor }) => reactor === shareReactor.id) ?? {};
-      const stats = pipes.find(({ pipeId }) => pipeId === id);
-      return stats === undefined ? [] : [{ id, text, uri, stats }];
+    const byReactor = new Map(
+      reactors.map(({ reactor, pipes }) => [
+        reactor,
+        new Map(pipes.map((pipe) => [pipe.pipeId, pipe])),
+      ]),
+    );
+    return [...this.#pipes.values()].flatMap(({ id, text, uri, shareReactor, deviceReactor }) => {
+      const share = byReactor.get(shareReactor.id)?.get(id);
+      if (share === undefined) return [];
+      const { stages } = byReactor.get(deviceReactor.id)?.get(id) ?? share;
+      return [{ id, text, uri, stats: { ...share, stages } }];
     });
   }
 
-  async #open(text: string, plan: PipePlan, { onId }: PipeOpenOptions): Promise<ServedPipe> {
+  async #open(text: string, plan: PipePlan, { onId, port }: PipeOpenOptions): Promise<ServedPipe> {
     const { share } = plan;
+    const wanted = withPort(share.address, port);
     // Before anything is touched: two pipes of one command must not fight over a name.
-    this.#listeners.checkFree(share.address, share.exportName);
+    this.#listeners.checkFree(wanted, share.exportName);
     this.#lastId += 1;
     const id = this.#lastId;
     onId?.(id);
@@ -173,7 +186,7 @@ export class PipeHost {
     let place: ListenerPlace | null = null;
     try {
       await this.#openDevices({ id, text, deviceReactor, shareReactor });
-      place = await this.#listeners.enter(share.address, share.exportName, shareReactor);
+      place = await this.#listeners.enter(wanted, share.exportName, shareReactor);
       const { address } = place;
       const description = await shareReactor.call("openShare", { pipeId: id, address });
       await place.announce(description);
@@ -270,6 +283,11 @@ export class PipeHost {
       result.status === "rejected" ? [toPenstockError(result.reason)] : [],
     );
   }
+}
+
+function withPort(address: SocketAddress, port: number | undefined): SocketAddress {
+  const isOpen = address.kind === "tcp" && address.port === 0;
+  return isOpen && port !== undefined ? { ...address, port } : address;
 }
 
 function labelsOf(branch: BranchPlan): string[] {
