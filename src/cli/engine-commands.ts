@@ -7,6 +7,7 @@ import type { EngineRunOptions } from "./engine-run.ts";
 import { DATA_DIR_HELP, ENGINE_HELP } from "./engine-place.ts";
 import { EXIT_CODE_HELP, type ExitCode } from "./exit-code.ts";
 import type { ClientOptions, ListOptions, ReplumbOptions } from "./pipe-client.ts";
+import { addDaemonOptions } from "./engine-options.ts";
 import { addRunOptions, durationArgument } from "./run-options.ts";
 
 const OUTPUT_CHOICES = ["table", "json", "yaml"] as const;
@@ -22,11 +23,11 @@ export function addEngine(program: Command, setExitCode: SetExitCode): void {
     .description("the daemon: keeps many pipes, serves its RPC until SIGINT or SIGTERM")
     .option("--data-dir <dir>", DATA_DIR_HELP)
     .option("--listen <address...>", "serve RPC at unix:PATH or HOST:PORT (DIR/engine.sock)");
-  addRunOptions(engine)
+  addDaemonOptions(addRunOptions(engine))
     .addHelpText("after", () => `${ENGINE_RUN_HELP}\n\n${EXIT_CODE_HELP}`)
-    .action(async (options: EngineRunOptions) => {
-      const { runEngine } = await import("./engine-run.ts");
-      setExitCode(await runEngine(options));
+    .action(async (_options: EngineRunOptions, command: Command) => {
+      const { runDaemon } = await import("./engine-daemon.ts");
+      setExitCode(await runDaemon(command));
     });
   forClients(engine.command("show"))
     .description("what a running engine is: version, level, process, how many pipes")

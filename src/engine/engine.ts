@@ -26,6 +26,8 @@ export interface EngineOptions extends Omit<PipeHostOptions, "onEvent"> {
   readonly dataDir: string;
   /** Where RPC is served; at least one. */
   readonly listen: readonly EngineAddress[];
+  /** Set when a supervisor has started it again: which time, and why. */
+  readonly restarted?: string;
   /** A bug of ours that ended one call: its stack. */
   onBug(stack: string): void;
 }
@@ -80,6 +82,10 @@ export class Engine {
     }
     const nowMs = (): number => Date.now();
     const events = new EngineEvents(nowMs);
+    if (options.restarted !== undefined) {
+      const message = options.restarted;
+      events.add({ level: "warning", code: "engine-restarted", pipe: "", message });
+    }
     const clock = new RealClock();
     const host = await PipeHost.start({
       ...options,
@@ -125,6 +131,7 @@ export class Engine {
     for (const listener of listeners) listener.stopListening();
     const message = "the engine is being stopped";
     events.add({ level: "info", code: "engine-stopping", pipe: "", message });
+    await directory.announceStop();
     const closing = host.close();
     await registry.close();
     await this.#restored;

@@ -2,7 +2,8 @@
 
 import { deepStrictEqual, match, strictEqual } from "node:assert/strict";
 import { test } from "node:test";
-import { EngineLog, type LogEntry, type LogFormat, type LogLevel } from "./engine-log.ts";
+import { EngineLog, type LogEntry } from "./engine-log.ts";
+import type { LogFormat, LogLevel } from "./log-choices.ts";
 import { LINES_PER_WINDOW, LOG_WINDOW_MS } from "./log-limiter.ts";
 
 function logOf(level: LogLevel, format: LogFormat) {

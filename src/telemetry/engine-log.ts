@@ -1,7 +1,7 @@
 /**
  * EngineLog: what an engine tells whoever operates it, a line each, on standard error.
  *
- *   json    {"level":"info","time":"2026-11-21T15:44:18.123Z","code":"pipe-ready","pipe":"vol1",...}
+ *   json    {"level":"info","time":"2026-11-21T15:44:18.123Z","code":"pipe-ready",...}
  *   pretty  2026-11-21T15:44:18.123Z info pipe-ready: vol1: ...
  *
  * Lines of one code are limited (LogLimiter), so that a storm neither fills a disk nor hides the
@@ -11,12 +11,8 @@
  */
 
 import { type DestinationStream, type Logger, pino, stdTimeFunctions } from "pino";
+import type { LogFormat, LogLevel } from "./log-choices.ts";
 import { LogLimiter, type LogSummary } from "./log-limiter.ts";
-
-export const LOG_LEVELS = ["debug", "info", "warning", "error"] as const;
-export type LogLevel = (typeof LOG_LEVELS)[number];
-export const LOG_FORMATS = ["json", "pretty"] as const;
-export type LogFormat = (typeof LOG_FORMATS)[number];
 
 export interface LogEntry {
   readonly level: LogLevel;

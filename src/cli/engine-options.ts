@@ -1,0 +1,36 @@
+/**
+ * Options of `penstock engine` beyond those of every command that runs reactors, and the names of
+ * all of them in the environment.
+ */
+
+import { type Command, Option } from "commander";
+import { LOG_FORMATS, LOG_LEVELS } from "../telemetry/log-choices.ts";
+
+const VARIABLE_PREFIX = "PENSTOCK_";
+
+export function addDaemonOptions(command: Command): Command {
+  command
+    .option("--config <file>", "read options from a YAML file, too (see docs/operations/engine.md)")
+    .addOption(
+      new Option("--log-level <level>", "what standard error is told of")
+        .choices(LOG_LEVELS)
+        .default("info"),
+    )
+    .addOption(
+      new Option("--log-format <format>", "its lines (pretty on a terminal, else json)").choices(
+        LOG_FORMATS,
+      ),
+    )
+    .option("--no-supervisor", "one process alone: whoever starts it also restarts it");
+  return command;
+}
+
+/** "--data-dir" is PENSTOCK_DATA_DIR, "--no-supervisor" PENSTOCK_SUPERVISOR. */
+export function variableOf(option: Option): string {
+  return VARIABLE_PREFIX + settingOf(option).replaceAll("-", "_").toUpperCase();
+}
+
+/** "--data-dir" is data-dir, "--no-supervisor" supervisor. */
+export function settingOf(option: Option): string {
+  return (option.long ?? "").replace(/^--(no-)?/, "");
+}
