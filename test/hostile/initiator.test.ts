@@ -70,6 +70,12 @@ function dataPayload(offset: number, length: number): Buffer {
   return payload;
 }
 
+function errorPayload(error: number): Buffer {
+  const payload = Buffer.alloc(6);
+  payload.writeUInt32BE(error, 0);
+  return payload;
+}
+
 const prng = new Prng("hostile servers");
 
 function noise(length: number): Buffer {
@@ -101,6 +107,8 @@ const CASES: readonly (readonly [title: string, answer: (requests: Buffer) => Bu
       return said;
     },
   ],
+  // An answer, but none to go on with: it must not begin the ride-out anew each time.
+  ["a shutdown without end", (requests) => chunk(requests, 0x8001, 1, errorPayload(108))],
   ["an endless error", (requests) => chunk(requests, 0x8001, 1, Buffer.alloc(60_000))],
 ];
 

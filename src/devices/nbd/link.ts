@@ -9,6 +9,7 @@
  * memory of a request is in use.
  */
 
+import { NbdError } from "../../proto/nbd/constants.ts";
 import type { InitiatorCommand } from "../../proto/nbd/initiator-command.ts";
 import type { ConnectionEnd } from "../../proto/nbd/initiator-connection.ts";
 import type { InitiatorSession } from "../../proto/nbd/initiator-session.ts";
@@ -115,7 +116,9 @@ export class Link implements AssociationOwner {
 
   // hot path
   ended(command: InitiatorCommand): void {
-    if (this.#outageSinceMs !== null) this.#endOutage();
+    // A server that only ever says that it goes is not back.
+    const isBack = command.error !== NbdError.eshutdown;
+    if (this.#outageSinceMs !== null && isBack) this.#endOutage();
     this.owner?.ended(command);
   }
 
