@@ -79,6 +79,11 @@ export class ComposedPipe<P extends ComposedPlan = PipePlan> {
     return this.#branch;
   }
 
+  /** Requests of the share that are in the topmost stage, or on their way to it. */
+  get inFlight(): number {
+    return this.#branch?.top.device.inFlight ?? this.#proxy?.inFlight ?? 0;
+  }
+
   /** Opens source and filters, in order. */
   openDevices(): Promise<void> {
     return this.#openStep(async () => {

@@ -8,11 +8,12 @@ import { serveDevice } from "../block/proxy-server.ts";
 import type { DeviceTicket } from "../block/proxy-wire.ts";
 import type { ExportDescription } from "../proto/nbd/export-description.ts";
 import type { NbdExport } from "../proto/nbd/export.ts";
-import type { Io, SocketAddress } from "../reactor/io.ts";
+import type { Io, IoTurnStats, SocketAddress } from "../reactor/io.ts";
 import { openIo } from "../reactor/open-io.ts";
 import { Reactor } from "../reactor/reactor.ts";
 import { type NbdHandOff, NbdService } from "../shares/nbd-service.ts";
 import { assert } from "../util/assert.ts";
+import { snapshotOf } from "../util/histogram-snapshot.ts";
 import { ComposedPipe } from "./composer.ts";
 import { planPipe } from "./pipe-plan.ts";
 import {
@@ -33,7 +34,13 @@ import type {
   ReactorMethods,
   ReactorSettings,
   ReactorStats,
+  ShareLatency,
 } from "./reactor-protocol.ts";
+import { statsOfStages } from "./stage-stats.ts";
+
+/** Read at a stretch, in about half a millisecond. */
+const PIPES_PER_STEP = 32;
+const US_PER_MS = 1000;
 
 interface HostedPart {
   readonly pipe: ComposedPipe;
@@ -170,14 +177,21 @@ export class ReactorHost implements ReactorMethods {
     });
   }
 
-  async stats(): Promise<ReactorStats> {
-    const { id, buffers } = this.#live;
+  async stats(only: { pipeId: number } | null): Promise<ReactorStats> {
+    const wanted = [...this.#parts].filter(([id]) => only === null || id === only.pipeId);
+    const pipes: PipeStats[] = [];
+    for (const [id, part] of wanted) {
+      pipes.push(statsOf(id, part));
+      // Reading many takes long enough for clients to notice.
+      if (pipes.length % PIPES_PER_STEP === 0) await nextRound(this.#live);
+    }
+    const { connectionCounts, openConnections } = this.#service;
     return {
-      reactor: id,
-      bufferLimitBytes: buffers.limitBytes,
-      bufferAllocatedBytes: buffers.allocatedBytes,
-      bufferHeldBytes: buffers.heldBytes,
-      pipes: [...this.#parts].map(([pipeId, part]) => statsOf(pipeId, part)),
+      ...statsOfReactor(this.#live),
+      queue: queueOf(this.#live, [...this.#parts.values()]),
+      connections: openConnections,
+      connectionCounts: { ...connectionCounts },
+      pipes,
     };
   }
 
@@ -240,7 +254,56 @@ export class ReactorHost implements ReactorMethods {
 }
 
 function statsOf(pipeId: number, part: HostedPart): PipeStats {
-  const { state, failure } = part.pipe;
-  const share = part.export === null ? null : { ...part.export.stats };
-  return { pipeId, state, failure: failure?.message ?? null, share };
+  const { state, failure, branch } = part.pipe;
+  const { export: exported } = part;
+  return {
+    pipeId,
+    state,
+    failure: failure?.message ?? null,
+    share: exported === null ? null : { ...exported.stats },
+    shareLatency: exported === null ? null : shareLatencyOf(exported),
+    stages: branch === null ? [] : statsOfStages(branch),
+  };
+}
+
+function shareLatencyOf({ latency }: NbdExport): ShareLatency {
+  const { reads, writes, others } = latency;
+  return { reads: snapshotOf(reads), writes: snapshotOf(writes), others: snapshotOf(others) };
+}
+
+function statsOfReactor(
+  reactor: Reactor,
+): Omit<ReactorStats, "queue" | "connections" | "connectionCounts" | "pipes"> {
+  const { id, buffers, io } = reactor;
+  const { user, system } = process.threadCpuUsage();
+  const turnStats: IoTurnStats = io.turnStats ?? { turns: 0 };
+  const { turns, sleeps = 0, blocks = 0, rests = 0 } = turnStats;
+  return {
+    reactor: id,
+    bufferLimitBytes: buffers.limitBytes,
+    bufferAllocatedBytes: buffers.allocatedBytes,
+    bufferHeldBytes: buffers.heldBytes,
+    bufferWaiters: buffers.waiterCount,
+    cpuMs: (user + system) / US_PER_MS,
+    spinMs: turnStats.idleSpinMs ?? 0,
+    turns,
+    sleeps,
+    blocks,
+    rests,
+    ioCompletions: turnStats.completions ?? 0,
+  };
+}
+
+/** What clients wait for: requests that are in the topmost stages, and completions on their way. */
+function queueOf({ completions }: Reactor, parts: readonly HostedPart[]): number {
+  let queue = completions.count;
+  for (const { export: exported, pipe } of parts) {
+    if (exported !== null) queue += pipe.inFlight;
+  }
+  return queue;
+}
+
+/** Lets turns and timers in. */
+async function nextRound({ io }: Reactor): Promise<void> {
+  await new Promise<void>((resolve) => io.defer(resolve));
 }

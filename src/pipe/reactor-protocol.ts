@@ -8,10 +8,12 @@ import type { NbdExportStats } from "../proto/nbd/export.ts";
 import type { SocketAddress } from "../reactor/io.ts";
 import type { RealLevel } from "../reactor/level-capabilities.ts";
 import type { SharedSlabTable } from "../reactor/slab-space-shared.ts";
-import type { NbdHandOff } from "../shares/nbd-service.ts";
+import type { ConnectionCounts, NbdHandOff } from "../shares/nbd-service.ts";
+import type { HistogramSnapshot } from "../util/histogram-snapshot.ts";
 import type { PipeState } from "./composer.ts";
 import type { Change, Insertion, Removal, StageListing } from "./replumb.ts";
 import type { PipeEvent } from "./stage-plan.ts";
+import type { StageStats } from "./stage-stats.ts";
 
 /** A reactor's `workerData`. */
 export interface ReactorSettings {
@@ -31,19 +33,46 @@ export interface PipeOpening {
   readonly instanceSeed: string;
 }
 
+/** Nanoseconds from reading a command's header to sending its reply. */
+export interface ShareLatency {
+  readonly reads: HistogramSnapshot;
+  readonly writes: HistogramSnapshot;
+  readonly others: HistogramSnapshot;
+}
+
 export interface PipeStats {
   readonly pipeId: number;
   readonly state: PipeState;
   readonly failure: string | null;
   /** Null where the share is on another reactor. */
   readonly share: Readonly<NbdExportStats> | null;
+  readonly shareLatency: ShareLatency | null;
+  /** Legs before what stands on them, bottom up; empty where they are on another reactor. */
+  readonly stages: readonly StageStats[];
 }
 
+/** Since the reactor started; times in ms. */
 export interface ReactorStats {
   readonly reactor: number;
   readonly bufferLimitBytes: number;
   readonly bufferAllocatedBytes: number;
   readonly bufferHeldBytes: number;
+  /** Who waits for a buffer now. */
+  readonly bufferWaiters: number;
+  /** Processor time of its thread; of that, looking for work in vain. */
+  readonly cpuMs: number;
+  readonly spinMs: number;
+  /** Where the level counts them, else 0. */
+  readonly turns: number;
+  readonly sleeps: number;
+  readonly blocks: number;
+  readonly rests: number;
+  readonly ioCompletions: number;
+  /** Requests in its stages and completions to be delivered, now. */
+  readonly queue: number;
+  /** Open now, those that still negotiate too. */
+  readonly connections: number;
+  readonly connectionCounts: Readonly<ConnectionCounts>;
   readonly pipes: readonly PipeStats[];
 }
 
@@ -89,7 +118,8 @@ export interface ReactorMethods {
   removeStage(params: { readonly pipeId: number } & Removal): Promise<PipeTree>;
   changeStage(params: { readonly pipeId: number } & Change): Promise<PipeTree>;
   describePipe(params: { readonly pipeId: number }): Promise<PipeTree>;
-  stats(params: null): Promise<ReactorStats>;
+  /** `pipes` has one of them, or all. */
+  stats(params: { readonly pipeId: number } | null): Promise<ReactorStats>;
   /** Closes everything; the thread ends by itself afterwards. Last call. */
   stop(params: null): Promise<void>;
 }

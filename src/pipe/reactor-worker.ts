@@ -47,7 +47,7 @@ function main(): void {
     removeStage: (params) => host.removeStage(params),
     changeStage: (params) => host.changeStage(params),
     describePipe: (params) => host.describePipe(params),
-    stats: () => host.stats(),
+    stats: (params) => host.stats(params),
     stop: async () => {
       await host.stop();
       // After the answer has been posted: with its port closed the thread has nothing left.

@@ -118,6 +118,10 @@ export class BufferPool implements BufferHome {
     return buffer;
   }
 
+  get waiterCount(): number {
+    return this.#waiters.length;
+  }
+
   get hasWaiters(): boolean {
     return this.#waiters.length > 0;
   }

@@ -27,6 +27,11 @@ export class CompletionRing {
     this.#wake = wake;
   }
 
+  /** Waiting to be delivered. */
+  get count(): number {
+    return this.#count;
+  }
+
   get isEmpty(): boolean {
     return this.#count === 0;
   }

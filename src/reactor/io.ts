@@ -140,10 +140,24 @@ export interface TurnHandler {
   readonly hasPollers?: boolean;
 }
 
+/** What the turns of an Io did so far, where it counts. */
+export interface IoTurnStats {
+  readonly turns: number;
+  /** Sleeps in the event loop, and short ones in the kernel. */
+  readonly sleeps?: number;
+  readonly blocks?: number;
+  /** Times it let requests gather before receiving them. */
+  readonly rests?: number;
+  readonly completions?: number;
+  /** Milliseconds spent looking for work in vain. */
+  readonly idleSpinMs?: number;
+}
+
 export interface Io {
   readonly level: IoLevel;
   readonly clock: Clock;
   readonly slabs: SlabSpace;
+  readonly turnStats?: IoTurnStats;
 
   /** Sets the reactor that runs in each turn. Called once. */
   setTurnHandler(handler: TurnHandler): void;

@@ -18,6 +18,7 @@ import {
   type Io,
   IoLevel,
   type IoOp,
+  type IoTurnStats,
   type IoVector,
   type Listener,
   type OpenedFile,
@@ -63,6 +64,11 @@ export class PortableIo implements Io {
 
   private constructor(options: PortableIoOptions) {
     this.slabs = options.slabs ?? new HeapSlabSpace();
+  }
+
+  get turnStats(): IoTurnStats {
+    const { turns, completions } = this.#loop;
+    return { turns, completions };
   }
 
   setTurnHandler(handler: TurnHandler): void {

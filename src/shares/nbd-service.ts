@@ -33,6 +33,15 @@ export interface NbdHandOff {
   readonly unread: Uint8Array;
 }
 
+/** What became of the clients of a service so far. */
+export interface ConnectionCounts {
+  accepted: number;
+  /** Closed at once: too many, or no memory for one more. */
+  refused: number;
+  /** Taken over from another reactor, which has accepted them. */
+  adopted: number;
+}
+
 export interface NbdServiceHooks {
   handOff(toReactor: number, message: NbdHandOff): void;
 }
@@ -67,6 +76,7 @@ export function addressKey(address: SocketAddress): string {
 }
 
 export class NbdService {
+  readonly connectionCounts: ConnectionCounts = { accepted: 0, refused: 0, adopted: 0 };
   readonly #reactor: Reactor;
   readonly #hooks: NbdServiceHooks;
   readonly #banks: SendBankPool;
@@ -97,6 +107,11 @@ export class NbdService {
     }
     this.#reserve = reserve;
     this.#scheduleSweep();
+  }
+
+  /** Open now, those that still negotiate too. */
+  get openConnections(): number {
+    return this.#connections.size;
   }
 
   /**
@@ -171,6 +186,7 @@ export class NbdService {
     const host = this.#environment().hostFor(EMPTY_DIRECTORY, () => exported, HANDSHAKE_MS_MAX);
     const connection = new NbdConnection(host, stream, window, message.peer);
     this.#connections.add(connection);
+    this.connectionCounts.adopted++;
     connection.startTransmission(message.session, exported);
   }
 
@@ -209,6 +225,7 @@ export class NbdService {
     return {
       reactor: this.#reactor,
       connections: this.#connections,
+      counts: this.connectionCounts,
       handOff: (toReactor, message) => this.#hooks.handOff(toReactor, message),
       hostFor: (directory, findLocal, handshakeMsMax) => ({
         reactor: this.#reactor,
@@ -243,6 +260,7 @@ export class NbdService {
 interface Environment {
   readonly reactor: Reactor;
   readonly connections: Set<NbdConnection>;
+  readonly counts: ConnectionCounts;
   handOff(toReactor: number, message: NbdHandOff): void;
   hostFor(
     directory: ExportDirectory,
@@ -325,7 +343,7 @@ class NbdListener implements ExportDirectory {
   }
 
   #accept(socket: SocketHandle, peer: string): void {
-    const { reactor, connections } = this.#environment;
+    const { reactor, connections, counts } = this.#environment;
     const stream = new PlainStream(reactor.io, socket);
     const ofPeer = this.#byPeer.get(peer) ?? 0;
     const full =
@@ -334,10 +352,12 @@ class NbdListener implements ExportDirectory {
     // From the pool alone: a window lasts as long as its connection, the reserve is for requests.
     const buffer = full ? null : reactor.buffers.acquire(BUFFER_BYTES_MIN);
     if (buffer === null) {
+      counts.refused++;
       stream.shutdown();
       stream.close();
       return;
     }
+    counts.accepted++;
     this.#count++;
     this.#byPeer.set(peer, ofPeer + 1);
     const window = new ReceiveWindow(reactor.buffers, buffer);

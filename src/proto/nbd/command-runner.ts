@@ -251,8 +251,18 @@ export class CommandRunner implements CommandOwner, LongReadHost, LongWriteHost 
 
   /** The reply has left, in a send that began then. Hot path. */
   sentAt(command: NbdCommand, startMs: number): void {
-    this.#exported.stats.latencyMsSum += startMs - command.startMs;
+    // Replies in parts: the last one ends the command.
+    if (command.isLast) this.#measure(command.command, startMs - command.startMs);
     this.sent(command);
+  }
+
+  // hot path
+  #measure(command: number, latencyMs: number): void {
+    const { stats, latency } = this.#exported;
+    stats.latencyMsSum += latencyMs;
+    if (command === Command.read) latency.recordRead(latencyMs);
+    else if (command === Command.write) latency.recordWrite(latencyMs);
+    else latency.recordOther(latencyMs);
   }
 
   /** The reply has left (or never will): the command's life is over. Hot path. */

@@ -6,6 +6,7 @@
 import { type Device, modifies } from "../../block/device.ts";
 import { RangeTable } from "../../block/range-table.ts";
 import { Request } from "../../block/request.ts";
+import { OperationLatency } from "../../block/operation-latency.ts";
 import { Support } from "../../block/operation.ts";
 import type { Status } from "../../block/status.ts";
 import type { Reactor } from "../../reactor/reactor.ts";
@@ -61,6 +62,8 @@ export class NbdExport {
     errors: 0,
     connections: 0,
   };
+  /** From reading a command's header to sending its reply. */
+  readonly latency: OperationLatency = new OperationLatency();
   /** Changes in flight, of all connections. */
   readonly #changes: RangeTable;
   /** The read-modify-write cycle that has the scratch memory, and those behind it. */

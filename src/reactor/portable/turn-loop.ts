@@ -19,6 +19,8 @@ const ROUNDS_MAX = 64;
 export class TurnLoop {
   readonly ops: OpTable = new OpTable();
   handler: TurnHandler | null = null;
+  turns = 0;
+  completions = 0;
   /** Finished operations by slot, and their results; waiting for the turn. */
   #slots: number[] = [];
   #results: number[] = [];
@@ -35,6 +37,7 @@ export class TurnLoop {
     assert(op.inFlight, "an operation finishes once");
     this.#slots.push(op.slot);
     this.#results.push(result);
+    this.completions++;
     this.request();
   }
 
@@ -59,6 +62,7 @@ export class TurnLoop {
   readonly #run = (): void => {
     this.#scheduled = null;
     this.#running = true;
+    this.turns++;
     let more = true;
     try {
       for (let round = 0; more && round < ROUNDS_MAX; round++) more = this.#round();
