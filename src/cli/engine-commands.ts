@@ -32,6 +32,7 @@ export function addEngine(program: Command, setExitCode: SetExitCode): void {
   forClients(engine.command("show"))
     .description("what a running engine is: version, level, process, how many pipes")
     .addOption(outputOption())
+    .addHelpText("after", "\nExamples:\n  penstock engine show\n  penstock engine show -o json")
     .action(async (options: ListOptions) => {
       const { showEngine } = await import("./pipe-client.ts");
       await showEngine(options);
@@ -43,6 +44,7 @@ export function addEvents(program: Command): void {
     .description("what has happened to the engine and its pipes lately")
     .option("-f, --follow", "go on with what happens from now on", false)
     .addOption(outputOption())
+    .addHelpText("after", EVENTS_HELP)
     .action(async (options: ListOptions & { follow: boolean }) => {
       const { printEvents } = await import("./pipe-client.ts");
       await printEvents(options);
@@ -63,6 +65,7 @@ export function addPipeClients(pipe: Command): void {
   forClients(pipe.command("list"))
     .description("all pipes of the engine")
     .addOption(outputOption())
+    .addHelpText("after", LIST_HELP)
     .action(async (options: ListOptions) => {
       const { listPipes } = await import("./pipe-client.ts");
       await listPipes(options);
@@ -71,6 +74,10 @@ export function addPipeClients(pipe: Command): void {
     .description("one pipe, with its stages")
     .argument("<name>")
     .addOption(outputOption())
+    .addHelpText(
+      "after",
+      "\nExamples:\n  penstock pipe show vol1\n  penstock pipe show vol1 -o yaml",
+    )
     .action(async (name: string, options: ListOptions) => {
       const { showPipe } = await import("./pipe-client.ts");
       await showPipe(name, options);
@@ -91,6 +98,7 @@ export function addPipeClients(pipe: Command): void {
   forClients(pipe.command("delete"))
     .description("close a pipe and forget it; data stays where it is")
     .argument("<name>")
+    .addHelpText("after", "\nExample:\n  penstock pipe delete vol1")
     .action(async (name: string, options: ClientOptions) => {
       const { deletePipe } = await import("./pipe-client.ts");
       await deletePipe(name, options);
@@ -159,6 +167,20 @@ open any file of this machine.
 Examples:
   penstock engine
   penstock engine --data-dir /srv/penstock --listen unix:/run/p.sock 127.0.0.1:9440`;
+
+const EVENTS_HELP = `
+Each has a code: \`penstock explain CODE\` says what it means. JSON is one event a line.
+
+Examples:
+  penstock events
+  penstock events --follow -o json`;
+
+const LIST_HELP = `
+A pipe that could not be opened is listed as failed, with the reason, and is tried again.
+
+Examples:
+  penstock pipe list
+  penstock pipe list --engine unix:/run/p.sock -o json`;
 
 const CREATE_HELP = `
 Prints one line \`ready URI\` when clients can connect.

@@ -4,6 +4,7 @@
  */
 
 import { Command, CommanderError, Option } from "commander";
+import { adviseCommand } from "./command-advice.ts";
 import { addCompletion } from "./completion-commands.ts";
 import { addBench } from "./bench-commands.ts";
 import { addEngine, addEvents, addPipeClients } from "./engine-commands.ts";
@@ -38,7 +39,8 @@ export async function runCommandLine(args: readonly string[]): Promise<ExitCode>
     // A group without a command has shown its help: nothing to add.
     if (thrown instanceof CommanderError && thrown.code === "commander.help") return ExitCode.usage;
     const report = reportError(thrown);
-    process.stderr.write(`${report.text}\n`);
+    const advice = thrown instanceof CommanderError ? adviseCommand(program, args, thrown) : "";
+    process.stderr.write(`${report.text}${advice === "" ? "" : ` (${advice})`}\n`);
     return report.exitCode;
   }
 }
