@@ -8,6 +8,8 @@
  */
 
 import { join } from "node:path";
+import type { DescService } from "@bufbuild/protobuf";
+import type { ConnectRouter } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { type EngineAddress, formatEngineAddress } from "../api/engine-address.ts";
 import { PipeHost, type PipeHostOptions } from "../pipe/pipe-host.ts";
@@ -15,9 +17,11 @@ import { RealClock } from "../reactor/real-clock.ts";
 import type { PenstockError } from "../util/errors.ts";
 import { DataDirectory } from "./data-directory.ts";
 import { type EngineEvent, EngineEvents } from "./engine-event.ts";
+import { EngineHealth } from "./health-service.ts";
 import { time } from "./messages.ts";
 import { PipeRegistry } from "./pipe-registry.ts";
 import { PipeStore } from "./pipe-store.ts";
+import { addReflection } from "./reflection-service.ts";
 import { type RpcHandler, RpcListener } from "./rpc-listener.ts";
 import { addServices, type ServiceParts } from "./services.ts";
 
@@ -47,6 +51,7 @@ interface EngineParts {
 export class Engine {
   readonly #options: EngineOptions;
   readonly #parts: EngineParts;
+  readonly #health = new EngineHealth();
   readonly #startedMs = Date.now();
   readonly #startedAtMs = performance.now();
   #restored: Promise<void> = Promise.resolve();
@@ -129,6 +134,7 @@ export class Engine {
   async #close(): Promise<readonly PenstockError[]> {
     const { registry, host, events, listeners, clock, directory } = this.#parts;
     for (const listener of listeners) listener.stopListening();
+    this.#health.stop();
     const message = "the engine is being stopped";
     events.add({ level: "info", code: "engine-stopping", pipe: "", message });
     await directory.announceStop();
@@ -149,6 +155,8 @@ export class Engine {
     return connectNodeAdapter({
       routes: (router) => {
         addServices(router, { registry, events, describe: () => this.#describe(), onBug });
+        this.#health.addTo(router, servicesOf(router));
+        addReflection(router, servicesOf(router));
       },
       readMaxBytes: REQUEST_BYTES_MAX,
       // A misspelt field would be a default silently; JSON is for people.
@@ -175,4 +183,8 @@ export class Engine {
       pipesOther: states.length - ready - failed,
     };
   }
+}
+
+function servicesOf(router: ConnectRouter): readonly DescService[] {
+  return [...new Set(router.handlers.map(({ service }) => service))];
 }
