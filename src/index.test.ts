@@ -152,7 +152,7 @@ forEachLevel("bad arguments are refused with the value and the limit", async (t,
     [() => open("null:///n?size=1MiB | nosuch"), "unknown-stage", /nosuch/],
     [() => open("/no/such/file", { level }), "not-found", /no\/such/],
     [() => open(7 as unknown as string), "invalid-argument", /7 as the pipe/],
-    [() => open("null:///n?size=1MiB", { level: "posix" as Level }), "invalid-argument", /posix/],
+    [() => open("null:///n?size=1MiB", { level: "fast" as Level }), "invalid-argument", /fast/],
     [
       () => open("null:///n?size=1MiB", { level, bufferLimitBytes: 8 * MIB }),
       "buffer-limit-conflict",
@@ -419,7 +419,7 @@ test("a worker thread gets the portable level, and says why", async () => {
   });
   deepStrictEqual(answer, {
     level: "portable",
-    levelReason: "io_uring is used on the main thread only, and this is a worker thread",
+    levelReason: "foreign functions are used on the main thread only, and this is a worker thread",
     code: "level-unavailable",
   });
   await new Promise((resolve) => worker.once("exit", resolve));

@@ -35,7 +35,7 @@ const readOnly = async (place: TestReactor): Promise<FileDevice> => {
 };
 
 const real = TEST_LEVELS.filter((level) => level !== "fake");
-const withDirect = TEST_LEVELS.filter((level) => level === "uring");
+const withDirect = TEST_LEVELS.filter((level) => level === "uring" || level === "posix");
 
 deviceConformance("file", open(), { openReadOnly: readOnly });
 deviceConformance("file of 4096-byte blocks", open({ blockSizeBytes: 4096 }));

@@ -16,10 +16,11 @@ export interface ChosenLevel {
   readonly reason: string;
 }
 
-const CHOICES: readonly string[] = ["auto", "uring", "portable"];
+const CHOICES: readonly string[] = ["auto", "uring", "posix", "portable"];
 
-/** A worker can be ended from outside, and one that ends with an open ring aborts the process. */
-const NOT_IN_WORKERS = "io_uring is used on the main thread only, and this is a worker thread";
+/** A worker can be ended from outside; with an open handle of libuv it aborts the process. */
+const NOT_IN_WORKERS =
+  "foreign functions are used on the main thread only, and this is a worker thread";
 
 let found: Promise<SystemCapabilities> | null = null;
 
@@ -34,16 +35,27 @@ export async function chooseLevel(asked: string | undefined): Promise<ChosenLeve
     throw new PenstockError({ code: "invalid-argument", message });
   }
   if (choice === "portable") return { level: IoLevel.portable, reason: "it was asked for" };
-  const reason = isMainThread ? await whyNotUring() : NOT_IN_WORKERS;
-  if (reason === "") return { level: IoLevel.uring, reason };
-  if (choice === "auto") return { level: IoLevel.portable, reason };
-  const message = `found no way to level uring (${reason}), expected level auto or portable here`;
+  const missing = await whatIsMissing();
+  if (choice === "posix" && missing.posix === "") {
+    return { level: IoLevel.posix, reason: "it was asked for" };
+  }
+  if (choice !== "posix" && missing.uring === "") return { level: IoLevel.uring, reason: "" };
+  if (choice === "auto") {
+    const level = missing.posix === "" ? IoLevel.posix : IoLevel.portable;
+    return { level, reason: missing.uring };
+  }
+  const reason = choice === "posix" ? missing.posix : missing.uring;
+  const others = missing.posix === "" ? "auto, posix or portable" : "auto or portable";
+  const message = `found no way to level ${choice} (${reason}), expected level ${others} here`;
   throw new PenstockError({ code: "level-unavailable", message });
 }
 
-async function whyNotUring(): Promise<string> {
+/** What each of the levels lacks here; empty when it works. */
+async function whatIsMissing(): Promise<{ readonly uring: string; readonly posix: string }> {
+  if (!isMainThread) return { uring: NOT_IN_WORKERS, posix: NOT_IN_WORKERS };
   found ??= probeCapabilities();
   const { ffi, ioUring } = await found;
-  if (!ffi.available) return `node:ffi: ${ffi.reason}`;
-  return ioUring.available ? "" : `io_uring: ${ioUring.reason}`;
+  const posix = ffi.available ? "" : `node:ffi: ${ffi.reason}`;
+  const uring = ioUring.available ? "" : `io_uring: ${ioUring.reason}`;
+  return { posix, uring: posix === "" ? uring : posix };
 }

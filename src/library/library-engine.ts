@@ -14,6 +14,7 @@ import { AlignedMemory } from "../block/aligned-memory.ts";
 import type { Branch } from "../pipe/branch.ts";
 import { walkStages } from "../pipe/stage-address.ts";
 import type { TappedStage } from "../pipe/stage-plan.ts";
+import { REAL_LEVELS } from "../reactor/level-capabilities.ts";
 import { openIo } from "../reactor/open-io.ts";
 import { BUFFER_LIMIT_BYTES_DEFAULT, Reactor } from "../reactor/reactor.ts";
 import { assert } from "../util/assert.ts";
@@ -59,7 +60,7 @@ export class LibraryEngine {
 
   static async start(level: Level): Promise<LibraryEngine> {
     // Numbers of reactors are unique in the process.
-    const id = level === "uring" ? 0 : 1;
+    const id = REAL_LEVELS.indexOf(level);
     const io = await openIo({ level, sharesThread: true });
     return new LibraryEngine(level, new Reactor({ id, io }));
   }

@@ -6,13 +6,16 @@
  * compiler checks that what is inside fits. All numbers of bytes are safe integers.
  */
 
-/** How the kernel is reached: io_uring through node:ffi, or Node's own files and sockets. */
-export type Level = "uring" | "portable";
+/**
+ * How the kernel is reached: through node:ffi with io_uring or without, or by Node's own files and
+ * sockets.
+ */
+export type Level = "uring" | "posix" | "portable";
 
 export interface OpenOptions {
   /**
    * Default: PENSTOCK_IO of the environment, else `auto`: `uring` where it works and the caller is
-   * on the main thread, else `portable`.
+   * on the main thread, else `posix` likewise, else `portable`.
    */
   readonly level?: Level | "auto" | undefined;
   /**

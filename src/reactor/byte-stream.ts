@@ -24,6 +24,8 @@ export interface ByteStream {
   end(): void;
   /** Ends both directions; what is in flight completes soon. */
   shutdown(): void;
+  /** The socket is another reactor's now; nothing is in flight. */
+  release(): void;
   /** Gives the socket up; nothing is in flight. */
   close(): void;
 }
@@ -67,6 +69,10 @@ export class PlainStream implements ByteStream {
 
   shutdown(): void {
     this.#io.shutdownSocket(this.socket);
+  }
+
+  release(): void {
+    this.#io.releaseSocket?.(this.socket);
   }
 
   close(): void {

@@ -1,8 +1,8 @@
 /**
  * The one interface to the outside world: files, sockets and the clock.
  *
- * Levels: `uring` (io_uring through FFI), `posix` (FFI without io_uring, comes later), `portable`
- * (pure Node) and `fake` (seeded, in memory, for tests and simulation). Everything above talks to
+ * Levels: `uring` (io_uring through FFI), `posix` (FFI without io_uring), `portable` (pure Node)
+ * and `fake` (seeded, in memory, for tests and simulation). Everything above talks to
  * `Io` only, so the same code runs on all of them. An Io belongs to one thread.
  *
  * Hot operations complete through an `IoOp`: a long-lived object, attached once, with at most one
@@ -262,6 +262,11 @@ export interface Io {
    * the handle up.
    */
   shutdownSocket(socket: SocketHandle): void;
+  /**
+   * Lets go of a socket that another Io of the process uses from now on; nothing is in flight on
+   * it. Absent at levels that have one thread only.
+   */
+  releaseSocket?(socket: SocketHandle): void;
   /** Gives the handle up; asserts in the level's debug checks that nothing is in flight. */
   closeSocket(socket: SocketHandle): void;
 

@@ -20,17 +20,19 @@ const FILE_BYTES = 64 * 1024;
 const HERE = REAL_LEVELS.filter((level) => TEST_LEVELS.includes(level));
 
 test("each level has exactly these capabilities", () => {
+  const native = [
+    "several-reactors",
+    "direct-io",
+    "discard-punches",
+    "fast-zeroes",
+    "hole-map",
+    "per-write-durability",
+    "file-locks",
+    "adaptive-polling",
+  ];
   deepStrictEqual(LEVEL_CAPABILITIES, {
-    uring: [
-      "several-reactors",
-      "direct-io",
-      "discard-punches",
-      "fast-zeroes",
-      "hole-map",
-      "per-write-durability",
-      "file-locks",
-      "adaptive-polling",
-    ],
+    uring: [...native, "kernel-queue"],
+    posix: native,
     portable: [],
   });
 });
@@ -104,21 +106,25 @@ test("levelFor takes the best there is, and says what is missing when one is for
   const yes = { available: true, reason: "" };
   const no = { available: false, reason: "forbidden here" };
   strictEqual(levelFor("auto", { ffi: yes, ioUring: yes }), "uring");
-  strictEqual(levelFor("auto", { ffi: yes, ioUring: no }), "portable");
+  strictEqual(levelFor("auto", { ffi: yes, ioUring: no }), "posix");
   strictEqual(levelFor("auto", { ffi: no, ioUring: no }), "portable");
+  strictEqual(levelFor("posix", { ffi: yes, ioUring: yes }), "posix");
+  strictEqual(levelFor("posix", { ffi: yes, ioUring: no }), "posix");
+  strictEqual(levelFor("portable", { ffi: yes, ioUring: yes }), "portable");
   throws(() => levelFor("uring", { ffi: yes, ioUring: no }), {
     code: "level-unavailable",
-    message: /io_uring: forbidden here/,
+    message: /level uring .*io_uring: forbidden here.*--io posix/,
   });
-  throws(() => levelFor("uring", { ffi: no, ioUring: no }), {
-    code: "level-unavailable",
-    message: /node:ffi: forbidden here/,
-  });
+  for (const choice of ["uring", "posix"] as const) {
+    throws(() => levelFor(choice, { ffi: no, ioUring: no }), {
+      code: "level-unavailable",
+      message: new RegExp(`level ${choice} .*node:ffi: forbidden here.*--io portable`),
+    });
+  }
 });
 
-test("chooseLevel refuses posix as not in this version", async () => {
-  await rejects(chooseLevel("posix"), { code: "level-unsupported", message: /not yet/ });
-  strictEqual(await chooseLevel("portable"), "portable");
+test("chooseLevel gives the level that is forced", async () => {
+  for (const level of HERE) strictEqual(await chooseLevel(level), level);
 });
 
 test("probeCapabilities leaves a reason for all that is not available", async () => {

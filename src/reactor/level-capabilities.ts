@@ -16,24 +16,29 @@ export const CAPABILITY_TEXTS = {
   "per-write-durability": "FUA as a property of one write, not a flush of everything",
   "file-locks": "a lock on the open file, seen across containers",
   "adaptive-polling": "a short look for more work before sleeping",
+  "kernel-queue": "many operations in one system call, none waited for by a thread of ours",
 } as const;
 export type Capability = keyof typeof CAPABILITY_TEXTS;
 
-/** The levels of this version; `posix` has its place and comes later. */
-export type RealLevel = typeof IoLevel.uring | typeof IoLevel.portable;
-export const REAL_LEVELS: readonly RealLevel[] = [IoLevel.uring, IoLevel.portable];
+/** The levels that reach a real machine. */
+export type RealLevel = Exclude<IoLevel, typeof IoLevel.fake>;
+export const REAL_LEVELS: readonly RealLevel[] = [IoLevel.uring, IoLevel.posix, IoLevel.portable];
+
+/** What foreign functions give, with io_uring or without. */
+const NATIVE: readonly Capability[] = [
+  "several-reactors",
+  "direct-io",
+  "discard-punches",
+  "fast-zeroes",
+  "hole-map",
+  "per-write-durability",
+  "file-locks",
+  "adaptive-polling",
+];
 
 export const LEVEL_CAPABILITIES: Readonly<Record<RealLevel, readonly Capability[]>> = {
-  uring: [
-    "several-reactors",
-    "direct-io",
-    "discard-punches",
-    "fast-zeroes",
-    "hole-map",
-    "per-write-durability",
-    "file-locks",
-    "adaptive-polling",
-  ],
+  uring: [...NATIVE, "kernel-queue"],
+  posix: NATIVE,
   portable: [],
 };
 

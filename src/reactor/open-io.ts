@@ -15,40 +15,36 @@ export type LevelChoice = (typeof LEVEL_CHOICES)[number];
 
 export interface OpenIoOptions {
   readonly level: RealLevel;
-  /** `uring`: shared by the reactors of the process; its own when absent. */
+  /** Not `portable`: shared by the reactors of the process; its own when absent. */
   readonly slabTable?: SharedSlabTable;
-  /** `uring`: longest look for work before sleeping, in ms; 0 never looks. */
+  /** Not `portable`: longest look for work before sleeping, in ms; 0 never looks. */
   readonly spinMsMax?: number;
-  /** `uring`: the thread is not the reactor's own; see UringIoOptions. */
+  /** Not `portable`: the thread is not the reactor's own; see NativeIoOptions. */
   readonly sharesThread?: boolean;
 }
 
 /**
  * The level to use. `auto` takes the best that works here.
- * @throws PenstockError `level-unsupported` (posix), `level-unavailable` (says what is missing)
+ * @throws PenstockError `level-unavailable` (says what is missing)
  */
 export async function chooseLevel(choice: LevelChoice): Promise<RealLevel> {
   // Not even probed: the probe itself would load node:ffi.
   if (choice === "portable") return IoLevel.portable;
-  if (choice === "posix") {
-    throw new PenstockError({
-      code: "level-unsupported",
-      message: "level posix is not yet in this version, expected auto, uring or portable",
-    });
-  }
   return levelFor(choice, await probeCapabilities());
 }
 
 /** The decision alone. @throws PenstockError `level-unavailable` */
-export function levelFor(choice: "auto" | "uring", found: SystemCapabilities): RealLevel {
-  if (found.ioUring.available) return IoLevel.uring;
+export function levelFor(choice: LevelChoice, found: SystemCapabilities): RealLevel {
+  const { ffi, ioUring } = found;
+  if (choice === "portable") return IoLevel.portable;
+  if (ioUring.available && choice !== "posix") return IoLevel.uring;
+  if (ffi.available && choice !== "uring") return IoLevel.posix;
   if (choice === "auto") return IoLevel.portable;
-  const missing = found.ffi.available
-    ? `io_uring: ${found.ioUring.reason}`
-    : `node:ffi: ${found.ffi.reason}`;
+  const missing = ffi.available ? `io_uring: ${ioUring.reason}` : `node:ffi: ${ffi.reason}`;
+  const works = ffi.available ? "--io posix works here" : "--io portable works everywhere";
   throw new PenstockError({
     code: "level-unavailable",
-    message: `level uring is not available here (${missing}); --io portable works everywhere`,
+    message: `level ${choice} is not available here (${missing}); ${works}`,
   });
 }
 
@@ -58,11 +54,16 @@ export async function openIo(options: OpenIoOptions): Promise<Io> {
     const { PortableIo } = await import("./portable-io.ts");
     return PortableIo.create();
   }
-  const { UringIo } = await import("./uring-io.ts");
   const { slabTable, spinMsMax, sharesThread } = options;
-  return new UringIo({
+  const native = {
     ...(slabTable === undefined ? {} : { slabTable }),
     ...(spinMsMax === undefined ? {} : { spinMsMax }),
     ...(sharesThread === undefined ? {} : { sharesThread }),
-  });
+  };
+  if (options.level === IoLevel.posix) {
+    const { PosixIo } = await import("./posix-io.ts");
+    return new PosixIo(native);
+  }
+  const { UringIo } = await import("./uring-io.ts");
+  return new UringIo(native);
 }

@@ -16,7 +16,7 @@ import { Reactor } from "./reactor.ts";
 
 const SEED_MAX = 2 ** 31 - 1;
 
-export type TestLevel = typeof IoLevel.fake | typeof IoLevel.portable | typeof IoLevel.uring;
+export type TestLevel = IoLevel;
 
 /** What a test gets. */
 export interface TestReactor {
@@ -85,9 +85,9 @@ function seedOfRun(): number {
 }
 
 async function probeLevels(): Promise<TestLevel[]> {
-  const found = await probeCapabilities();
-  const real: TestLevel[] = found.ioUring.available
-    ? [IoLevel.portable, IoLevel.uring]
-    : [IoLevel.portable];
-  return [IoLevel.fake, ...real];
+  const { ffi, ioUring } = await probeCapabilities();
+  const levels: TestLevel[] = [IoLevel.fake, IoLevel.portable];
+  if (ffi.available) levels.push(IoLevel.posix);
+  if (ioUring.available) levels.push(IoLevel.uring);
+  return levels;
 }

@@ -263,13 +263,9 @@ test("NbdService refuses a pool without room for more than its reserve", () =>
     { bufferLimitBytes: 1024 * 1024 },
   ));
 
-test(
-  "NbdService hands a connection to the export's reactor, first commands and all",
-  {
-    skip: LEVELS.includes("uring") ? false : "this machine has no io_uring",
-  },
-  () =>
-    withReactor("uring", async (place) => {
+for (const level of LEVELS.filter((each) => each !== "portable")) {
+  test(`NbdService hands a connection over, first commands and all, at ${level}`, () =>
+    withReactor(level, async (place) => {
       const other = openSecondReactor(place);
       const owner = new NbdService(other, NO_HAND_OFF);
       const listener = new NbdService(place.reactor, {
@@ -310,5 +306,5 @@ test(
       await owner.close();
       await device.close();
       await other.io.close();
-    }),
-);
+    }));
+}

@@ -33,8 +33,12 @@ const libc = loadFunctions(LIBC, {
   statx: { arguments: ["int32", "uint64", "int32", "int32", "uint64"], return: "int32" },
   prctl: { arguments: ["int32", "uint64", "uint64", "uint64", "uint64"], return: "int32" },
   lseek: { arguments: ["int32", "int64", "int32"], return: "int64" },
+  connect: { arguments: ["int32", "uint64", "int32"], return: "int32" },
+  epoll_create1: { arguments: ["int32"], return: "int32" },
+  fdatasync: { arguments: ["int32"], return: "int32" },
 });
 
+const THREE = ["pointer", "pointer", "pointer"] as const;
 const FOUR = ["pointer", "pointer", "pointer", "pointer"] as const;
 const FIVE = [...FOUR, "pointer"] as const;
 const SIX = [...FIVE, "pointer"] as const;
@@ -46,6 +50,17 @@ const fast = loadFunctions(LIBC, {
   preadv: { arguments: FOUR, return: "int64" },
   pwritev: { arguments: FOUR, return: "int64" },
   syscall: { arguments: SIX, return: "int32" },
+  recv: { arguments: FOUR, return: "int32" },
+  recvmsg: { arguments: THREE, return: "int32" },
+  sendmsg: { arguments: THREE, return: "int32" },
+  accept4: { arguments: FOUR, return: "int32" },
+  epoll_ctl: { arguments: FOUR, return: "int32" },
+  epoll_wait: { arguments: FOUR, return: "int32" },
+  ppoll: { arguments: FOUR, return: "int32" },
+  fallocate: { arguments: FOUR, return: "int32" },
+  // At most 2 GiB less a page are moved at once.
+  preadv2: { arguments: FIVE, return: "int32" },
+  pwritev2: { arguments: FIVE, return: "int32" },
 });
 
 const events = loadFunctions(LIBC, {
@@ -221,6 +236,82 @@ export function setTimerSlack(nanoseconds: number): void {
   libc.prctl(PR_SET_TIMERSLACK, BigInt(nanoseconds), 0n, 0n, 0n);
 }
 
+/** What a socket operation that would block says. */
+const MSG_DONTWAIT = 0x40n;
+
+/** Hot path. */
+export function receive(fd: bigint, address: bigint, length: number): number {
+  const result = fast.recv(fd, address, BigInt(length), MSG_DONTWAIT);
+  return result < 0 ? negativeErrno() : result;
+}
+
+/** @param header address of a msghdr. Hot path. */
+export function receiveMessage(fd: bigint, header: bigint): number {
+  const result = fast.recvmsg(fd, header, MSG_DONTWAIT);
+  return result < 0 ? negativeErrno() : result;
+}
+
+const MSG_DONTWAIT_NOSIGNAL = 0x4040n;
+
+/** @param header address of a msghdr. Hot path. */
+export function sendMessage(fd: bigint, header: bigint): number {
+  const result = fast.sendmsg(fd, header, MSG_DONTWAIT_NOSIGNAL);
+  return result < 0 ? negativeErrno() : result;
+}
+
+/** For sockets that do not block (`setNonBlocking`). */
+export function accept(fd: bigint, address: bigint, lengthAddress: bigint, flags: number): number {
+  const result = fast.accept4(fd, address, lengthAddress, BigInt(flags));
+  return result < 0 ? negativeErrno() : result;
+}
+
+/** For sockets that do not block. Said again, it tells what has become of the attempt. */
+export function connect(fd: number, address: bigint, lengthBytes: number): number {
+  const result = libc.connect(fd, address, lengthBytes);
+  return result < 0 ? negativeErrno() : result;
+}
+
+const F_GETFL = 3;
+const F_SETFL = 4;
+const O_NONBLOCK = 0x800;
+
+/** The flags that a file was opened with, or -errno. */
+export function fileFlags(fd: number): number {
+  return fcntl(fd, F_GETFL, 0);
+}
+
+export function setNonBlocking(fd: number): void {
+  fcntl(fd, F_SETFL, Math.max(fileFlags(fd), 0) | O_NONBLOCK);
+}
+
+const EPOLL_CLOEXEC = 0x80000;
+
+export function epollCreate(): number {
+  const result = libc.epoll_create1(EPOLL_CLOEXEC);
+  return result < 0 ? negativeErrno() : result;
+}
+
+/** @param event address of a struct epoll_event */
+export function epollControl(epoll: bigint, operation: number, fd: bigint, event: bigint): number {
+  const result = fast.epoll_ctl(epoll, BigInt(operation), fd, event);
+  return result < 0 ? negativeErrno() : result;
+}
+
+/** Does not wait. @returns the number of events. Hot path. */
+export function epollLook(epoll: bigint, events: bigint, countMax: bigint): number {
+  const result = fast.epoll_wait(epoll, events, countMax, 0n);
+  return result < 0 ? negativeErrno() : result;
+}
+
+/**
+ * Sleeps until one fd is ready, or the time is up.
+ * @param poll address of a struct pollfd
+ * @param time address of a struct timespec
+ */
+export function pollOne(poll: bigint, time: bigint): void {
+  fast.ppoll(poll, 1n, time, 0n);
+}
+
 const SOL_SOCKET = 1n;
 const SO_RCVLOWAT = 18n;
 
@@ -293,6 +384,49 @@ export function pwritevInMemory(
 ): number {
   const result = fast.pwritev(BigInt(fd), BigInt(iovecs), BigInt(count), BigInt(position));
   return result < 0n ? negativeErrno() : Number(result);
+}
+
+/**
+ * Without RWF_NOWAIT among the flags it may block: helper thread only. Hot path.
+ * @param iovecs address of `count` iovecs
+ */
+export function preadv2(
+  fd: bigint,
+  iovecs: bigint,
+  count: number,
+  position: number,
+  flags: number,
+): number {
+  const result = fast.preadv2(fd, iovecs, BigInt(count), BigInt(position), BigInt(flags));
+  return result < 0 ? negativeErrno() : result;
+}
+
+/** As `preadv2`. Hot path. */
+export function pwritev2(
+  fd: bigint,
+  iovecs: bigint,
+  count: number,
+  position: number,
+  flags: number,
+): number {
+  const result = fast.pwritev2(fd, iovecs, BigInt(count), BigInt(position), BigInt(flags));
+  return result < 0 ? negativeErrno() : result;
+}
+
+/** Blocks: helper thread only. */
+export function fdatasyncBlocking(fd: number): number {
+  return libc.fdatasync(fd) < 0 ? negativeErrno() : 0;
+}
+
+/** Blocks: helper thread only. */
+export function fallocateBlocking(
+  fd: number,
+  mode: number,
+  position: number,
+  length: number,
+): number {
+  const result = fast.fallocate(BigInt(fd), BigInt(mode), BigInt(position), BigInt(length));
+  return result < 0 ? negativeErrno() : 0;
 }
 
 /** Blocks: helper thread only. */

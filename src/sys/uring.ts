@@ -19,28 +19,7 @@ import {
   ProtectionFlag,
 } from "./libc.ts";
 import { mapShared, viewShared } from "./memory.ts";
-
-export const RingOperation = {
-  nop: 0,
-  readv: 1,
-  writev: 2,
-  fsync: 3,
-  pollAdd: 6,
-  sendmsg: 9,
-  recvmsg: 10,
-  timeout: 11,
-  accept: 13,
-  asyncCancel: 14,
-  connect: 16,
-  fallocate: 17,
-  close: 19,
-  read: 22,
-  write: 23,
-  send: 26,
-  recv: 27,
-  shutdown: 34,
-  msgRing: 40,
-} as const;
+import type { CompletionSink, OperationQueue } from "./operation-queue.ts";
 
 const SetupFlag = {
   cqSize: 1 << 3,
@@ -82,24 +61,7 @@ export interface RingOptions {
   readonly completionEntries: number;
 }
 
-/** Calls back for each completion: the user data given at submission, result and flags. */
-export interface CompletionSink {
-  ringCompleted(userData: number, result: number, flags: number): void;
-}
-
-/** User data of entries whose completion nobody waits for. */
-export const NO_COMPLETION = -1;
-
-/** Completion flag of a receive: the socket holds more bytes already. */
-export const COMPLETION_SOCKET_NONEMPTY = 4;
-
-/**
- * Goes into the upper half of `operation` for a receive on a socket that is probably empty: waits
- * for data instead of trying first.
- */
-export const RECEIVE_POLL_FIRST = 1 << 16;
-
-export class Ring {
+export class Ring implements OperationQueue {
   readonly fd: number;
   /** Entries written and not yet submitted. */
   pending = 0;
@@ -166,13 +128,7 @@ export class Ring {
     for (let index = 0; index < sqEntries; index++) this.#ring[(arrayAt >> 2) + index] = index;
   }
 
-  /**
-   * Writes one submission entry; submits first when the ring is full. Hot path.
-   * @param operation of `RingOperation`, with flags of the operation's own in bits 16 to 31
-   * @param address user address (double), or what the operation has in `addr`
-   * @param position file offset or what the operation has in `off`
-   * @param operationFlags rw_flags, fsync_flags, msg_flags, ...
-   */
+  /** Writes one submission entry; submits first when the ring is full. Hot path. */
   prepare(
     operation: number,
     fd: number,
@@ -234,7 +190,7 @@ export class Ring {
       const result = ring[at + 2] as number;
       this.#cqHead = (this.#cqHead + 1) | 0;
       count++;
-      sink.ringCompleted(userData, result, ring[at + 3] as number);
+      sink.operationCompleted(userData, result, ring[at + 3] as number);
     }
     if (count > 0) Atomics.store(ring, this.#cqHeadAt, this.#cqHead);
     return count;
@@ -256,11 +212,12 @@ export class Ring {
   }
 
   /** Has every completion (or deferred completion work) signal `eventfd`. */
-  registerEventfd(eventfd: number): void {
+  registerEventfd(eventfd: number): number {
     const scratch = mapShared(4096);
     new Int32Array(scratch.buffer)[0] = eventfd;
     const result = ioUringRegister(this.fd, RegisterOperation.eventfd, scratch.address, 1);
     if (result < 0) throw ringUnavailable("registering the eventfd", -result);
+    return eventfd;
   }
 
   /** Caps the kernel's worker threads that run what would block. */
@@ -271,6 +228,18 @@ export class Ring {
     words[1] = unbounded;
     const result = ioUringRegister(this.fd, RegisterOperation.maxWorkers, scratch.address, 2);
     if (result < 0) throw ringUnavailable("limiting the workers", -result);
+  }
+
+  releaseSocket(_fd: number): void {
+    // A ring keeps nothing of a socket or a file beyond its operations.
+  }
+
+  closingFile(_fd: number): void {
+    // As above.
+  }
+
+  closeSocket(fd: number): void {
+    close(fd);
   }
 
   close(): void {

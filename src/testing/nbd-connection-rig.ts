@@ -27,6 +27,8 @@ export class ManualStream implements ByteStream {
   isShut = false;
   isEnded = false;
   isClosed = false;
+  /** It went to another reactor. */
+  isReleased = false;
   /** A receive was asked to end. */
   isCancelled = false;
   /** Sends end by themselves, at the next `settle`. */
@@ -126,6 +128,10 @@ export class ManualStream implements ByteStream {
 
   shutdown(): void {
     this.isShut = true;
+  }
+
+  release(): void {
+    this.isReleased = true;
   }
 
   close(): void {

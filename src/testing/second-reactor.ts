@@ -3,7 +3,9 @@
  * thread: what crosses between two reactors can be tested in one place, and in virtual time too.
  */
 
+import { IoLevel } from "../reactor/io.ts";
 import { PortableIo } from "../reactor/portable-io.ts";
+import { PosixIo } from "../reactor/posix-io.ts";
 import { Reactor } from "../reactor/reactor.ts";
 import { HeapSlabSpace } from "../reactor/slab-space-heap.ts";
 import { SharedSlabSpace } from "../reactor/slab-space-shared.ts";
@@ -16,7 +18,9 @@ export function openSecondReactor({ reactor, world }: TestReactor): Reactor {
   const { slabs } = reactor.io;
   const id = reactor.id + 1;
   if (slabs instanceof SharedSlabSpace) {
-    return new Reactor({ id, io: new UringIo({ slabTable: slabs.table }) });
+    const { level } = reactor.io;
+    const Native = level === IoLevel.posix ? PosixIo : UringIo;
+    return new Reactor({ id, io: new Native({ slabTable: slabs.table }) });
   }
   assert(slabs instanceof HeapSlabSpace, "slabs are shared or on the heap");
   const io = world === null ? PortableIo.create({ slabs }) : world.process({ slabs }).io;

@@ -483,6 +483,7 @@ export class NbdConnection
     this.#receiver.close();
     this.#sender.close();
     if (closeStream) this.stream.close();
+    else this.stream.release();
     this.#entry?.leave();
     this.#host.connectionClosed(this, this.#reason);
     const resolve = this.#resolveClosed;

@@ -1,5 +1,5 @@
 /**
- * UringVector: iovec entries and a msghdr in native memory, written as 32-bit words.
+ * NativeVector: iovec entries and a msghdr in native memory, written as 32-bit words.
  *
  * Layout: msghdr in bytes 0..63 (name, namelen, iov, iovlen, control, controllen, flags), iovec
  * entries of 16 bytes {base u64, length u64} from byte 64 on. `advance` moves the first entry.
@@ -32,7 +32,7 @@ const collected = new FinalizationRegistry<NativeMemory>((memory) => {
   else list.push(memory);
 });
 
-export class UringVector implements IoVector {
+export class NativeVector implements IoVector {
   readonly capacity: number;
   lengthBytes = 0;
   /** Address of the msghdr. */

@@ -1,12 +1,12 @@
 /**
- * UringListener: a listening socket with one accept in flight on the ring.
+ * NativeListener: a listening socket with one accept in flight; connecting, too.
  */
 
 import { lookup } from "node:dns/promises";
 import { unlink } from "node:fs/promises";
 import * as libc from "../sys/libc.ts";
 import { type NativeMemory, returnPage, takePage } from "../sys/memory.ts";
-import { NO_COMPLETION, type Ring, RingOperation } from "../sys/uring.ts";
+import { NO_COMPLETION, Operation, type OperationQueue } from "../sys/operation-queue.ts";
 import {
   decodeAddress,
   encodeIpAddress,
@@ -37,12 +37,13 @@ const TcpOption = {
   notSentLowWater: 25,
 } as const;
 
-/** `Ring.prepare`, with a turn asked for. */
-export type PrepareEntry = Ring["prepare"];
+/** `OperationQueue.prepare`, with a turn asked for. */
+export type PrepareEntry = OperationQueue["prepare"];
 
 /** What a listener and a connector need of their Io. */
 export interface SocketContext {
   readonly prepare: PrepareEntry;
+  readonly closeSocket: (fd: number) => void;
   readonly ops: OpTable;
   readonly clock: Clock;
 }
@@ -86,10 +87,10 @@ async function listenWith(
     libc.close(fd);
     throw listenError(address, { errno: -listening });
   }
-  return new UringListener(context, fd, boundAddress(fd, address, memory), memory, onAccept);
+  return new NativeListener(context, fd, boundAddress(fd, address, memory), memory, onAccept);
 }
 
-class UringListener extends IoOp implements Listener {
+class NativeListener extends IoOp implements Listener {
   readonly address: SocketAddress;
   readonly #context: SocketContext;
   readonly #fd: number;
@@ -141,7 +142,7 @@ class UringListener extends IoOp implements Listener {
     const { address } = this.#memory;
     const { prepare } = this.#context;
     const lengthAddress = address + LENGTH_AT;
-    prepare(RingOperation.accept, this.#fd, address, 0, lengthAddress, ACCEPT_CLOEXEC, slot);
+    prepare(Operation.accept, this.#fd, address, 0, lengthAddress, ACCEPT_CLOEXEC, slot);
   }
 
   #accepted(fd: number): void {
@@ -161,11 +162,11 @@ class UringListener extends IoOp implements Listener {
         this.#ended = resolve;
       });
       // Shutting the socket down is not enough: with some dozens of Unix listeners it ended none.
-      this.#context.prepare(RingOperation.asyncCancel, -1, this.slot, 0, 0, 0, NO_COMPLETION);
+      this.#context.prepare(Operation.asyncCancel, -1, this.slot, 0, 0, 0, NO_COMPLETION);
       await ended;
     }
     this.#context.ops.detach(this);
-    libc.close(this.#fd);
+    this.#context.closeSocket(this.#fd);
     returnPage(this.#memory);
     if (this.address.kind === "unix") await unlink(this.address.path).catch(() => undefined);
   }
@@ -236,19 +237,19 @@ async function connectWith(
   context.ops.attach(op);
   const onAbort = (): void => {
     if (!op.inFlight) return;
-    context.prepare(RingOperation.asyncCancel, -1, op.slot, 0, 0, 0, NO_COMPLETION);
+    context.prepare(Operation.asyncCancel, -1, op.slot, 0, 0, 0, NO_COMPLETION);
   };
   const result = await new Promise<number>((resolve) => {
     op.onComplete = (value) => defer(() => resolve(value));
     const slot = context.ops.begin(op);
-    const { connect } = RingOperation;
+    const { connect } = Operation;
     context.prepare(connect, fd, memory.address, 0, target.lengthBytes, 0, slot);
     signal?.addEventListener("abort", onAbort);
   });
   signal?.removeEventListener("abort", onAbort);
   context.ops.detach(op);
   if (result < 0 || isAborted(signal)) {
-    libc.close(fd);
+    context.closeSocket(fd);
     if (isAborted(signal)) throw connectAbortedError(address);
     throw connectError(address, { errno: -result });
   }

@@ -12,12 +12,12 @@ const { ffi } = await probeCapabilities();
 test("the memory of vectors that nobody has is used again", {
   skip: ffi.available ? false : ffi.reason,
 }, async () => {
-  const { UringVector } = await import("./uring-vector.ts");
+  const { NativeVector } = await import("./native-vector.ts");
   setFlagsFromString("--expose-gc");
   const collectGarbage = runInNewContext("gc") as () => void;
   const makeAddresses = (): number[] =>
-    Array.from({ length: 100 }, () => new UringVector(64).headerAddress);
-  const kept = new UringVector(64);
+    Array.from({ length: 100 }, () => new NativeVector(64).headerAddress);
+  const kept = new NativeVector(64);
   const first = makeAddresses();
   ok(!first.includes(kept.headerAddress));
   collectGarbage();

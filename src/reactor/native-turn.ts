@@ -1,5 +1,5 @@
 /**
- * UringTurn: when a reactor runs and when it sleeps.
+ * NativeTurn: when a reactor runs and when it sleeps.
  *
  *   asleep --eventfd or requestTurn--> turn: enter, reap, reactor's work, repeat
  *     nothing left --> look for a while (adaptive) --> signals on, one last look --> asleep
@@ -11,7 +11,7 @@
 
 import { eventfd, eventfdCalls, signalEventfd } from "../sys/libc.ts";
 import { mapShared } from "../sys/memory.ts";
-import type { CompletionSink, Ring } from "../sys/uring.ts";
+import type { CompletionSink, OperationQueue } from "../sys/operation-queue.ts";
 import { ReadablePoll } from "../sys/uv-poll.ts";
 import { assert } from "../util/assert.ts";
 import { AdaptivePolling } from "./adaptive-polling.ts";
@@ -25,7 +25,7 @@ const TURN_MS_MAX = 2;
 /** The clock is read once per this many steps of a turn. */
 const STEPS_PER_CLOCK_READ = 16;
 
-export interface UringTurnOptions {
+export interface NativeTurnOptions {
   /** Longest look for work before sleeping, in ms; 0 never looks. */
   readonly spinMsMax?: number;
   /**
@@ -55,7 +55,7 @@ export interface TurnStats {
   idleSpinMs: number;
 }
 
-export class UringTurn {
+export class NativeTurn {
   readonly stats: TurnStats = {
     turns: 0,
     sleeps: 0,
@@ -68,7 +68,7 @@ export class UringTurn {
   handler: TurnHandler | null = null;
   /** Another thread may signal this eventfd, at any time, to wake the reactor. */
   readonly wakeFd: number;
-  readonly #ring: Ring;
+  readonly #queue: OperationQueue;
   readonly #sink: CompletionSink;
   readonly #clock: Clock;
   readonly #polling: AdaptivePolling;
@@ -86,18 +86,23 @@ export class UringTurn {
   #workSinceMs = 0;
   #closed = false;
 
-  constructor(ring: Ring, sink: CompletionSink, clock: Clock, options: UringTurnOptions = {}) {
-    this.#ring = ring;
+  constructor(
+    queue: OperationQueue,
+    sink: CompletionSink,
+    clock: Clock,
+    options: NativeTurnOptions = {},
+  ) {
+    this.#queue = queue;
     this.#sink = sink;
     this.#clock = clock;
     this.#polling = new AdaptivePolling(options.spinMsMax);
     this.#sharesThread = options.sharesThread === true;
     this.wakeFd = retiredEventfds.pop() ?? eventfd();
-    ring.registerEventfd(this.wakeFd);
+    const pollFd = queue.registerEventfd(this.wakeFd);
     const scratch = mapShared(4096);
     new Int32Array(scratch.buffer)[0] = 1;
     this.#wake = eventfdCalls(this.wakeFd, scratch.address);
-    this.#poll = new ReadablePoll(this.wakeFd, () => this.#onSignal());
+    this.#poll = new ReadablePoll(pollFd, () => this.#onSignal());
     if (this.#sharesThread) this.#poll.unref();
   }
 
@@ -179,9 +184,9 @@ export class UringTurn {
 
   // hot path
   #turn(): void {
-    const ring = this.#ring;
+    const queue = this.#queue;
     this.stats.turns++;
-    ring.setSignals(false);
+    queue.setSignals(false);
     this.handler?.awake?.();
     const startMs = this.#clock.nowMs();
     if (this.#idleSinceMs > 0) this.#noteGap(startMs);
@@ -194,20 +199,20 @@ export class UringTurn {
         this.#yield();
         return;
       }
-      if (worked || ring.pending > 0 || this.#rest()) continue;
+      if (worked || queue.pending > 0 || this.#rest()) continue;
       if (!this.#sharesThread && (this.#look() || this.#block())) continue;
       this.stats.sleeps++;
-      ring.setSignals(true);
-      ring.enter();
-      if (!ring.hasCompletions && this.handler?.aboutToSleep?.() !== true) return;
-      ring.setSignals(false);
+      queue.setSignals(true);
+      queue.enter();
+      if (!queue.hasCompletions && this.handler?.aboutToSleep?.() !== true) return;
+      queue.setSignals(false);
     }
   }
 
   /** One round: submit, run completions, run the reactor. True when anything happened. */
   #step(): boolean {
-    this.#ring.enter();
-    const reaped = this.#ring.reap(this.#sink);
+    this.#queue.enter();
+    const reaped = this.#queue.reap(this.#sink);
     this.stats.completions += reaped;
     const worked = this.handler?.runTurn() ?? false;
     return reaped > 0 || worked;
@@ -218,7 +223,7 @@ export class UringTurn {
     const restMs = this.handler?.restMs?.() ?? 0;
     if (restMs === 0) return false;
     this.stats.rests++;
-    this.#ring.wait(restMs);
+    this.#queue.wait(restMs);
     this.handler?.endRest?.();
     return true;
   }
@@ -231,11 +236,11 @@ export class UringTurn {
     this.#polling.noteWork(startMs - this.#workSinceMs, bulk);
     const windowMs = this.#polling.windowMs();
     if (windowMs === 0) return false;
-    const ring = this.#ring;
+    const queue = this.#queue;
     for (;;) {
-      if (ring.hasTaskWork) ring.enter();
+      if (queue.hasTaskWork) queue.enter();
       const nowMs = this.#clock.nowMs();
-      if (ring.hasCompletions || this.handler?.hasWork?.() === true) {
+      if (queue.hasCompletions || this.handler?.hasWork?.() === true) {
         this.#noteGap(nowMs);
         return true;
       }
@@ -251,9 +256,9 @@ export class UringTurn {
     const blockMs = this.#polling.blockMs();
     // Other reactors ring by the eventfd, which the ring does not see.
     if (blockMs === 0 || this.handler?.hasPollers === true) return false;
-    this.#ring.wait(blockMs);
+    this.#queue.wait(blockMs);
     this.stats.blocks++;
-    if (!this.#ring.hasCompletions) return false;
+    if (!this.#queue.hasCompletions) return false;
     this.#noteGap(this.#clock.nowMs());
     return true;
   }
@@ -270,8 +275,8 @@ export class UringTurn {
 
   /** Leaves the turn with work left: the loop's next round comes straight back. */
   #yield(): void {
-    this.#ring.enter();
-    this.#ring.setSignals(true);
+    this.#queue.enter();
+    this.#queue.setSignals(true);
     if (this.#inImmediate) this.#schedule();
     else this.#wake.signal();
   }

@@ -1,5 +1,5 @@
 /**
- * UringFiles: opening, sizing, claiming and closing of files and block devices.
+ * NativeFiles: opening, sizing, claiming and closing of files and block devices.
  *
  * Control path: everything here runs on libuv's threads or does not block.
  */
@@ -25,7 +25,7 @@ const scratchView = new DataView(scratch.buffer);
 /** `f_type` of tmpfs. spec: statfs(2) */
 const TMPFS_MAGIC = 0x01021994;
 
-export class UringFiles {
+export class NativeFiles {
   readonly #claims = new Map<FileHandle, FileClaim>();
   readonly #inMemory = new Set<FileHandle>();
 
