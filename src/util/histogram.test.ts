@@ -106,7 +106,7 @@ test("what is beyond the largest value is counted in the last bucket, and max st
   strictEqual(bucketsOf(histogram).at(-1)?.count, 1);
 });
 
-test("an empty or cleared one says zero everywhere; fractions are dropped, the sum keeps them", () => {
+test("an empty or cleared one says zero everywhere; the sum keeps fractions", () => {
   const histogram = new Histogram();
   const shown = (): number[] => [histogram.count, histogram.mean, histogram.quantile(0.5)];
   deepStrictEqual(shown(), [0, 0, 0]);

@@ -1,5 +1,5 @@
-// `penstock bench`: loads, measures and verifies what our own shares and nbdkit serve, finds the one
-// sector that is wrong, and refuses what it cannot do before it touches anything.
+// `penstock bench`: loads, measures and verifies what our own shares and nbdkit serve, finds the
+// one sector that is wrong, and refuses what it cannot do before it touches anything.
 
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
