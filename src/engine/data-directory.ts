@@ -31,6 +31,7 @@ const STOPPING = ", stopping";
 const HOLDER = /\(process (\d{1,9})(, stopping)?\)\n$/;
 const FILE_MODE = 0o600;
 const FOLDER_MODE = 0o700;
+const OTHERS_WRITE = 0o022;
 
 export class DataDirectory {
   readonly path: string;
@@ -65,6 +66,11 @@ export class DataDirectory {
     this.#lock = parts.lock;
     this.#claim = parts.claim;
     this.#holder = parts.holder;
+  }
+
+  /** Whoever may write there may have any file of this machine opened at the next start. */
+  get isOpenToOthers(): boolean {
+    return (statSync(this.path).mode & OTHERS_WRITE) !== 0;
   }
 
   /** Lets an engine that wants the folder wait for its release instead of giving up. */

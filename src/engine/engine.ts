@@ -17,8 +17,11 @@ import { RealClock } from "../reactor/real-clock.ts";
 import type { PenstockError } from "../util/errors.ts";
 import { DataDirectory } from "./data-directory.ts";
 import { type EngineEvent, EngineEvents } from "./engine-event.ts";
+import { type EngineStats, gatherStats } from "./engine-stats.ts";
 import { EngineHealth } from "./health-service.ts";
 import { time } from "./messages.ts";
+import { type MetricsPage, metricsAlone, withMetrics } from "./metrics-endpoint.ts";
+import { metricsText } from "./metrics-text.ts";
 import { PipeRegistry } from "./pipe-registry.ts";
 import { PipeStore } from "./pipe-store.ts";
 import { addReflection } from "./reflection-service.ts";
@@ -30,6 +33,8 @@ export interface EngineOptions extends Omit<PipeHostOptions, "onEvent"> {
   readonly dataDir: string;
   /** Where RPC is served; at least one. */
   readonly listen: readonly EngineAddress[];
+  /** Where metrics are served and nothing else; they are on the addresses of the RPC, too. */
+  readonly metrics?: readonly EngineAddress[];
   /** Set when a supervisor has started it again: which time, and why. */
   readonly restarted?: string;
   /** A bug of ours that ended one call: its stack. */
@@ -46,6 +51,12 @@ interface EngineParts {
   readonly registry: PipeRegistry;
   readonly clock: RealClock;
   readonly listeners: readonly RpcListener[];
+  readonly metricsListeners: readonly RpcListener[];
+}
+
+interface Handlers {
+  readonly rpc: RpcHandler;
+  readonly metrics: RpcHandler;
 }
 
 export class Engine {
@@ -76,20 +87,28 @@ export class Engine {
     const store = await PipeStore.open(join(dataDir, "pipes"));
     // Requests that come early wait. Sockets are made while no other thread makes files, since
     // the mode of both comes from the process's umask.
-    const ready = Promise.withResolvers<RpcHandler>();
-    const listeners: RpcListener[] = [];
-    for (const address of listen) {
-      const listener = await RpcListener.open(address, (request, response) => {
-        void ready.promise.then((handler) => handler(request, response));
-      });
+    const ready = Promise.withResolvers<Handlers>();
+    const serve = async (address: EngineAddress, what: keyof Handlers): Promise<RpcListener> => {
+      const answer: RpcHandler = (request, response) => {
+        void ready.promise.then((handlers) => handlers[what](request, response));
+      };
+      const listener = await RpcListener.open(address, answer, { anyName: what === "metrics" });
       undo.push(() => listener.close());
-      listeners.push(listener);
+      return listener;
+    };
+    const listeners: RpcListener[] = [];
+    for (const address of listen) listeners.push(await serve(address, "rpc"));
+    const metricsListeners: RpcListener[] = [];
+    for (const address of options.metrics ?? []) {
+      metricsListeners.push(await serve(address, "metrics"));
     }
     const nowMs = (): number => Date.now();
     const events = new EngineEvents(nowMs);
-    if (options.restarted !== undefined) {
-      const message = options.restarted;
-      events.add({ level: "warning", code: "engine-restarted", pipe: "", message });
+    const warn = (code: string, message: string): void =>
+      events.add({ level: "warning", code, pipe: "", message });
+    if (options.restarted !== undefined) warn("engine-restarted", options.restarted);
+    if (directory.isOpenToOthers) {
+      warn("data-dir-open", `other users may write to ${dataDir}, expected mode 0700`);
     }
     const clock = new RealClock();
     const host = await PipeHost.start({
@@ -98,10 +117,11 @@ export class Engine {
     });
     undo.push(() => host.close());
     const registry = new PipeRegistry({ host, store, events, clock, nowMs });
-    const engine = new Engine(options, { directory, events, host, registry, clock, listeners });
+    const parts = { directory, events, host, registry, clock, listeners, metricsListeners };
+    const engine = new Engine(options, parts);
     // Nobody is told that there are no pipes before it is known.
     await registry.load();
-    ready.resolve(engine.#handler());
+    ready.resolve(engine.#handlers());
     engine.#restored = registry.openLoaded();
     return engine;
   }
@@ -114,6 +134,11 @@ export class Engine {
   /** With real ports. */
   get listen(): readonly string[] {
     return this.#parts.listeners.map(({ address }) => formatEngineAddress(address));
+  }
+
+  /** Where metrics are served alone, with real ports. */
+  get metrics(): readonly string[] {
+    return this.#parts.metricsListeners.map(({ address }) => formatEngineAddress(address));
   }
 
   /** Gets everything that happens, and what has happened so far; settles when the engine ends. */
@@ -132,7 +157,8 @@ export class Engine {
   }
 
   async #close(): Promise<readonly PenstockError[]> {
-    const { registry, host, events, listeners, clock, directory } = this.#parts;
+    const { registry, host, events, clock, directory } = this.#parts;
+    const listeners = [...this.#parts.listeners, ...this.#parts.metricsListeners];
     for (const listener of listeners) listener.stopListening();
     this.#health.stop();
     const message = "the engine is being stopped";
@@ -149,12 +175,28 @@ export class Engine {
     return failures;
   }
 
+  #handlers(): Handlers {
+    const { version, level, onBug } = this.#options;
+    const page: MetricsPage = {
+      text: async () => metricsText({ version, level, stats: await this.#gatherStats() }),
+      onBug,
+    };
+    return { rpc: withMetrics(page, this.#handler()), metrics: metricsAlone(page) };
+  }
+
+  #gatherStats(pipe?: string): Promise<EngineStats> {
+    const { registry, host } = this.#parts;
+    return gatherStats({ registry, host, startedAtMs: this.#startedAtMs }, pipe);
+  }
+
   #handler(): RpcHandler {
     const { registry, events } = this.#parts;
     const { onBug } = this.#options;
     return connectNodeAdapter({
       routes: (router) => {
-        addServices(router, { registry, events, describe: () => this.#describe(), onBug });
+        const describe: ServiceParts["describe"] = () => this.#describe();
+        const gather: ServiceParts["gatherStats"] = (pipe) => this.#gatherStats(pipe);
+        addServices(router, { registry, events, describe, gatherStats: gather, onBug });
         this.#health.addTo(router, servicesOf(router));
         addReflection(router, servicesOf(router));
       },

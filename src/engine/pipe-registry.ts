@@ -60,7 +60,12 @@ export class PipeRegistry {
 
   /** Lists what is stored, as opening. @throws PenstockError `store-failed` */
   async load(): Promise<void> {
-    for (const { name, pipe, problem } of await this.#options.store.load()) {
+    const { entries, ignored } = await this.#options.store.load();
+    for (const file of ignored) {
+      const message = `${file} among the stored pipes is none: it is left alone`;
+      this.#options.events.add({ level: "warning", code: "store-file-ignored", pipe: "", message });
+    }
+    for (const { name, pipe, problem } of entries) {
       const entry = new PipeEntry(pipe ?? { name, text: "", createdMs: 0, generation: 0 });
       this.#entries.set(name, entry);
       if (problem !== null) this.#failed(entry, problem);
@@ -79,6 +84,11 @@ export class PipeRegistry {
   /** In the order in which they were made. */
   list(): readonly ListedPipe[] {
     return [...this.#entries.values()];
+  }
+
+  /** The host's. @throws PenstockError `pipe-not-found` */
+  idOf(name: string): number {
+    return this.#entry(name).hostId;
   }
 
   nameOf(hostId: number): string {

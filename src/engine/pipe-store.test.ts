@@ -33,14 +33,14 @@ function pipeNamed(name: string, createdMs = 1): StoredPipe {
 test("a store gives back what was put, oldest first, as it was last", async (t) => {
   const folder = join(makeTempDir(t), "pipes");
   const store = await PipeStore.open(folder);
-  deepStrictEqual(await store.load(), []);
+  deepStrictEqual(await store.load(), { entries: [], ignored: [] });
   await store.put(pipeNamed("b", 1));
   await store.put(pipeNamed("a", 2));
   await store.put(pipeNamed("gone", 0));
   await store.put({ ...pipeNamed("b", 1), text: "null:///x?size=1MiB | nbd://h/b", generation: 4 });
   await store.delete("gone");
   await store.delete("gone");
-  const loaded = await (await PipeStore.open(folder)).load();
+  const { entries: loaded } = await (await PipeStore.open(folder)).load();
   deepStrictEqual(
     loaded.map(({ pipe }) => [pipe?.name, pipe?.generation]),
     [
@@ -103,7 +103,7 @@ test("a replacement that a crash cut at any point leaves the old pipe", async (t
   const next = encodeRecord({ ...PIPE, text: "null:///x?size=1MiB | nbd://h/x", generation: 4 });
   for (let length = 0; length <= next.length; length += 1) {
     writeFileSync(join(folder, ".vol1.tmp"), next.subarray(0, length));
-    const [entry] = await (await PipeStore.open(folder)).load();
+    const [entry] = (await (await PipeStore.open(folder)).load()).entries;
     deepStrictEqual(entry?.pipe, PIPE, `cut at ${length}`);
     deepStrictEqual(readdirSync(folder), ["vol1.pipe"]);
   }
@@ -116,7 +116,7 @@ test("a pipe's file cut at any point is damaged, and no other pipe with it", asy
   const bytes = encodeRecord(PIPE);
   for (let length = 0; length < bytes.length; length += 1) {
     writeFileSync(join(folder, "vol1.pipe"), bytes.subarray(0, length));
-    const [first, second] = await store.load();
+    const [first, second] = (await store.load()).entries;
     strictEqual(first?.pipe?.name, "whole");
     strictEqual(second?.pipe, null, `cut at ${length}`);
     strictEqual(second.name, "vol1");
@@ -158,7 +158,7 @@ test("a store that cannot write says where and why", async (t) => {
   writeFileSync(folder, "a file in the way");
   await rejects(PipeStore.open(folder), {
     code: "store-failed",
-    message: /pipes cannot be written/,
+    message: /pipes cannot be used/,
   });
   rmSync(folder);
   const store = await PipeStore.open(folder);

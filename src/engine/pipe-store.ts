@@ -4,6 +4,7 @@
  *   FOLDER/NAME.pipe    the pipe NAME; replaced as a whole: temporary file, fsync, rename, fsync of
  *                       the folder. A crash leaves the old one or the new one.
  *   FOLDER/.NAME.tmp    a replacement that a crash interrupted; removed at start
+ *   anything else       is somebody else's: left alone, and named in `ignored`
  *
  * Format 1, text, so that a person can read it:
  *
@@ -15,10 +16,11 @@
  * Calls for one name come one after the other; the registry sees to that.
  */
 
-import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { PenstockError, toPenstockError } from "../util/errors.ts";
+import { isPipeName } from "./request-fields.ts";
 
 export interface StoredPipe {
   readonly name: string;
@@ -29,6 +31,12 @@ export interface StoredPipe {
   readonly generation: number;
   /** Of the share, over TCP; taken again where the text leaves it open. */
   readonly port?: number;
+}
+
+export interface StoreContents {
+  readonly entries: readonly StoreEntry[];
+  /** Names of files that are none of ours. */
+  readonly ignored: readonly string[];
 }
 
 /** What a file held: a pipe, or why it does not. */
@@ -56,7 +64,7 @@ export class PipeStore {
     return await storing(folder, async () => {
       await mkdir(folder, { recursive: true, mode: FOLDER_MODE });
       for (const file of await readdir(folder)) {
-        if (TEMPORARY.test(file)) await rm(join(folder, file));
+        if (TEMPORARY.test(file)) await removeFile(join(folder, file));
       }
       return new PipeStore(folder);
     });
@@ -66,25 +74,31 @@ export class PipeStore {
     this.#folder = folder;
   }
 
-  /** All pipes, those made first first; damaged ones last. */
-  async load(): Promise<StoreEntry[]> {
-    const files = (await readdir(this.#folder)).filter((file) => file.endsWith(SUFFIX));
-    const entries = await Promise.all(files.map((file) => this.#read(file)));
-    return entries.sort(byAge);
+  /**
+   * All pipes, those made first first; damaged ones last.
+   * @throws PenstockError `store-failed`: the folder cannot be read
+   */
+  async load(): Promise<StoreContents> {
+    return await storing(this.#folder, async () => {
+      const files = (await readdir(this.#folder)).sort();
+      const found = await Promise.all(files.map((file) => this.#read(file)));
+      const entries = found.filter((entry) => entry !== null).sort(byAge);
+      return { entries, ignored: files.filter((_file, index) => found[index] === null) };
+    });
   }
 
   /** Durable when it settles. @throws PenstockError `store-failed`; then either version is there */
   async put(pipe: StoredPipe): Promise<void> {
     const temporary = join(this.#folder, `.${pipe.name}.tmp`);
     await storing(this.#folder, async () => {
-      const file = await open(temporary, "w", FILE_MODE);
       try {
-        await file.writeFile(encodeRecord(pipe));
-        await file.sync();
-      } finally {
-        await file.close();
+        await writeDurably(temporary, encodeRecord(pipe));
+        await rename(temporary, join(this.#folder, `${pipe.name}${SUFFIX}`));
+      } catch (thrown) {
+        // On a full disk it would hold what little there is.
+        await removeFile(temporary);
+        throw thrown;
       }
-      await rename(temporary, join(this.#folder, `${pipe.name}${SUFFIX}`));
       await this.#syncFolder();
     });
   }
@@ -106,18 +120,39 @@ export class PipeStore {
     }
   }
 
-  async #read(file: string): Promise<StoreEntry> {
+  /** Null when it is not ours to read. A pipe that has no end must hold no start up. */
+  async #read(file: string): Promise<StoreEntry | null> {
     const name = file.slice(0, -SUFFIX.length);
+    const path = join(this.#folder, file);
+    if (!file.endsWith(SUFFIX) || !isPipeName(name)) return null;
     try {
-      const bytes = await readFile(join(this.#folder, file));
+      const status = await stat(path);
+      if (!status.isFile()) return null;
+      if (status.size > FILE_BYTES_MAX) throw damaged(`found ${status.size} bytes, too many`);
+      const bytes = await readFile(path);
       return { name, pipe: decodeRecord(bytes, name), problem: null };
     } catch (thrown) {
       const { code, message } = toPenstockError(thrown);
       const known = code === "store-newer" ? code : "store-damaged";
-      const text = `${join(this.#folder, file)}: ${message}`;
+      const text = `${path}: ${message}`;
       return { name, pipe: null, problem: new PenstockError({ code: known, message: text }) };
     }
   }
+}
+
+async function writeDurably(path: string, bytes: Buffer): Promise<void> {
+  const file = await open(path, "w", FILE_MODE);
+  try {
+    await file.writeFile(bytes);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+/** As far as it can be: what is left is removed at the next start. */
+async function removeFile(path: string): Promise<void> {
+  await rm(path, { force: true }).catch(() => undefined);
 }
 
 export function encodeRecord({ name, text, createdMs, generation, port }: StoredPipe): Buffer {
@@ -165,7 +200,7 @@ async function storing<T>(folder: string, step: () => Promise<T>): Promise<T> {
     const { message, retryable } = toPenstockError(thrown);
     throw new PenstockError({
       code: "store-failed",
-      message: `${folder} cannot be written: ${message}`,
+      message: `${folder} cannot be used: ${message}`,
       retryable,
       cause: thrown,
     });

@@ -22,6 +22,11 @@ export function readPipeName(field: string, value: string): string {
   throw fieldError("field-invalid", field, `found ${shown(value)}, ${expected}`);
 }
 
+/** Also of files, which anybody may have put there. */
+export function isPipeName(name: string): boolean {
+  return PIPE_NAME.test(name);
+}
+
 /** A pipe's or a filter's text. @throws PenstockError `field-missing`, `field-too-long` */
 export function readText(field: string, value: string): string {
   if (Buffer.byteLength(value) <= TEXT_BYTES_MAX && value !== "") return value;
