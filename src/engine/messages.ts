@@ -32,6 +32,10 @@ const LEVELS: Readonly<Record<EngineEvent["level"], EventLevel>> = {
   error: EventLevel.ERROR,
 };
 
+export function pipeStateMessage(state: EntryState): PipeState {
+  return STATES[state];
+}
+
 export function pipeMessage(pipe: ListedPipe): MessageInitShape<typeof PipeSchema> {
   const { name, text, uri, failure, createdMs, retryAtMs } = pipe;
   return {

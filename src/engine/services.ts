@@ -10,15 +10,19 @@ import {
 } from "../api/penstock/engine/v1/engine_pb.ts";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { EngineEvent, EngineEvents } from "./engine-event.ts";
+import type { EngineStats } from "./engine-stats.ts";
 import { eventMessage, pipeMessage, treeMessage } from "./messages.ts";
 import type { PipeRegistry } from "./pipe-registry.ts";
 import { readPipeName, readStageAddress, readText, readTimeoutMs } from "./request-fields.ts";
 import { toRpcError } from "./rpc-error.ts";
+import { statsMessage } from "./stats-messages.ts";
 
 export interface ServiceParts {
   readonly registry: PipeRegistry;
   readonly events: EngineEvents;
   describe(): MessageInitShape<typeof GetEngineResponseSchema>;
+  /** @throws PenstockError `pipe-not-found` */
+  gatherStats(pipe: string | undefined): Promise<EngineStats>;
   /** An error that is a bug of ours. */
   onBug(stack: string): void;
 }
@@ -81,6 +85,14 @@ function pipeService({ registry, onBug }: ServiceParts): ServiceImpl<typeof Pipe
 function engineService(parts: ServiceParts): ServiceImpl<typeof EngineService> {
   return {
     getEngine: () => parts.describe(),
+    getStats: async ({ pipe }) => {
+      try {
+        const name = pipe === undefined ? undefined : readPipeName("pipe", pipe);
+        return statsMessage(await parts.gatherStats(name));
+      } catch (thrown) {
+        throw toRpcError(thrown, parts.onBug);
+      }
+    },
     watchEvents: ({ follow }, context) => watch(parts, follow, context),
   };
 }

@@ -18,7 +18,7 @@ import type { JsonObject, Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file penstock/engine/v1/engine.proto.
  */
 export const file_penstock_engine_v1_engine: GenFile = /*@__PURE__*/
-  fileDesc("Ch9wZW5zdG9jay9lbmdpbmUvdjEvZW5naW5lLnByb3RvEhJwZW5zdG9jay5lbmdpbmUudjEi7AEKBFBpcGUSDAoEbmFtZRgBIAEoCRIMCgR0ZXh0GAIgASgJEiwKBXN0YXRlGAMgASgOMh0ucGVuc3RvY2suZW5naW5lLnYxLlBpcGVTdGF0ZRILCgN1cmkYBCABKAkSLwoLY3JlYXRlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKB2ZhaWx1cmUYBiABKAsyGy5wZW5zdG9jay5lbmdpbmUudjEuRmFpbHVyZRIuCgpyZXRyeV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIoCgdGYWlsdXJlEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCSKvAgoFU3RhZ2USCgoCaWQYASABKAkSDQoFcGxhY2UYAiABKAkSEgoFbGFiZWwYAyABKAlIAIgBARIMCgRraW5kGAQgASgJEgwKBHRleHQYBSABKAkSEgoKc2l6ZV9ieXRlcxgGIAEoBBIYChBibG9ja19zaXplX2J5dGVzGAcgASgNEhEKCXJlYWRfb25seRgIIAEoCBIRCglpbl9mbGlnaHQYCSABKA0SGgoNZml4ZWRfYmVjYXVzZRgKIAEoCUgBiAEBEigKB2RldGFpbHMYCyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EiUKBGxlZ3MYDCADKAsyFy5wZW5zdG9jay5lbmdpbmUudjEuTGVnQggKBl9sYWJlbEIQCg5fZml4ZWRfYmVjYXVzZSIwCgNMZWcSKQoGc3RhZ2VzGAEgAygLMhkucGVuc3RvY2suZW5naW5lLnYxLlN0YWdlInEKCFBpcGVUcmVlEiYKBHBpcGUYASABKAsyGC5wZW5zdG9jay5lbmdpbmUudjEuUGlwZRIpCgZzdGFnZXMYAiADKAsyGS5wZW5zdG9jay5lbmdpbmUudjEuU3RhZ2USEgoKc2hhcmVfdGV4dBgDIAEoCSIvChFDcmVhdGVQaXBlUmVxdWVzdBIMCgRuYW1lGAEgASgJEgwKBHRleHQYAiABKAkiPAoSQ3JlYXRlUGlwZVJlc3BvbnNlEiYKBHBpcGUYASABKAsyGC5wZW5zdG9jay5lbmdpbmUudjEuUGlwZSISChBMaXN0UGlwZXNSZXF1ZXN0IjwKEUxpc3RQaXBlc1Jlc3BvbnNlEicKBXBpcGVzGAEgAygLMhgucGVuc3RvY2suZW5naW5lLnYxLlBpcGUiHgoOR2V0UGlwZVJlcXVlc3QSDAoEbmFtZRgBIAEoCSI9Cg9HZXRQaXBlUmVzcG9uc2USKgoEdHJlZRgBIAEoCzIcLnBlbnN0b2NrLmVuZ2luZS52MS5QaXBlVHJlZSIhChFEZWxldGVQaXBlUmVxdWVzdBIMCgRuYW1lGAEgASgJIhQKEkRlbGV0ZVBpcGVSZXNwb25zZSJ2ChJJbnNlcnRTdGFnZVJlcXVlc3QSDAoEcGlwZRgBIAEoCRIMCgR0ZXh0GAIgASgJEhIKBWFib3ZlGAMgASgJSACIAQESFwoKdGltZW91dF9tcxgEIAEoDUgBiAEBQggKBl9hYm92ZUINCgtfdGltZW91dF9tcyJBChNJbnNlcnRTdGFnZVJlc3BvbnNlEioKBHRyZWUYASABKAsyHC5wZW5zdG9jay5lbmdpbmUudjEuUGlwZVRyZWUiWQoSUmVtb3ZlU3RhZ2VSZXF1ZXN0EgwKBHBpcGUYASABKAkSDQoFc3RhZ2UYAiABKAkSFwoKdGltZW91dF9tcxgDIAEoDUgAiAEBQg0KC190aW1lb3V0X21zIkEKE1JlbW92ZVN0YWdlUmVzcG9uc2USKgoEdHJlZRgBIAEoCzIcLnBlbnN0b2NrLmVuZ2luZS52MS5QaXBlVHJlZSI/ChJDaGFuZ2VTdGFnZVJlcXVlc3QSDAoEcGlwZRgBIAEoCRINCgVzdGFnZRgCIAEoCRIMCgR0ZXh0GAMgASgJIkEKE0NoYW5nZVN0YWdlUmVzcG9uc2USKgoEdHJlZRgBIAEoCzIcLnBlbnN0b2NrLmVuZ2luZS52MS5QaXBlVHJlZSISChBHZXRFbmdpbmVSZXF1ZXN0Iv4BChFHZXRFbmdpbmVSZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgJEg0KBWxldmVsGAIgASgJEhAKCHJlYWN0b3JzGAMgASgNEi4KCnN0YXJ0X3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCXVwdGltZV9tcxgFIAEoBBISCgpwcm9jZXNzX2lkGAYgASgNEhAKCGRhdGFfZGlyGAcgASgJEg4KBmxpc3RlbhgIIAMoCRITCgtwaXBlc19yZWFkeRgJIAEoDRIUCgxwaXBlc19mYWlsZWQYCiABKA0SEwoLcGlwZXNfb3RoZXIYCyABKA0iJAoSV2F0Y2hFdmVudHNSZXF1ZXN0Eg4KBmZvbGxvdxgBIAEoCCI/ChNXYXRjaEV2ZW50c1Jlc3BvbnNlEigKBWV2ZW50GAEgASgLMhkucGVuc3RvY2suZW5naW5lLnYxLkV2ZW50Iq4BCgVFdmVudBIQCghzZXF1ZW5jZRgBIAEoBBIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBItCgVsZXZlbBgDIAEoDjIeLnBlbnN0b2NrLmVuZ2luZS52MS5FdmVudExldmVsEgwKBGNvZGUYBCABKAkSDAoEcGlwZRgFIAEoCRINCgVzdGFnZRgGIAEoCRIPCgdtZXNzYWdlGAcgASgJIngKC0Vycm9yRGV0YWlsEgwKBGNvZGUYASABKAkSEQoJcmV0cnlhYmxlGAIgASgIEigKB2RldGFpbHMYAyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0Eg8KB2V4Y2VycHQYBCADKAkSDQoFZmllbGQYBSABKAkqhAEKCVBpcGVTdGF0ZRIaChZQSVBFX1NUQVRFX1VOU1BFQ0lGSUVEEAASFgoSUElQRV9TVEFURV9PUEVOSU5HEAESFAoQUElQRV9TVEFURV9SRUFEWRACEhUKEVBJUEVfU1RBVEVfRkFJTEVEEAMSFgoSUElQRV9TVEFURV9DTE9TSU5HEAQqbwoKRXZlbnRMZXZlbBIbChdFVkVOVF9MRVZFTF9VTlNQRUNJRklFRBAAEhQKEEVWRU5UX0xFVkVMX0lORk8QARIXChNFVkVOVF9MRVZFTF9XQVJOSU5HEAISFQoRRVZFTlRfTEVWRUxfRVJST1IQAzLQAQoNRW5naW5lU2VydmljZRJdCglHZXRFbmdpbmUSJC5wZW5zdG9jay5lbmdpbmUudjEuR2V0RW5naW5lUmVxdWVzdBolLnBlbnN0b2NrLmVuZ2luZS52MS5HZXRFbmdpbmVSZXNwb25zZSIDkAIBEmAKC1dhdGNoRXZlbnRzEiYucGVuc3RvY2suZW5naW5lLnYxLldhdGNoRXZlbnRzUmVxdWVzdBonLnBlbnN0b2NrLmVuZ2luZS52MS5XYXRjaEV2ZW50c1Jlc3BvbnNlMAEynwUKC1BpcGVTZXJ2aWNlElsKCkNyZWF0ZVBpcGUSJS5wZW5zdG9jay5lbmdpbmUudjEuQ3JlYXRlUGlwZVJlcXVlc3QaJi5wZW5zdG9jay5lbmdpbmUudjEuQ3JlYXRlUGlwZVJlc3BvbnNlEl0KCUxpc3RQaXBlcxIkLnBlbnN0b2NrLmVuZ2luZS52MS5MaXN0UGlwZXNSZXF1ZXN0GiUucGVuc3RvY2suZW5naW5lLnYxLkxpc3RQaXBlc1Jlc3BvbnNlIgOQAgESVwoHR2V0UGlwZRIiLnBlbnN0b2NrLmVuZ2luZS52MS5HZXRQaXBlUmVxdWVzdBojLnBlbnN0b2NrLmVuZ2luZS52MS5HZXRQaXBlUmVzcG9uc2UiA5ACARJbCgpEZWxldGVQaXBlEiUucGVuc3RvY2suZW5naW5lLnYxLkRlbGV0ZVBpcGVSZXF1ZXN0GiYucGVuc3RvY2suZW5naW5lLnYxLkRlbGV0ZVBpcGVSZXNwb25zZRJeCgtJbnNlcnRTdGFnZRImLnBlbnN0b2NrLmVuZ2luZS52MS5JbnNlcnRTdGFnZVJlcXVlc3QaJy5wZW5zdG9jay5lbmdpbmUudjEuSW5zZXJ0U3RhZ2VSZXNwb25zZRJeCgtSZW1vdmVTdGFnZRImLnBlbnN0b2NrLmVuZ2luZS52MS5SZW1vdmVTdGFnZVJlcXVlc3QaJy5wZW5zdG9jay5lbmdpbmUudjEuUmVtb3ZlU3RhZ2VSZXNwb25zZRJeCgtDaGFuZ2VTdGFnZRImLnBlbnN0b2NrLmVuZ2luZS52MS5DaGFuZ2VTdGFnZVJlcXVlc3QaJy5wZW5zdG9jay5lbmdpbmUudjEuQ2hhbmdlU3RhZ2VSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_struct, file_google_protobuf_timestamp]);
+  fileDesc("Ch9wZW5zdG9jay9lbmdpbmUvdjEvZW5naW5lLnByb3RvEhJwZW5zdG9jay5lbmdpbmUudjEi7AEKBFBpcGUSDAoEbmFtZRgBIAEoCRIMCgR0ZXh0GAIgASgJEiwKBXN0YXRlGAMgASgOMh0ucGVuc3RvY2suZW5naW5lLnYxLlBpcGVTdGF0ZRILCgN1cmkYBCABKAkSLwoLY3JlYXRlX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKB2ZhaWx1cmUYBiABKAsyGy5wZW5zdG9jay5lbmdpbmUudjEuRmFpbHVyZRIuCgpyZXRyeV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIoCgdGYWlsdXJlEgwKBGNvZGUYASABKAkSDwoHbWVzc2FnZRgCIAEoCSKvAgoFU3RhZ2USCgoCaWQYASABKAkSDQoFcGxhY2UYAiABKAkSEgoFbGFiZWwYAyABKAlIAIgBARIMCgRraW5kGAQgASgJEgwKBHRleHQYBSABKAkSEgoKc2l6ZV9ieXRlcxgGIAEoBBIYChBibG9ja19zaXplX2J5dGVzGAcgASgNEhEKCXJlYWRfb25seRgIIAEoCBIRCglpbl9mbGlnaHQYCSABKA0SGgoNZml4ZWRfYmVjYXVzZRgKIAEoCUgBiAEBEigKB2RldGFpbHMYCyABKAsyFy5nb29nbGUucHJvdG9idWYuU3RydWN0EiUKBGxlZ3MYDCADKAsyFy5wZW5zdG9jay5lbmdpbmUudjEuTGVnQggKBl9sYWJlbEIQCg5fZml4ZWRfYmVjYXVzZSIwCgNMZWcSKQoGc3RhZ2VzGAEgAygLMhkucGVuc3RvY2suZW5naW5lLnYxLlN0YWdlInEKCFBpcGVUcmVlEiYKBHBpcGUYASABKAsyGC5wZW5zdG9jay5lbmdpbmUudjEuUGlwZRIpCgZzdGFnZXMYAiADKAsyGS5wZW5zdG9jay5lbmdpbmUudjEuU3RhZ2USEgoKc2hhcmVfdGV4dBgDIAEoCSIvChFDcmVhdGVQaXBlUmVxdWVzdBIMCgRuYW1lGAEgASgJEgwKBHRleHQYAiABKAkiPAoSQ3JlYXRlUGlwZVJlc3BvbnNlEiYKBHBpcGUYASABKAsyGC5wZW5zdG9jay5lbmdpbmUudjEuUGlwZSISChBMaXN0UGlwZXNSZXF1ZXN0IjwKEUxpc3RQaXBlc1Jlc3BvbnNlEicKBXBpcGVzGAEgAygLMhgucGVuc3RvY2suZW5naW5lLnYxLlBpcGUiHgoOR2V0UGlwZVJlcXVlc3QSDAoEbmFtZRgBIAEoCSI9Cg9HZXRQaXBlUmVzcG9uc2USKgoEdHJlZRgBIAEoCzIcLnBlbnN0b2NrLmVuZ2luZS52MS5QaXBlVHJlZSIhChFEZWxldGVQaXBlUmVxdWVzdBIMCgRuYW1lGAEgASgJIhQKEkRlbGV0ZVBpcGVSZXNwb25zZSJ2ChJJbnNlcnRTdGFnZVJlcXVlc3QSDAoEcGlwZRgBIAEoCRIMCgR0ZXh0GAIgASgJEhIKBWFib3ZlGAMgASgJSACIAQESFwoKdGltZW91dF9tcxgEIAEoDUgBiAEBQggKBl9hYm92ZUINCgtfdGltZW91dF9tcyJBChNJbnNlcnRTdGFnZVJlc3BvbnNlEioKBHRyZWUYASABKAsyHC5wZW5zdG9jay5lbmdpbmUudjEuUGlwZVRyZWUiWQoSUmVtb3ZlU3RhZ2VSZXF1ZXN0EgwKBHBpcGUYASABKAkSDQoFc3RhZ2UYAiABKAkSFwoKdGltZW91dF9tcxgDIAEoDUgAiAEBQg0KC190aW1lb3V0X21zIkEKE1JlbW92ZVN0YWdlUmVzcG9uc2USKgoEdHJlZRgBIAEoCzIcLnBlbnN0b2NrLmVuZ2luZS52MS5QaXBlVHJlZSI/ChJDaGFuZ2VTdGFnZVJlcXVlc3QSDAoEcGlwZRgBIAEoCRINCgVzdGFnZRgCIAEoCRIMCgR0ZXh0GAMgASgJIkEKE0NoYW5nZVN0YWdlUmVzcG9uc2USKgoEdHJlZRgBIAEoCzIcLnBlbnN0b2NrLmVuZ2luZS52MS5QaXBlVHJlZSISChBHZXRFbmdpbmVSZXF1ZXN0Iv4BChFHZXRFbmdpbmVSZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgJEg0KBWxldmVsGAIgASgJEhAKCHJlYWN0b3JzGAMgASgNEi4KCnN0YXJ0X3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCXVwdGltZV9tcxgFIAEoBBISCgpwcm9jZXNzX2lkGAYgASgNEhAKCGRhdGFfZGlyGAcgASgJEg4KBmxpc3RlbhgIIAMoCRITCgtwaXBlc19yZWFkeRgJIAEoDRIUCgxwaXBlc19mYWlsZWQYCiABKA0SEwoLcGlwZXNfb3RoZXIYCyABKA0iLQoPR2V0U3RhdHNSZXF1ZXN0EhEKBHBpcGUYASABKAlIAIgBAUIHCgVfcGlwZSLjAQoQR2V0U3RhdHNSZXNwb25zZRIoCgR0aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIWCg51cHRpbWVfc2Vjb25kcxgCIAEoARITCgtjcHVfc2Vjb25kcxgDIAEoARIWCg5yZXNpZGVudF9ieXRlcxgEIAEoBBIyCghyZWFjdG9ycxgFIAMoCzIgLnBlbnN0b2NrLmVuZ2luZS52MS5SZWFjdG9yU3RhdHMSLAoFcGlwZXMYBiADKAsyHS5wZW5zdG9jay5lbmdpbmUudjEuUGlwZVN0YXRzIosDCgxSZWFjdG9yU3RhdHMSDwoHcmVhY3RvchgBIAEoDRITCgtjcHVfc2Vjb25kcxgCIAEoARIUCgxzcGluX3NlY29uZHMYAyABKAESDQoFdHVybnMYBCABKAQSDgoGc2xlZXBzGAUgASgEEg4KBmJsb2NrcxgGIAEoBBINCgVyZXN0cxgHIAEoBBIWCg5pb19jb21wbGV0aW9ucxgIIAEoBBINCgVxdWV1ZRgJIAEoDRIaChJidWZmZXJfbGltaXRfYnl0ZXMYCiABKAQSHgoWYnVmZmVyX2FsbG9jYXRlZF9ieXRlcxgLIAEoBBIZChFidWZmZXJfaGVsZF9ieXRlcxgMIAEoBBIWCg5idWZmZXJfd2FpdGVycxgNIAEoDRITCgtjb25uZWN0aW9ucxgOIAEoDRIcChRjb25uZWN0aW9uc19hY2NlcHRlZBgPIAEoBBIbChNjb25uZWN0aW9uc19yZWZ1c2VkGBAgASgEEhsKE2Nvbm5lY3Rpb25zX2Fkb3B0ZWQYESABKAQipgEKCVBpcGVTdGF0cxIMCgRwaXBlGAEgASgJEiwKBXN0YXRlGAIgASgOMh0ucGVuc3RvY2suZW5naW5lLnYxLlBpcGVTdGF0ZRItCgVzaGFyZRgDIAEoCzIeLnBlbnN0b2NrLmVuZ2luZS52MS5TaGFyZVN0YXRzEi4KBnN0YWdlcxgEIAMoCzIeLnBlbnN0b2NrLmVuZ2luZS52MS5TdGFnZVN0YXRzIvEBCgpTaGFyZVN0YXRzEjMKCHJlcXVlc3RzGAEgASgLMiEucGVuc3RvY2suZW5naW5lLnYxLlJlcXVlc3RDb3VudHMSEwoLY29ubmVjdGlvbnMYAiABKA0SMQoMcmVhZF9sYXRlbmN5GAMgASgLMhsucGVuc3RvY2suZW5naW5lLnYxLkxhdGVuY3kSMgoNd3JpdGVfbGF0ZW5jeRgEIAEoCzIbLnBlbnN0b2NrLmVuZ2luZS52MS5MYXRlbmN5EjIKDW90aGVyX2xhdGVuY3kYBSABKAsyGy5wZW5zdG9jay5lbmdpbmUudjEuTGF0ZW5jeSLRAQoKU3RhZ2VTdGF0cxINCgVzdGFnZRgBIAEoCRIMCgRraW5kGAIgASgJEhEKCWluX2ZsaWdodBgDIAEoDRIzCghyZXF1ZXN0cxgEIAEoCzIhLnBlbnN0b2NrLmVuZ2luZS52MS5SZXF1ZXN0Q291bnRzEiwKB2xhdGVuY3kYBSABKAsyGy5wZW5zdG9jay5lbmdpbmUudjEuTGF0ZW5jeRIwCghjaGlsZHJlbhgGIAMoCzIeLnBlbnN0b2NrLmVuZ2luZS52MS5DaGlsZFN0YXRzIr8BCgpDaGlsZFN0YXRzEg0KBWNoaWxkGAEgASgNEgwKBG5hbWUYAiABKAkSDQoFc3RhdGUYAyABKAkSEQoJaW5fZmxpZ2h0GAQgASgNEjMKCHJlcXVlc3RzGAUgASgLMiEucGVuc3RvY2suZW5naW5lLnYxLlJlcXVlc3RDb3VudHMSDwoHb3JwaGFucxgGIAEoDRIsCgdsYXRlbmN5GAcgASgLMhsucGVuc3RvY2suZW5naW5lLnYxLkxhdGVuY3kidwoNUmVxdWVzdENvdW50cxINCgVyZWFkcxgBIAEoBBIOCgZ3cml0ZXMYAiABKAQSDgoGb3RoZXJzGAMgASgEEhIKCnJlYWRfYnl0ZXMYBCABKAQSEwoLd3JpdGVfYnl0ZXMYBSABKAQSDgoGZXJyb3JzGAYgASgEIlwKB0xhdGVuY3kSDQoFY291bnQYASABKAQSDgoGc3VtX25zGAIgASgBEhEKCWxvd2VzdF9ucxgDIAMoARIPCgdlbmRzX25zGAQgAygBEg4KBmNvdW50cxgFIAMoBCIkChJXYXRjaEV2ZW50c1JlcXVlc3QSDgoGZm9sbG93GAEgASgIIj8KE1dhdGNoRXZlbnRzUmVzcG9uc2USKAoFZXZlbnQYASABKAsyGS5wZW5zdG9jay5lbmdpbmUudjEuRXZlbnQirgEKBUV2ZW50EhAKCHNlcXVlbmNlGAEgASgEEigKBHRpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KBWxldmVsGAMgASgOMh4ucGVuc3RvY2suZW5naW5lLnYxLkV2ZW50TGV2ZWwSDAoEY29kZRgEIAEoCRIMCgRwaXBlGAUgASgJEg0KBXN0YWdlGAYgASgJEg8KB21lc3NhZ2UYByABKAkieAoLRXJyb3JEZXRhaWwSDAoEY29kZRgBIAEoCRIRCglyZXRyeWFibGUYAiABKAgSKAoHZGV0YWlscxgDIAEoCzIXLmdvb2dsZS5wcm90b2J1Zi5TdHJ1Y3QSDwoHZXhjZXJwdBgEIAMoCRINCgVmaWVsZBgFIAEoCSqEAQoJUGlwZVN0YXRlEhoKFlBJUEVfU1RBVEVfVU5TUEVDSUZJRUQQABIWChJQSVBFX1NUQVRFX09QRU5JTkcQARIUChBQSVBFX1NUQVRFX1JFQURZEAISFQoRUElQRV9TVEFURV9GQUlMRUQQAxIWChJQSVBFX1NUQVRFX0NMT1NJTkcQBCpvCgpFdmVudExldmVsEhsKF0VWRU5UX0xFVkVMX1VOU1BFQ0lGSUVEEAASFAoQRVZFTlRfTEVWRUxfSU5GTxABEhcKE0VWRU5UX0xFVkVMX1dBUk5JTkcQAhIVChFFVkVOVF9MRVZFTF9FUlJPUhADMqwCCg1FbmdpbmVTZXJ2aWNlEl0KCUdldEVuZ2luZRIkLnBlbnN0b2NrLmVuZ2luZS52MS5HZXRFbmdpbmVSZXF1ZXN0GiUucGVuc3RvY2suZW5naW5lLnYxLkdldEVuZ2luZVJlc3BvbnNlIgOQAgESWgoIR2V0U3RhdHMSIy5wZW5zdG9jay5lbmdpbmUudjEuR2V0U3RhdHNSZXF1ZXN0GiQucGVuc3RvY2suZW5naW5lLnYxLkdldFN0YXRzUmVzcG9uc2UiA5ACARJgCgtXYXRjaEV2ZW50cxImLnBlbnN0b2NrLmVuZ2luZS52MS5XYXRjaEV2ZW50c1JlcXVlc3QaJy5wZW5zdG9jay5lbmdpbmUudjEuV2F0Y2hFdmVudHNSZXNwb25zZTABMp8FCgtQaXBlU2VydmljZRJbCgpDcmVhdGVQaXBlEiUucGVuc3RvY2suZW5naW5lLnYxLkNyZWF0ZVBpcGVSZXF1ZXN0GiYucGVuc3RvY2suZW5naW5lLnYxLkNyZWF0ZVBpcGVSZXNwb25zZRJdCglMaXN0UGlwZXMSJC5wZW5zdG9jay5lbmdpbmUudjEuTGlzdFBpcGVzUmVxdWVzdBolLnBlbnN0b2NrLmVuZ2luZS52MS5MaXN0UGlwZXNSZXNwb25zZSIDkAIBElcKB0dldFBpcGUSIi5wZW5zdG9jay5lbmdpbmUudjEuR2V0UGlwZVJlcXVlc3QaIy5wZW5zdG9jay5lbmdpbmUudjEuR2V0UGlwZVJlc3BvbnNlIgOQAgESWwoKRGVsZXRlUGlwZRIlLnBlbnN0b2NrLmVuZ2luZS52MS5EZWxldGVQaXBlUmVxdWVzdBomLnBlbnN0b2NrLmVuZ2luZS52MS5EZWxldGVQaXBlUmVzcG9uc2USXgoLSW5zZXJ0U3RhZ2USJi5wZW5zdG9jay5lbmdpbmUudjEuSW5zZXJ0U3RhZ2VSZXF1ZXN0GicucGVuc3RvY2suZW5naW5lLnYxLkluc2VydFN0YWdlUmVzcG9uc2USXgoLUmVtb3ZlU3RhZ2USJi5wZW5zdG9jay5lbmdpbmUudjEuUmVtb3ZlU3RhZ2VSZXF1ZXN0GicucGVuc3RvY2suZW5naW5lLnYxLlJlbW92ZVN0YWdlUmVzcG9uc2USXgoLQ2hhbmdlU3RhZ2USJi5wZW5zdG9jay5lbmdpbmUudjEuQ2hhbmdlU3RhZ2VSZXF1ZXN0GicucGVuc3RvY2suZW5naW5lLnYxLkNoYW5nZVN0YWdlUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_struct, file_google_protobuf_timestamp]);
 
 /**
  * @generated from message penstock.engine.v1.Pipe
@@ -612,6 +612,457 @@ export const GetEngineResponseSchema: GenMessage<GetEngineResponse> = /*@__PURE_
   messageDesc(file_penstock_engine_v1_engine, 20);
 
 /**
+ * @generated from message penstock.engine.v1.GetStatsRequest
+ */
+export type GetStatsRequest = Message<"penstock.engine.v1.GetStatsRequest"> & {
+  /**
+   * Only this one of the pipes. Default: all.
+   *
+   * @generated from field: optional string pipe = 1;
+   */
+  pipe?: string | undefined;
+};
+
+/**
+ * Describes the message penstock.engine.v1.GetStatsRequest.
+ * Use `create(GetStatsRequestSchema)` to create a new message.
+ */
+export const GetStatsRequestSchema: GenMessage<GetStatsRequest> = /*@__PURE__*/
+  messageDesc(file_penstock_engine_v1_engine, 21);
+
+/**
+ * @generated from message penstock.engine.v1.GetStatsResponse
+ */
+export type GetStatsResponse = Message<"penstock.engine.v1.GetStatsResponse"> & {
+  /**
+   * @generated from field: google.protobuf.Timestamp time = 1;
+   */
+  time?: Timestamp | undefined;
+
+  /**
+   * Since the engine started; never goes back.
+   *
+   * @generated from field: double uptime_seconds = 2;
+   */
+  uptimeSeconds: number;
+
+  /**
+   * Of all its threads.
+   *
+   * @generated from field: double cpu_seconds = 3;
+   */
+  cpuSeconds: number;
+
+  /**
+   * @generated from field: uint64 resident_bytes = 4;
+   */
+  residentBytes: bigint;
+
+  /**
+   * @generated from field: repeated penstock.engine.v1.ReactorStats reactors = 5;
+   */
+  reactors: ReactorStats[];
+
+  /**
+   * In the order in which they were made.
+   *
+   * @generated from field: repeated penstock.engine.v1.PipeStats pipes = 6;
+   */
+  pipes: PipeStats[];
+};
+
+/**
+ * Describes the message penstock.engine.v1.GetStatsResponse.
+ * Use `create(GetStatsResponseSchema)` to create a new message.
+ */
+export const GetStatsResponseSchema: GenMessage<GetStatsResponse> = /*@__PURE__*/
+  messageDesc(file_penstock_engine_v1_engine, 22);
+
+/**
+ * One thread of the data plane.
+ *
+ * @generated from message penstock.engine.v1.ReactorStats
+ */
+export type ReactorStats = Message<"penstock.engine.v1.ReactorStats"> & {
+  /**
+   * @generated from field: uint32 reactor = 1;
+   */
+  reactor: number;
+
+  /**
+   * Processor time; of that, looking for work in vain. The rest is its load.
+   *
+   * @generated from field: double cpu_seconds = 2;
+   */
+  cpuSeconds: number;
+
+  /**
+   * @generated from field: double spin_seconds = 3;
+   */
+  spinSeconds: number;
+
+  /**
+   * @generated from field: uint64 turns = 4;
+   */
+  turns: bigint;
+
+  /**
+   * Sleeps in the event loop, and short ones in the kernel.
+   *
+   * @generated from field: uint64 sleeps = 5;
+   */
+  sleeps: bigint;
+
+  /**
+   * @generated from field: uint64 blocks = 6;
+   */
+  blocks: bigint;
+
+  /**
+   * Times it let requests gather before receiving them.
+   *
+   * @generated from field: uint64 rests = 7;
+   */
+  rests: bigint;
+
+  /**
+   * @generated from field: uint64 io_completions = 8;
+   */
+  ioCompletions: bigint;
+
+  /**
+   * Requests of clients on their way through its stages at this moment.
+   *
+   * @generated from field: uint32 queue = 9;
+   */
+  queue: number;
+
+  /**
+   * @generated from field: uint64 buffer_limit_bytes = 10;
+   */
+  bufferLimitBytes: bigint;
+
+  /**
+   * @generated from field: uint64 buffer_allocated_bytes = 11;
+   */
+  bufferAllocatedBytes: bigint;
+
+  /**
+   * @generated from field: uint64 buffer_held_bytes = 12;
+   */
+  bufferHeldBytes: bigint;
+
+  /**
+   * Who waits for a buffer at this moment.
+   *
+   * @generated from field: uint32 buffer_waiters = 13;
+   */
+  bufferWaiters: number;
+
+  /**
+   * Open at this moment, those that still negotiate too.
+   *
+   * @generated from field: uint32 connections = 14;
+   */
+  connections: number;
+
+  /**
+   * @generated from field: uint64 connections_accepted = 15;
+   */
+  connectionsAccepted: bigint;
+
+  /**
+   * Closed at once: too many, or no memory for one more.
+   *
+   * @generated from field: uint64 connections_refused = 16;
+   */
+  connectionsRefused: bigint;
+
+  /**
+   * Taken over from the reactor that had accepted them.
+   *
+   * @generated from field: uint64 connections_adopted = 17;
+   */
+  connectionsAdopted: bigint;
+};
+
+/**
+ * Describes the message penstock.engine.v1.ReactorStats.
+ * Use `create(ReactorStatsSchema)` to create a new message.
+ */
+export const ReactorStatsSchema: GenMessage<ReactorStats> = /*@__PURE__*/
+  messageDesc(file_penstock_engine_v1_engine, 23);
+
+/**
+ * @generated from message penstock.engine.v1.PipeStats
+ */
+export type PipeStats = Message<"penstock.engine.v1.PipeStats"> & {
+  /**
+   * @generated from field: string pipe = 1;
+   */
+  pipe: string;
+
+  /**
+   * @generated from field: penstock.engine.v1.PipeState state = 2;
+   */
+  state: PipeState;
+
+  /**
+   * Absent unless the pipe is ready.
+   *
+   * @generated from field: penstock.engine.v1.ShareStats share = 3;
+   */
+  share?: ShareStats | undefined;
+
+  /**
+   * Legs before what stands on them, bottom up.
+   *
+   * @generated from field: repeated penstock.engine.v1.StageStats stages = 4;
+   */
+  stages: StageStats[];
+};
+
+/**
+ * Describes the message penstock.engine.v1.PipeStats.
+ * Use `create(PipeStatsSchema)` to create a new message.
+ */
+export const PipeStatsSchema: GenMessage<PipeStats> = /*@__PURE__*/
+  messageDesc(file_penstock_engine_v1_engine, 24);
+
+/**
+ * @generated from message penstock.engine.v1.ShareStats
+ */
+export type ShareStats = Message<"penstock.engine.v1.ShareStats"> & {
+  /**
+   * @generated from field: penstock.engine.v1.RequestCounts requests = 1;
+   */
+  requests?: RequestCounts | undefined;
+
+  /**
+   * @generated from field: uint32 connections = 2;
+   */
+  connections: number;
+
+  /**
+   * From reading a command's header to sending its reply.
+   *
+   * @generated from field: penstock.engine.v1.Latency read_latency = 3;
+   */
+  readLatency?: Latency | undefined;
+
+  /**
+   * @generated from field: penstock.engine.v1.Latency write_latency = 4;
+   */
+  writeLatency?: Latency | undefined;
+
+  /**
+   * @generated from field: penstock.engine.v1.Latency other_latency = 5;
+   */
+  otherLatency?: Latency | undefined;
+};
+
+/**
+ * Describes the message penstock.engine.v1.ShareStats.
+ * Use `create(ShareStatsSchema)` to create a new message.
+ */
+export const ShareStatsSchema: GenMessage<ShareStats> = /*@__PURE__*/
+  messageDesc(file_penstock_engine_v1_engine, 25);
+
+/**
+ * @generated from message penstock.engine.v1.StageStats
+ */
+export type StageStats = Message<"penstock.engine.v1.StageStats"> & {
+  /**
+   * As in Stage.id.
+   *
+   * @generated from field: string stage = 1;
+   */
+  stage: string;
+
+  /**
+   * @generated from field: string kind = 2;
+   */
+  kind: string;
+
+  /**
+   * @generated from field: uint32 in_flight = 3;
+   */
+  inFlight: number;
+
+  /**
+   * @generated from field: penstock.engine.v1.RequestCounts requests = 4;
+   */
+  requests?: RequestCounts | undefined;
+
+  /**
+   * In it and in what is below; of one in 64 requests.
+   *
+   * @generated from field: penstock.engine.v1.Latency latency = 5;
+   */
+  latency?: Latency | undefined;
+
+  /**
+   * Of a mirror, in the order of its legs.
+   *
+   * @generated from field: repeated penstock.engine.v1.ChildStats children = 6;
+   */
+  children: ChildStats[];
+};
+
+/**
+ * Describes the message penstock.engine.v1.StageStats.
+ * Use `create(StageStatsSchema)` to create a new message.
+ */
+export const StageStatsSchema: GenMessage<StageStats> = /*@__PURE__*/
+  messageDesc(file_penstock_engine_v1_engine, 26);
+
+/**
+ * @generated from message penstock.engine.v1.ChildStats
+ */
+export type ChildStats = Message<"penstock.engine.v1.ChildStats"> & {
+  /**
+   * From 1.
+   *
+   * @generated from field: uint32 child = 1;
+   */
+  child: number;
+
+  /**
+   * Canonical text of the leg.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * "in-sync" or "faulted".
+   *
+   * @generated from field: string state = 3;
+   */
+  state: string;
+
+  /**
+   * @generated from field: uint32 in_flight = 4;
+   */
+  inFlight: number;
+
+  /**
+   * @generated from field: penstock.engine.v1.RequestCounts requests = 5;
+   */
+  requests?: RequestCounts | undefined;
+
+  /**
+   * Requests that it has not answered and that nobody waits for any more.
+   *
+   * @generated from field: uint32 orphans = 6;
+   */
+  orphans: number;
+
+  /**
+   * Of one in 64 requests.
+   *
+   * @generated from field: penstock.engine.v1.Latency latency = 7;
+   */
+  latency?: Latency | undefined;
+};
+
+/**
+ * Describes the message penstock.engine.v1.ChildStats.
+ * Use `create(ChildStatsSchema)` to create a new message.
+ */
+export const ChildStatsSchema: GenMessage<ChildStats> = /*@__PURE__*/
+  messageDesc(file_penstock_engine_v1_engine, 27);
+
+/**
+ * Since the pipe was opened, or the stage put in.
+ *
+ * @generated from message penstock.engine.v1.RequestCounts
+ */
+export type RequestCounts = Message<"penstock.engine.v1.RequestCounts"> & {
+  /**
+   * @generated from field: uint64 reads = 1;
+   */
+  reads: bigint;
+
+  /**
+   * @generated from field: uint64 writes = 2;
+   */
+  writes: bigint;
+
+  /**
+   * Flushes, discards, write-zeroes, compares, block status.
+   *
+   * @generated from field: uint64 others = 3;
+   */
+  others: bigint;
+
+  /**
+   * @generated from field: uint64 read_bytes = 4;
+   */
+  readBytes: bigint;
+
+  /**
+   * @generated from field: uint64 write_bytes = 5;
+   */
+  writeBytes: bigint;
+
+  /**
+   * Those that ended with an error; counted above, too.
+   *
+   * @generated from field: uint64 errors = 6;
+   */
+  errors: bigint;
+};
+
+/**
+ * Describes the message penstock.engine.v1.RequestCounts.
+ * Use `create(RequestCountsSchema)` to create a new message.
+ */
+export const RequestCountsSchema: GenMessage<RequestCounts> = /*@__PURE__*/
+  messageDesc(file_penstock_engine_v1_engine, 28);
+
+/**
+ * A histogram. The three lists are of one length; buckets that are empty are left out.
+ *
+ * @generated from message penstock.engine.v1.Latency
+ */
+export type Latency = Message<"penstock.engine.v1.Latency"> & {
+  /**
+   * @generated from field: uint64 count = 1;
+   */
+  count: bigint;
+
+  /**
+   * @generated from field: double sum_ns = 2;
+   */
+  sumNs: number;
+
+  /**
+   * Of each bucket the smallest value, the smallest one beyond it, and how many values.
+   *
+   * @generated from field: repeated double lowest_ns = 3;
+   */
+  lowestNs: number[];
+
+  /**
+   * @generated from field: repeated double ends_ns = 4;
+   */
+  endsNs: number[];
+
+  /**
+   * @generated from field: repeated uint64 counts = 5;
+   */
+  counts: bigint[];
+};
+
+/**
+ * Describes the message penstock.engine.v1.Latency.
+ * Use `create(LatencySchema)` to create a new message.
+ */
+export const LatencySchema: GenMessage<Latency> = /*@__PURE__*/
+  messageDesc(file_penstock_engine_v1_engine, 29);
+
+/**
  * @generated from message penstock.engine.v1.WatchEventsRequest
  */
 export type WatchEventsRequest = Message<"penstock.engine.v1.WatchEventsRequest"> & {
@@ -629,7 +1080,7 @@ export type WatchEventsRequest = Message<"penstock.engine.v1.WatchEventsRequest"
  * Use `create(WatchEventsRequestSchema)` to create a new message.
  */
 export const WatchEventsRequestSchema: GenMessage<WatchEventsRequest> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_engine, 21);
+  messageDesc(file_penstock_engine_v1_engine, 30);
 
 /**
  * @generated from message penstock.engine.v1.WatchEventsResponse
@@ -646,7 +1097,7 @@ export type WatchEventsResponse = Message<"penstock.engine.v1.WatchEventsRespons
  * Use `create(WatchEventsResponseSchema)` to create a new message.
  */
 export const WatchEventsResponseSchema: GenMessage<WatchEventsResponse> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_engine, 22);
+  messageDesc(file_penstock_engine_v1_engine, 31);
 
 /**
  * @generated from message penstock.engine.v1.Event
@@ -701,7 +1152,7 @@ export type Event = Message<"penstock.engine.v1.Event"> & {
  * Use `create(EventSchema)` to create a new message.
  */
 export const EventSchema: GenMessage<Event> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_engine, 23);
+  messageDesc(file_penstock_engine_v1_engine, 32);
 
 /**
  * What every error of these services carries besides its gRPC code and its message.
@@ -750,7 +1201,7 @@ export type ErrorDetail = Message<"penstock.engine.v1.ErrorDetail"> & {
  * Use `create(ErrorDetailSchema)` to create a new message.
  */
 export const ErrorDetailSchema: GenMessage<ErrorDetail> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_engine, 24);
+  messageDesc(file_penstock_engine_v1_engine, 33);
 
 /**
  * @generated from enum penstock.engine.v1.PipeState
@@ -848,6 +1299,17 @@ export const EngineService: GenService<{
     methodKind: "unary";
     input: typeof GetEngineRequestSchema;
     output: typeof GetEngineResponseSchema;
+  },
+  /**
+   * What the engine, its reactors and its pipes have done so far: counters that only grow, and a few
+   * values of this moment. Rates are the difference of two answers by that of their uptimes.
+   *
+   * @generated from rpc penstock.engine.v1.EngineService.GetStats
+   */
+  getStats: {
+    methodKind: "unary";
+    input: typeof GetStatsRequestSchema;
+    output: typeof GetStatsResponseSchema;
   },
   /**
    * What has happened lately, oldest first, and on request what happens from now on.
