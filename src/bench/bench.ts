@@ -36,6 +36,8 @@ export interface BenchOptions {
   readonly target: Target;
   readonly job: JobOptions;
   readonly level: RealLevel;
+  /** Longest look for work before sleeping, in ms; 0: none. */
+  readonly spinMsMax?: number;
   readonly makeUuid: () => string;
   readonly cpuTime: () => CpuTime;
   readonly onProgress?: (progress: BenchProgress) => void;
@@ -81,7 +83,8 @@ export class Bench {
    * @throws PenstockError of `planJob`, of opening the pipe, of the last flush
    */
   async run(): Promise<BenchResult> {
-    const io = await openIo({ level: this.#options.level });
+    const { level, spinMsMax } = this.#options;
+    const io = await openIo({ level, ...(spinMsMax === undefined ? {} : { spinMsMax }) });
     try {
       return await this.#runOn(io);
     } finally {

@@ -15,7 +15,7 @@ import { PenstockError } from "../util/errors.ts";
 import { formatSize, type ParseSizeOptions, parseSize } from "../util/size.ts";
 import { EXIT_CODE_HELP, type ExitCode } from "./exit-code.ts";
 import type { OutputFormat } from "./output.ts";
-import { durationArgument, ioOption } from "./run-options.ts";
+import { durationArgument, ioOption, spinOption } from "./run-options.ts";
 
 const CONNECTIONS_MAX = 64;
 const TIME_MS_MIN = 10;
@@ -37,6 +37,7 @@ export interface BenchArguments {
   readonly readPercent: number;
   readonly verify: boolean;
   readonly seed?: number;
+  readonly spin?: number;
   readonly yes: boolean;
 }
 
@@ -75,6 +76,7 @@ export function addBench(program: Command, setExitCode: (code: ExitCode) => void
     .option("--seed <n>", "of offsets and data (a fresh one)", number(0, Number.MAX_SAFE_INTEGER))
     .option("--yes", "overwrite what the pipe holds", false)
     .addOption(ioOption())
+    .addOption(spinOption())
     .addOption(
       new Option("-o, --output <format>", "how to print it")
         .choices(["table", "json", "yaml"])

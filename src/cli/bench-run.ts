@@ -40,7 +40,7 @@ export async function runBench(text: string, options: BenchArguments): Promise<E
 async function runJob(
   target: Target,
   job: JobOptions,
-  options: Pick<BenchArguments, "io" | "output">,
+  options: Pick<BenchArguments, "io" | "output" | "spin">,
   signals: StopSignals,
 ): Promise<ExitCode> {
   const level = await chooseLevel(options.io);
@@ -52,6 +52,7 @@ async function runJob(
     target,
     job,
     level,
+    ...(options.spin === undefined ? {} : { spinMsMax: options.spin }),
     makeUuid: randomUUID,
     cpuTime: () => process.cpuUsage(),
     onProgress: (progress) => line.show(progress),

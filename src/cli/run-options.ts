@@ -35,7 +35,7 @@ export function addRunOptions(command: Command): Command {
         .default("together"),
     )
     .option("--buffer-limit <size>", "buffer memory of each reactor (64MiB)", parseBufferLimit)
-    .option("--spin <time>", "longest look for work before sleeping, such as 60us", parseSpin)
+    .addOption(spinOption())
     .option("--stop-on-stdin-end", "stop cleanly when standard input ends, too", false);
 }
 
@@ -44,6 +44,11 @@ export function ioOption(): Option {
     .choices(LEVEL_CHOICES)
     .default("auto")
     .env("PENSTOCK_IO");
+}
+
+export function spinOption(): Option {
+  const text = "longest look for work before sleeping, such as 60us";
+  return new Option("--spin <time>", text).argParser(parseSpin);
 }
 
 /** A parser of an option's time, in ms. */
