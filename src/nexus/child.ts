@@ -18,9 +18,12 @@ export interface MirrorLeg {
   readonly joint: Joint;
   /** On this machine: preferred for reads by the policy `local`. */
   readonly isLocal: boolean;
+  /** Canonical text of all of it, for messages and listings. Default: its topmost stage's name. */
+  readonly name?: string;
 }
 
 export class Child {
+  readonly name: string;
   readonly index: number;
   /** Of `index`, for sets of children. */
   readonly bit: number;
@@ -52,12 +55,9 @@ export class Child {
     this.bit = 1 << index;
     this.joint = leg.joint;
     this.isLocal = leg.isLocal;
+    this.name = leg.name ?? leg.joint.info.name;
     this.latency = new LatencySampler(leg.joint.reactor.clock);
     this.#owner = owner;
-  }
-
-  get name(): string {
-    return this.joint.info.name;
   }
 
   /** A request to fill and `submit`. Hot path. */

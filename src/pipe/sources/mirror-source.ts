@@ -7,7 +7,7 @@ import { CHILDREN_MAX } from "../../nexus/child.ts";
 import { CHILD_TIMEOUT_MS_DEFAULT, Mirror } from "../../nexus/mirror.ts";
 import { READ_POLICIES } from "../../nexus/read-policy.ts";
 import { PenstockError } from "../../util/errors.ts";
-import type { CallStage, Stage } from "../ast.ts";
+import type { CallStage, Pipe, Stage } from "../ast.ts";
 import { formatPipe } from "../formatter.ts";
 import { GrammarError } from "../grammar-error.ts";
 import type { StageOptions } from "../stage-options.ts";
@@ -55,7 +55,12 @@ export function planMirror(
     open: (context, joints) =>
       Mirror.open(context.reactor, {
         name,
-        legs: joints.map((joint, index) => ({ joint, isLocal: isLocal(legs[index]?.sourceStage) })),
+        legs: joints.map((joint, index) => ({
+          joint,
+          isLocal: isLocal(legs[index]?.sourceStage),
+          // Several legs may end in the same filter.
+          name: formatPipe(stage.arguments[index] as Pipe), // the legs were made of them
+        })),
         childTimeoutMs,
         readPolicy,
         onEvent: (event) => context.report?.({ ...event, stage: name }),
