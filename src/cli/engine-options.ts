@@ -10,6 +10,10 @@ const VARIABLE_PREFIX = "PENSTOCK_";
 
 export function addDaemonOptions(command: Command): Command {
   command
+    .option(
+      "--metrics <address...>",
+      "serve Prometheus metrics at HOST:PORT or unix:PATH, too (/metrics of the RPC's socket)",
+    )
     .option("--config <file>", "read options from a YAML file, too (see docs/operations/engine.md)")
     .addOption(
       new Option("--log-level <level>", "what standard error is told of")

@@ -24,6 +24,7 @@ import type { RunOptions } from "./run-options.ts";
 export interface EngineRunOptions extends RunOptions {
   readonly dataDir?: string;
   readonly listen?: readonly string[];
+  readonly metrics?: readonly string[];
   /** Absent: what suits standard error. */
   readonly logFormat?: LogFormat;
   readonly logLevel: LogLevel;
@@ -48,6 +49,7 @@ export async function runEngine(
   try {
     const engine = await start({ signals, dataDir, listen, options, log, worker });
     for (const address of engine.listen) process.stdout.write(`ready ${address}\n`);
+    for (const address of engine.metrics) process.stdout.write(`metrics ${metricsUrl(address)}\n`);
     link?.ready(engine.listen);
     if (options.stopOnStdinEnd) watchStdin(signals);
     const told = engine.onEvent((event) => log.write(event));
@@ -89,6 +91,7 @@ async function start(parts: StartParts): Promise<Engine> {
     version: manifest.version,
     dataDir,
     listen,
+    metrics: options.metrics?.map(parseEngineAddress) ?? [],
     level,
     reactors: options.reactors,
     placement: options.placement,
@@ -106,6 +109,10 @@ async function start(parts: StartParts): Promise<Engine> {
 
 function restartOf({ restarts, lastEnd }: WorkerStart): string {
   return `restart ${restarts}: ${lastEnd}`;
+}
+
+function metricsUrl(address: string): string {
+  return address.startsWith("unix:") ? `${address} /metrics` : `http://${address}/metrics`;
 }
 
 function openLog({ logLevel, logFormat }: EngineRunOptions): EngineLog {

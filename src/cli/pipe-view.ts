@@ -137,7 +137,7 @@ function timeText(time: Timestamp | undefined): string | null {
 }
 
 /** A state that is newer than this program is shown by its number. */
-function lowerCase(names: Readonly<Record<string, unknown>>, value: number): string {
+export function lowerCase(names: Readonly<Record<string, unknown>>, value: number): string {
   const found = Object.entries(names).find(([, each]) => each === value);
   return found === undefined ? `state-${value}` : found[0].toLowerCase();
 }

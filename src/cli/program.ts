@@ -17,6 +17,7 @@ import type { PipeRunOptions } from "./pipe-run.ts";
 import { reportError } from "./report-error.ts";
 import { addRunOptions, durationArgument, ioOption } from "./run-options.ts";
 import { stageHelp } from "./stage-help.ts";
+import { addStats } from "./stats-commands.ts";
 
 const STATS_MS_MIN = 10;
 const STATS_MS_MAX = 3_600_000;
@@ -64,6 +65,7 @@ export function makeProgram(setExitCode: (code: ExitCode) => void): Command {
   addEngine(program, setExitCode);
   addEvents(program);
   addListings(program);
+  addStats(program);
   addBench(program, setExitCode);
   addDoctor(program, setExitCode);
   addExplain(program, setExitCode);
