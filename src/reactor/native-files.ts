@@ -12,7 +12,7 @@ import { mapShared } from "../sys/memory.ts";
 import { Errno } from "./errno.ts";
 import { claimedError, FileClaim } from "./file-claim.ts";
 import type { FileHandle, OpenedFile, OpenFileOptions } from "./io.ts";
-import { directUnsupportedError, failureOf, openFileError } from "./io-errors.ts";
+import { directUnsupportedError, failureOf, invalidFileError, openFileError } from "./io-errors.ts";
 import { describeMedium, fitSize, readBootId } from "./medium.ts";
 
 const open = promisify(fs.open);
@@ -92,7 +92,10 @@ async function openFd(options: OpenFileOptions): Promise<number> {
   const { O_RDWR, O_RDONLY, O_CREAT, O_EXCL, O_DIRECT } = fs.constants;
   let flags = options.write ? O_RDWR : O_RDONLY;
   if (options.direct === true) flags |= O_DIRECT;
-  const isDevice = await isBlockDevicePath(options.path);
+  const stat = await statOf(options.path);
+  // Opening a pipe without a peer would never come back, and keep one of Node's few threads.
+  if (stat?.isFIFO() === true) throw invalidFileError(options.path, "a pipe");
+  const isDevice = stat?.isBlockDevice() === true;
   // O_EXCL without O_CREAT on a block device: refused while it is mounted or held elsewhere.
   if (isDevice && options.write) flags |= O_EXCL;
   else if (options.createSizeBytes !== undefined && options.write) flags |= O_CREAT;
@@ -107,11 +110,11 @@ async function openFd(options: OpenFileOptions): Promise<number> {
   }
 }
 
-async function isBlockDevicePath(path: string): Promise<boolean> {
+async function statOf(path: string): Promise<fs.Stats | null> {
   try {
-    return (await promisify(fs.stat)(path)).isBlockDevice();
+    return await promisify(fs.stat)(path);
   } catch (_unknown) {
     // A path that cannot be looked at is opened all the same: that gives the error to report.
-    return false;
+    return null;
   }
 }
