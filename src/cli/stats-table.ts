@@ -101,7 +101,7 @@ const STAGE_COLUMNS: readonly Column<StageRow>[] = [
 ];
 
 const REACTOR_COLUMNS: readonly Column<ReactorView>[] = [
-  { title: "REACTOR", align: "right", text: ({ reactor }) => String(reactor) },
+  { title: "REACTOR", text: ({ reactor }) => String(reactor) },
   { title: "LOAD", align: "right", text: ({ load }) => percent(load) },
   { title: "SPIN", align: "right", text: ({ spin }) => percent(spin) },
   { title: "QUEUE", align: "right", text: ({ queue }) => whole(queue) },

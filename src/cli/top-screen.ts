@@ -43,7 +43,9 @@ export class TopScreen {
   }
 
   show(text: string): void {
-    const { rows = ROWS_DEFAULT, columns = COLUMNS_DEFAULT } = this.#output;
+    // 0 where nobody has told the terminal its size.
+    const rows = this.#output.rows || ROWS_DEFAULT;
+    const columns = this.#output.columns || COLUMNS_DEFAULT;
     const lines = text.split("\n").slice(0, rows - 1);
     const shown = lines.map((line) => `${line.slice(0, columns)}${CLEAR_LINE_END}\n`).join("");
     this.#output.write(`${HOME}${shown}${CLEAR_BELOW}q to quit`);

@@ -31,6 +31,7 @@ export const DEBIAN_PACKAGE_BY_TOOL: Readonly<Record<string, string>> = {
   "qemu-io": "qemu-utils",
   "qemu-nbd": "qemu-utils",
   "qemu-system-x86_64": "qemu-system-x86",
+  script: "bsdutils",
   strace: "strace",
   zsh: "zsh",
 };
