@@ -108,7 +108,9 @@ export class Mirror
     if (reserve === null) {
       throw new PenstockError({
         code: "out-of-buffers",
-        message: `no buffer of ${maxTransferBytes} bytes is left for ${name}`,
+        message:
+          `no buffer of ${maxTransferBytes} bytes is left for ${name}: ` +
+          "each mirror keeps one, give more memory (--buffer-limit)",
         retryable: true,
       });
     }
@@ -134,7 +136,8 @@ export class Mirror
     this.orphans = new Orphans(options.orphanLimits ?? { countMax: ORPHANS_MAX, bytesMax });
     if (membership === UNRECORDED_MEMBERSHIP) {
       const warning =
-        "no fencing and no persistent log: after an unclean stop a full resync is needed";
+        "no fencing and no persistent log: after an unclean stop, or with a child that has " +
+        "faulted, copy one over the others before it is opened again";
       this.#report("warning", "mirror-without-metadata", warning);
     }
   }
@@ -460,7 +463,10 @@ export class Mirror
   }
 
   childFaulted(child: Child, fault: ChildFault): void {
-    this.#report("error", "child-faulted", `${child.name} faulted: ${fault.reason}`);
+    const message =
+      `${child.name} faulted: ${fault.reason}. It lacks what is written from now on: ` +
+      "opened again with the others it would be read as if it did not";
+    this.#report("error", "child-faulted", message);
   }
 
   unparked(task: MirrorTask): void {
