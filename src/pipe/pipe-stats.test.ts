@@ -82,7 +82,7 @@ for (const placement of HAS_TWO ? (["together", "apart"] as const) : (["together
       ]),
       [
         [1, "malloc:///a?size=8MiB", "in-sync", 2, 2 * BLOCK_BYTES],
-        [2, "limit", "in-sync", 2, 2 * BLOCK_BYTES],
+        [2, "malloc:///b?size=8MiB | limit", "in-sync", 2, 2 * BLOCK_BYTES],
       ],
     );
     strictEqual(
