@@ -31,7 +31,7 @@ export interface BenchArguments {
   readonly connections?: number;
   /** Milliseconds, here and below. */
   readonly time?: number;
-  readonly warmUp: number;
+  readonly warmUp?: number;
   readonly size?: number;
   readonly range?: { readonly offset: number; readonly end: number };
   readonly readPercent: number;
@@ -65,9 +65,8 @@ export function addBench(program: Command, setExitCode: (code: ExitCode) => void
     )
     .option(
       "--warm-up <time>",
-      "load for so long before",
+      "load for so long before measuring (500ms; none where it goes once over the range)",
       durationArgument({ maxMs: TIME_MS_MAX }),
-      0,
     )
     .option("--size <size>", "only the first so many bytes; a bare number is MiB", parseLength)
     .option("--range <from-to>", "only these bytes: 1GiB-2GiB", parseRange)

@@ -22,6 +22,8 @@ import { printError } from "./report-error.ts";
 
 const SEED_MAX = 2 ** 31;
 const TIME_MS_DEFAULT = 5000;
+/** Connections fill, and code is compiled. */
+const WARM_UP_MS_DEFAULT = 500;
 
 /** @returns the exit code; errors are on standard error already */
 export async function runBench(text: string, options: BenchArguments): Promise<ExitCode> {
@@ -94,7 +96,7 @@ function jobOf(options: BenchArguments): JobOptions {
     // Not the same each time: data that an earlier run has left would pass for this one's.
     seed: options.seed ?? randomInt(SEED_MAX),
     durationMs: isOnce ? null : (time ?? TIME_MS_DEFAULT),
-    warmUpMs: warmUp,
+    warmUpMs: warmUp ?? (isOnce ? 0 : WARM_UP_MS_DEFAULT),
     ...(part === undefined ? {} : { range: part }),
   };
 }
