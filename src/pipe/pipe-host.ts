@@ -60,6 +60,8 @@ interface OpenPipe extends ServedPipe {
   readonly labels: readonly string[];
   /** The pipe whose stage it taps. */
   readonly tappedId: number | undefined;
+  /** The servers of its sources, perhaps other pipes of this process. */
+  readonly servers: readonly SocketAddress[];
   readonly place: ListenerPlace;
   readonly shareReactor: RemoteReactor;
   readonly deviceReactor: RemoteReactor;
@@ -194,7 +196,7 @@ export class PipeHost {
       const { shareText } = plan;
       const labels = labelsOf(plan.branch);
       const served = { id, text: plan.text, uri };
-      const where = { place, shareReactor, deviceReactor };
+      const where = { place, shareReactor, deviceReactor, servers: serversOf(plan.branch) };
       this.#pipes.set(id, { ...served, ...where, shareText, labels, tappedId: tapped?.id });
       return served;
     } catch (thrown) {
@@ -269,14 +271,18 @@ export class PipeHost {
 
   async #close(): Promise<readonly PenstockError[]> {
     await Promise.allSettled([...this.#openings]);
-    // Taps before what they tap, which may be taps again: never in a circle.
+    // Taps before what they tap, which may be taps again: never in a circle. And those that flush
+    // to the share of another one before that one, unless they all do.
     const results: PromiseSettledResult<void>[] = [];
     for (let left = [...this.#pipes.values()]; left.length > 0; ) {
       const tapped = new Set(left.map(({ tappedId }) => tappedId));
-      const batch = left.filter(({ id }) => !tapped.has(id));
-      assert(batch.length > 0, "some pipe is not tapped");
-      results.push(...(await Promise.allSettled(batch.map(({ id }) => this.closePipe(id)))));
-      left = left.filter(({ id }) => tapped.has(id));
+      const free = left.filter(({ id }) => !tapped.has(id));
+      assert(free.length > 0, "some pipe is not tapped");
+      const unused = free.filter((pipe) => !left.some((other) => mayUse(other, pipe)));
+      const batch = new Set(unused.length > 0 ? unused : free);
+      const closing = [...batch].map(({ id }) => this.closePipe(id));
+      results.push(...(await Promise.allSettled(closing)));
+      left = left.filter((pipe) => !batch.has(pipe));
     }
     await this.#pool.stop();
     return results.flatMap((result) =>
@@ -288,6 +294,22 @@ export class PipeHost {
 function withPort(address: SocketAddress, port: number | undefined): SocketAddress {
   const isOpen = address.kind === "tcp" && address.port === 0;
   return isOpen && port !== undefined ? { ...address, port } : address;
+}
+
+function serversOf({ source }: BranchPlan): SocketAddress[] {
+  const below = (source.legs ?? []).flatMap(serversOf);
+  return source.server === undefined ? below : [...below, source.server];
+}
+
+function mayUse(user: OpenPipe, used: OpenPipe): boolean {
+  const { address } = used.place;
+  return user !== used && user.servers.some((server) => mayBeOne(server, address));
+}
+
+/** By the port alone over TCP: a host has many names. */
+function mayBeOne(one: SocketAddress, other: SocketAddress): boolean {
+  if (one.kind === "unix") return other.kind === "unix" && one.path === other.path;
+  return other.kind === "tcp" && one.port === other.port;
 }
 
 function labelsOf(branch: BranchPlan): string[] {

@@ -50,6 +50,8 @@ export interface SourcePlan {
   readonly taps?: string;
   /** The pipes, without shares, that it stands on: a mirror's legs. Absent: none. */
   readonly legs?: readonly BranchPlan[];
+  /** The server that it uses, which may be this process. */
+  readonly server?: SocketAddress;
   /** What it may take, in ms, to go on without a leg that hangs. Absent: it does not. */
   readonly patienceMs?: number;
   /**
