@@ -11,7 +11,7 @@ import { readStartOptions } from "../cli/start-options.ts";
 try {
   const programs = {
     engine: join(import.meta.dirname, "penstock.ts"),
-    verifier: join(import.meta.dirname, "verify-client.ts"),
+    client: join(import.meta.dirname, "verify-client.ts"),
   };
   process.exitCode = await start(readStartOptions(process.argv.slice(2)), programs);
 } catch (thrown) {

@@ -1,19 +1,50 @@
 /**
- * The second process of `npm start`: overwrites and verifies an NBD export from outside the engine.
+ * The client process of `npm start`: overwrites and verifies an NBD export from outside.
  *
- *   verify-client.ts URI LENGTH_BYTES SEED      prints one JSON line, exits 0 or 1
+ *   verify-client.ts once LENGTH_BYTES SEED URI            writes, reads back; one JSON line
+ *   verify-client.ts load LENGTH_BYTES SEED URI [URI...]   until standard input ends, then reads
+ *                                                          back, from other URIs too; JSON lines
+ *
+ * Exits 0, or 1 when anything is not as it was written.
  */
 
+import type { LoadLine } from "../cli/load-process.ts";
 import { reportError } from "../cli/report-error.ts";
+import { VerifiedLoad } from "../cli/verified-load.ts";
 import { verifyExport } from "../cli/verify-export.ts";
 
-const [uri = "", lengthText = "", seedText = ""] = process.argv.slice(2);
+const PROGRESS_MS = 50;
+
+const [mode = "", lengthText = "", seedText = "", uri = "", ...others] = process.argv.slice(2);
+const options = { lengthBytes: Number(lengthText), seed: Number(seedText) };
 try {
-  const options = { lengthBytes: Number(lengthText), seed: Number(seedText) };
-  const summary = await verifyExport(uri, options);
-  process.stdout.write(`${JSON.stringify(summary)}\n`);
+  if (mode === "load") await load();
+  else print(await verifyExport(uri, options));
 } catch (thrown) {
-  const report = reportError(thrown);
-  process.stderr.write(`${report.text}\n`);
+  process.stderr.write(`${reportError(thrown).text}\n`);
   process.exitCode = 1;
+}
+
+async function load(): Promise<void> {
+  const running = await VerifiedLoad.connect(uri, options);
+  const line = (comparedBytes: number | null): LoadLine => {
+    const { acknowledgedWrites, comparedReads } = running;
+    return { acknowledgedWrites, comparedReads, comparedBytes };
+  };
+  const timer = setInterval(() => print(line(null)), PROGRESS_MS);
+  process.stdin.on("end", () => running.stop());
+  process.stdin.resume();
+  try {
+    await running.run();
+  } finally {
+    clearInterval(timer);
+    process.stdin.pause();
+  }
+  let comparedBytes = 0;
+  for (const each of [uri, ...others]) comparedBytes += await running.check(each);
+  print(line(comparedBytes));
+}
+
+function print(value: unknown): void {
+  process.stdout.write(`${JSON.stringify(value)}\n`);
 }

@@ -1,7 +1,7 @@
 /**
- * EngineChild: a `penstock pipe run` process of our own, watched through its output.
+ * EngineChild: a `penstock engine` process of our own.
  *
- *   starting --"ready URI" per pipe--> serving --stop()--> exited
+ *   starting --"ready ADDRESS"--> serving --stop(), kill()--> exited
  *
  * It leads its own process group, so that Ctrl-C in a terminal reaches us alone and we stop it
  * once; and it stops when its standard input ends, so that it never outlives us.
@@ -9,8 +9,9 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
+import { parseEngineAddress } from "../api/engine-address.ts";
+import { askEngine, type EngineClient } from "../api/engine-client.ts";
 import { PenstockError } from "../util/errors.ts";
-import { STATS_PREFIX, type StatsLine } from "./stats-lines.ts";
 
 const NODE_FLAGS = ["--disable-warning=ExperimentalWarning"];
 const READY_PREFIX = "ready ";
@@ -19,37 +20,39 @@ const READY_MS_MAX = 60_000;
 const STOP_MS_MAX = 60_000;
 const STDERR_CHARACTERS_MAX = 64 * 1024;
 
-export interface EngineOptions {
+export interface EngineChildOptions {
   /** The command line's entry, src/bin/penstock.ts. */
   readonly program: string;
-  readonly pipes: readonly string[];
-  /** Arguments of `pipe run`, before the pipes. */
+  readonly dataDir: string;
+  /** Of its RPC: "unix:PATH". */
+  readonly address: string;
+  /** More arguments of `penstock engine`. */
   readonly args: readonly string[];
-  onStats(line: StatsLine): void;
 }
 
-/** How it ended: its exit code, 128 + signal's number unknown as 1. */
+/** How it ended: its exit code, or 1 when a signal ended it. */
 export interface EngineEnd {
   readonly code: number;
   readonly stderr: string;
 }
 
 export class EngineChild {
-  /** In the order of the pipes. */
-  uris: readonly string[] = [];
   readonly pid: number;
+  readonly address: string;
   readonly ended: Promise<EngineEnd>;
+  /** Null while it runs. */
+  end: EngineEnd | null = null;
   readonly #child: ChildProcess;
   #stderr = "";
 
-  /** Settles when all shares are ready. @throws PenstockError with the engine's own words */
-  static async start(options: EngineOptions): Promise<EngineChild> {
+  /** Settles when its RPC answers. @throws PenstockError with the engine's own words */
+  static async start(options: EngineChildOptions): Promise<EngineChild> {
     const engine = new EngineChild(options);
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<"late">((resolve) => {
       timer = setTimeout(() => resolve("late"), READY_MS_MAX);
     });
-    const outcome = await Promise.race([engine.#ready(options), engine.ended, late]);
+    const outcome = await Promise.race([engine.#ready(), engine.ended, late]);
     clearTimeout(timer);
     if (outcome === "ready") return engine;
     if (outcome === "late") engine.kill();
@@ -57,9 +60,10 @@ export class EngineChild {
     throw engineError(outcome === "late" ? `not ready after ${READY_MS_MAX} ms` : end.stderr);
   }
 
-  private constructor(options: EngineOptions) {
-    const args = [...NODE_FLAGS, options.program, "pipe", "run", "--stop-on-stdin-end"];
-    this.#child = spawn(process.execPath, [...args, ...options.args, ...options.pipes], {
+  private constructor({ program, dataDir, address, args }: EngineChildOptions) {
+    this.address = address;
+    const command = ["engine", "--data-dir", dataDir, "--listen", address, "--stop-on-stdin-end"];
+    this.#child = spawn(process.execPath, [...NODE_FLAGS, program, ...command, ...args], {
       stdio: ["pipe", "pipe", "pipe"],
       detached: true,
     });
@@ -69,9 +73,18 @@ export class EngineChild {
       this.#stderr = (this.#stderr + chunk.toString("utf8")).slice(-STDERR_CHARACTERS_MAX);
     });
     this.ended = new Promise((resolve) => {
-      this.#child.once("error", (error) => resolve({ code: 1, stderr: error.message }));
-      this.#child.once("close", (code) => resolve({ code: code ?? 1, stderr: this.#stderr }));
+      const end = (code: number, stderr: string): void => {
+        this.end = { code, stderr };
+        resolve(this.end);
+      };
+      this.#child.once("error", (error) => end(1, error.message));
+      this.#child.once("close", (code) => end(code ?? 1, this.#stderr));
     });
+  }
+
+  /** @throws PenstockError: what the engine answers, or `engine-unreachable` */
+  ask<T>(call: (client: EngineClient) => Promise<T>): Promise<T> {
+    return askEngine(parseEngineAddress(this.address), call);
   }
 
   /** Drained, flushed, gone; killed when it takes for ever. Idempotent. */
@@ -87,19 +100,12 @@ export class EngineChild {
     this.#child.kill("SIGKILL");
   }
 
-  #ready(options: EngineOptions): Promise<"ready"> {
-    const uris: string[] = [];
-    this.uris = uris;
+  #ready(): Promise<"ready"> {
     return new Promise((resolve) => {
       const { stdout } = this.#child;
       if (stdout === null) return;
       createInterface({ input: stdout }).on("line", (line) => {
-        if (line.startsWith(STATS_PREFIX)) {
-          options.onStats(JSON.parse(line.slice(STATS_PREFIX.length)) as StatsLine);
-        } else if (line.startsWith(READY_PREFIX)) {
-          uris.push(line.slice(READY_PREFIX.length));
-          if (uris.length === options.pipes.length) resolve("ready");
-        }
+        if (line.startsWith(READY_PREFIX)) resolve("ready");
       });
     });
   }

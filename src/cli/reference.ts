@@ -34,8 +34,8 @@ export function codeReference(): string {
     return `## ${title}\n\n${head}\n${rows.join("\n")}\n`;
   });
   const intro =
-    "What `penstock explain CODE` says. Codes are stable; errors of the operating system that have no\n" +
-    "name of ours are `system-` and its name: `system-enospc`.";
+    "What `penstock explain CODE` says. Codes are stable; errors of the operating system that\n" +
+    "have no name of ours are `system-` and its name: `system-enospc`.";
   return `# Codes of errors and events\n\n${GENERATED}\n\n${intro}\n\n${sections.join("\n")}`;
 }
 

@@ -20,7 +20,6 @@ const USAGE_CODES: ReadonlySet<string> = new Set([
   "usage",
   "invalid-argument",
   "needs-yes",
-  "level-unsupported",
   "placement-unsupported",
   "reactors-unsupported",
   "export-exists",

@@ -4,7 +4,7 @@ import { deepStrictEqual } from "node:assert/strict";
 import { test } from "node:test";
 import { splitShellLine } from "./shell-words.ts";
 
-test("splitShellLine cuts words, quotes and all, and knows what bash holds for earlier words", () => {
+test("splitShellLine cuts words, and knows what bash holds for earlier ones", () => {
   const cases: readonly (readonly [line: string, words: string[], cutLength: number])[] = [
     ["", [""], 0],
     ["penstock ", ["penstock", ""], 0],

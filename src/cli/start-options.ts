@@ -15,7 +15,9 @@ export interface StartOptions {
   /** Undefined: the default, or any other when that is busy. */
   readonly port: number | undefined;
   readonly io: LevelChoice;
-  /** Stop after the check. */
+  /** Kill an engine under load, then go on. */
+  readonly demo: boolean;
+  /** The same without time to look, then stop. */
   readonly check: boolean;
 }
 
@@ -23,14 +25,14 @@ export interface StartOptions {
 export function readStartOptions(args: readonly string[]): StartOptions {
   const command = new Command("npm start --")
     .description(
-      "Starts an engine that shares a file over NBD, verifies it from a second process, " +
-        "and shows what it does until Ctrl-C.",
+      "Starts three engines that share a file each over NBD and a fourth with a mirror of them, " +
+        "verifies it from a client process, and shows what they do until Ctrl-C.",
     )
     .helpOption("-h, --help", "print help")
-    .option("--data-dir <dir>", "where the disk's file lies", DATA_DIR_DEFAULT)
+    .option("--data-dir <dir>", "where the disks' files lie", DATA_DIR_DEFAULT)
     .option(
       "--port <port>",
-      `TCP port on 127.0.0.1 (${PORT_DEFAULT}, or another when that is busy)`,
+      `TCP port of the mirror on 127.0.0.1 (${PORT_DEFAULT}, or another when that is busy)`,
       parsePort,
     )
     .addOption(
@@ -39,7 +41,12 @@ export function readStartOptions(args: readonly string[]): StartOptions {
         .default("auto")
         .env("PENSTOCK_IO"),
     )
-    .option("--check", "verify, print a summary, stop; nothing stays in the data directory", false)
+    .option("--demo", "kill -9 an engine under verified load, show that nothing is lost", false)
+    .option(
+      "--check",
+      "the same without time to look: print a summary, stop; nothing stays in the data directory",
+      false,
+    )
     .exitOverride()
     .configureOutput({ outputError: () => undefined })
     .parse(args, { from: "user" });
@@ -47,10 +54,11 @@ export function readStartOptions(args: readonly string[]): StartOptions {
     dataDir: string;
     port?: number;
     io: LevelChoice;
+    demo: boolean;
     check: boolean;
   }>();
-  const { io, check, port } = options;
-  return { dataDir: resolve(options.dataDir), port, io, check };
+  const { io, demo, check, port } = options;
+  return { dataDir: resolve(options.dataDir), port, io, demo, check };
 }
 
 function parsePort(text: string): number {

@@ -1,39 +1,53 @@
 /**
- * `npm start`: an engine process that shares a file over NBD, a second process that verifies it,
- * and a live line until Ctrl-C; with `--check` only until it is verified.
+ * `npm start`: four engines on this machine, the fourth with a mirror of what the three others
+ * share; a client process that verifies it; with --demo and --check one engine is killed under
+ * load; then a live view until Ctrl-C.
  *
- *   folder made --> engine serving --> verified --> live --Ctrl-C--> engine stopped --> gone
+ *   engines serving --> verified [--> one killed, verified] --> live --Ctrl-C--> gone
  *
- * Whatever happens, both processes are gone when this ends. The disk is the user's and is never
- * written to from here: what is verified is a second, scratch export of the same engine.
+ * Whatever happens, all processes are gone when this ends. The disk is the user's and is never
+ * written to from here: what is verified is a second, scratch disk of the same engines.
  */
 
 import { spawn } from "node:child_process";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { makeDataFolder } from "../engine/data-directory.ts";
-import { percentEncode } from "../pipe/characters.ts";
-import { PenstockError, toPenstockError } from "../util/errors.ts";
+import { PenstockError } from "../util/errors.ts";
 import { formatSize } from "../util/size.ts";
 import { attachHelp } from "./attach-help.ts";
-import { EngineChild } from "./engine-child.ts";
 import { ExitCode } from "./exit-code.ts";
-import { formatRates, ratesBetween } from "./live-line.ts";
+import { LiveView } from "./live-view.ts";
+import { type LoadLine, LoadProcess } from "./load-process.ts";
 import { StopSignals } from "./process-end.ts";
+import { Cluster, type LegView } from "./start-cluster.ts";
 import { PORT_DEFAULT, type StartOptions } from "./start-options.ts";
-import type { StatsLine } from "./stats-lines.ts";
 import type { VerifySummary } from "./verify-export.ts";
 
-const DISK_SIZE = "1GiB";
-const SCRATCH_SIZE = "256MiB";
-const VERIFY_BYTES = 64 * 2 ** 20;
+const DISKS = [
+  { name: "disk", size: "1GiB" },
+  { name: "scratch", size: "256MiB" },
+] as const;
+const DISK = 0;
+const SCRATCH = 1;
+const VERIFY_BYTES = 32 * 2 ** 20;
+const LOAD_BYTES = 16 * 2 ** 20;
+/** Acknowledged writes before the blow, and after it. */
+const LOAD_WRITES = 500;
+/** engine-2. */
+const VICTIM = 1;
+const FAULT_MS_MAX = 30_000;
+const FAULT_STEP_MS = 20;
+/** How long a demonstration lets people look, before the blow and after it. */
+const LOOK_MS = 4000;
 const SEED_RANGE = 2 ** 31;
 const MB = 1e6;
 
-/** The programs of the two processes. */
+/** The programs of the processes. */
 export interface StartPrograms {
   readonly engine: string;
-  readonly verifier: string;
+  readonly client: string;
 }
 
 /** @returns the exit code. @throws PenstockError when it did not work */
@@ -41,132 +55,233 @@ export async function start(options: StartOptions, programs: StartPrograms): Pro
   const signals = new StopSignals();
   const folder = options.check ? join(options.dataDir, `check-${process.pid}`) : options.dataDir;
   await makeDataFolder(folder);
-  const live = new LiveLine();
-  let engine: EngineChild | null = null;
+  let cluster: Cluster | null = null;
   try {
-    engine = await startEngine(folder, options, programs.engine, (line) => live.show(line));
-    // From here a second signal ends the engine the hard way, and us with it.
-    const started = engine;
+    const { io, port } = options;
+    cluster = await Cluster.start({
+      folder,
+      program: programs.engine,
+      io,
+      disks: DISKS,
+      port: port ?? PORT_DEFAULT,
+      onBusy:
+        port === undefined
+          ? () => print(`Port ${PORT_DEFAULT} is busy: taking another one.`)
+          : undefined,
+    });
+    // From here a second signal ends the engines the hard way, and us with them.
+    const started = cluster;
     signals.exitAtOnce = (code) => {
       started.kill();
       process.exit(code);
     };
-    const verifyOnce = (uri: string): Promise<VerifySummary> =>
-      verify(programs.verifier, uri, signals);
-    return await run(started, { options, folder, signals, live, verifyOnce });
+    return await new Session(started, { options, signals, client: programs.client }).run();
   } finally {
-    await engine?.stop();
+    await cluster?.stop();
     if (options.check) await rm(folder, { recursive: true, force: true });
     signals.close();
   }
 }
 
-async function run(
-  engine: EngineChild,
-  parts: {
-    readonly options: StartOptions;
-    readonly folder: string;
-    readonly signals: StopSignals;
-    readonly live: LiveLine;
-    verifyOnce(uri: string): Promise<VerifySummary>;
-  },
-): Promise<ExitCode> {
-  const { options, folder, signals, live } = parts;
-  const [diskUri = "", scratchUri = ""] = engine.uris;
-  print(`Engine ${engine.pid} serves ${join(folder, "disk.img")}, ${DISK_SIZE}: ${diskUri}`);
-  const summary = await Promise.race([
-    parts.verifyOnce(scratchUri),
-    signals.stopped,
-    engine.ended.then((end) => Promise.reject(endedError(end.stderr))),
-  ]);
-  if (summary === undefined) return await stop(engine);
-  print(`Verified ${describe(summary)}`);
-  if (options.check) {
-    const code = await stop(engine);
-    print(code === ExitCode.ok ? "check passed" : "check failed");
+/** What is done with the engines once they serve. */
+class Session {
+  readonly #cluster: Cluster;
+  readonly #options: StartOptions;
+  readonly #signals: StopSignals;
+  readonly #client: string;
+  readonly #live: LiveView;
+
+  constructor(
+    cluster: Cluster,
+    parts: {
+      readonly options: StartOptions;
+      readonly signals: StopSignals;
+      readonly client: string;
+    },
+  ) {
+    this.#cluster = cluster;
+    this.#options = parts.options;
+    this.#signals = parts.signals;
+    this.#client = parts.client;
+    this.#live = new LiveView(cluster);
+  }
+
+  async run(): Promise<ExitCode> {
+    const { check, demo } = this.#options;
+    this.#introduce();
+    const verified = await this.#unlessStopped(this.#verify());
+    if (verified === undefined) return await this.#stop();
+    print(`Verified ${describe(verified)}`);
+    let load: LoadLine | undefined;
+    if (check || demo) {
+      load = await this.#demonstrate();
+      if (load === undefined) return await this.#stop();
+    }
+    if (check) return await this.#finishCheck(verified, load);
+    this.#explain();
+    this.#live.start();
+    await this.#unlessStopped(new Promise<never>(() => undefined));
+    this.#live.stop();
+    return await this.#stop();
+  }
+
+  #introduce(): void {
+    const { legs, mirror, repairedFrom } = this.#cluster;
+    if (repairedFrom !== null) {
+      print(
+        "The last run ended with legs that may differ: " +
+          `all are copies of engine-${repairedFrom + 1}'s.`,
+      );
+    }
+    for (const { name, child, uris } of legs) {
+      print(`${name}, process ${child.pid}, shares a file: ${uris[DISK]}`);
+    }
+    const { name, child, uris } = mirror;
+    print(`${name}, process ${child.pid}, shares a mirror of the three: ${uris[DISK]}`);
+  }
+
+  /** Undefined: told to stop. @throws when `step` does, or when the mirror's engine ends */
+  async #unlessStopped<T>(step: Promise<T>): Promise<T | undefined> {
+    const died = this.#cluster.mirror.child.ended.then(async ({ stderr }): Promise<never> => {
+      // Told to stop as we are, by a signal to all.
+      if (this.#signals.isStopped) return await new Promise<never>(() => undefined);
+      throw endedError(stderr);
+    });
+    return (await Promise.race([step, this.#signals.stopped, died])) ?? undefined;
+  }
+
+  /** The client process; killed when we are to stop. */
+  async #verify(): Promise<VerifySummary> {
+    const uri = this.#cluster.mirror.uris[SCRATCH] ?? "";
+    const seed = randomSeed();
+    const args = [this.#client, "once", String(VERIFY_BYTES), String(seed), uri];
+    const child = spawn(process.execPath, [...process.execArgv, ...args], {
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    void this.#signals.stopped.then(() => child.kill("SIGKILL"));
+    let stdout = "";
+    let stderr = "";
+    child.stdout.on("data", (chunk: Buffer) => {
+      stdout += chunk.toString("utf8");
+    });
+    child.stderr.on("data", (chunk: Buffer) => {
+      stderr += chunk.toString("utf8");
+    });
+    const code = await new Promise<number | null>((resolve, reject) => {
+      child.once("error", reject);
+      child.once("close", resolve);
+    });
+    if (code === 0) return JSON.parse(stdout) as VerifySummary;
+    const message = `verifying ${uri} with seed ${seed} failed: ${stderr.trim()}`;
+    throw new PenstockError({ code: "check-failed", message });
+  }
+
+  /**
+   * Kills an engine under load, and shows that its clients notice nothing and lose nothing.
+   * @returns undefined: told to stop
+   */
+  async #demonstrate(): Promise<LoadLine | undefined> {
+    const { legs, mirror } = this.#cluster;
+    const survivors = legs.filter((_leg, index) => index !== VICTIM);
+    const uris = [mirror, ...survivors].map((engine) => engine.uris[SCRATCH] ?? "");
+    const options = { program: this.#client, lengthBytes: LOAD_BYTES, seed: randomSeed(), uris };
+    const load = new LoadProcess(options);
+    try {
+      return await this.#unlessStopped(
+        this.#killUnder(
+          load,
+          survivors.map(({ name }) => name),
+        ),
+      );
+    } finally {
+      load.kill();
+      this.#live.stop();
+    }
+  }
+
+  async #killUnder(load: LoadProcess, survivors: readonly string[]): Promise<LoadLine> {
+    const victim = this.#cluster.legs[VICTIM];
+    if (victim === undefined) throw new TypeError("there is no engine to kill");
+    await load.progress(LOAD_WRITES);
+    await this.#letLook();
+    const before = load.last.acknowledgedWrites;
+    victim.child.kill();
+    await victim.child.ended;
+    print(`kill -9 of ${victim.name}, process ${victim.child.pid}, after ${before} writes ...`);
+    const { state, reason } = await this.#faulted(VICTIM);
+    print(`The mirror shows ${victim.name} as ${state}: ${reason}`);
+    await load.progress(LOAD_WRITES);
+    await this.#letLook();
+    const end = await load.finish();
+    const compared = formatSize(end.comparedBytes ?? 0);
+    print(
+      `Nothing was lost: ${end.acknowledgedWrites} writes, none failed; the mirror, ` +
+        `${survivors.join(" and ")} hold them all (${compared} compared).`,
+    );
+    return end;
+  }
+
+  async #faulted(leg: number): Promise<LegView> {
+    const endMs = performance.now() + FAULT_MS_MAX;
+    while (performance.now() < endMs) {
+      const view = (await this.#cluster.legStates())[leg];
+      if (view?.state === "faulted") return view;
+      await sleep(FAULT_STEP_MS);
+    }
+    const waited = `after ${FAULT_MS_MAX} ms`;
+    const message = `the mirror does not show engine-${leg + 1} as faulted ${waited}`;
+    throw new PenstockError({ code: "check-failed", message });
+  }
+
+  async #letLook(): Promise<void> {
+    if (this.#options.check) return;
+    this.#live.start();
+    await sleep(LOOK_MS);
+    this.#live.stop();
+  }
+
+  #explain(): void {
+    const { uris, child } = this.#cluster.mirror;
+    const running = this.#cluster.legs.findLast((leg) => leg.child.end === null);
+    print(
+      attachHelp({
+        diskUri: uris[DISK] ?? "",
+        scratchUri: uris[SCRATCH] ?? "",
+        engine: child.address,
+        victim: running?.child.pid ?? 0,
+      }),
+    );
+  }
+
+  async #finishCheck(verified: VerifySummary, load: LoadLine | undefined): Promise<ExitCode> {
+    const code = await this.#stop();
+    if (code !== ExitCode.ok) {
+      print("check failed");
+      return code;
+    }
+    print(
+      `check passed: 4 engines, ${formatSize(verified.bytes)} verified through a mirror of 3; ` +
+        `1 engine killed under load, ${load?.acknowledgedWrites ?? 0} writes acknowledged, 0 lost.`,
+    );
     return code;
   }
-  print(attachHelp(diskUri, scratchUri));
-  live.isOn = true;
-  const died = await Promise.race([signals.stopped, engine.ended]);
-  live.end();
-  if (died !== undefined) throw endedError(died.stderr);
-  return await stop(engine);
-}
 
-/** On the default port, or on any when that is busy and nobody insists on it. */
-async function startEngine(
-  folder: string,
-  options: StartOptions,
-  program: string,
-  onStats: (line: StatsLine) => void,
-): Promise<EngineChild> {
-  const startOn = (port: number): Promise<EngineChild> =>
-    EngineChild.start({
-      program,
-      args: ["--io", options.io, "--stats", "1s"],
-      pipes: pipesFor(folder, port),
-      onStats,
-    });
-  try {
-    return await startOn(options.port ?? PORT_DEFAULT);
-  } catch (thrown) {
-    const error = toPenstockError(thrown);
-    if (error.code !== "address-in-use" || options.port !== undefined) throw error;
-    print(`Port ${PORT_DEFAULT} is busy: taking another one.`);
-    return await startOn(0);
+  async #stop(): Promise<ExitCode> {
+    const end = await this.#cluster.stop();
+    if (end.code === 0) {
+      print("Engines stopped: everything is flushed.");
+      return ExitCode.ok;
+    }
+    process.stderr.write(end.stderr);
+    return ExitCode.failure;
   }
-}
-
-/** With port 0 each share gets a port of its own. */
-function pipesFor(folder: string, port: number): string[] {
-  const share = `nbd://127.0.0.1:${port}`;
-  return [
-    `${percentEncode(join(folder, "disk.img"))}?size=${DISK_SIZE} | ${share}/disk`,
-    `${percentEncode(join(folder, "scratch.img"))}?size=${SCRATCH_SIZE} | ${share}/scratch`,
-  ];
-}
-
-/** The second process; killed when we are to stop. */
-async function verify(program: string, uri: string, signals: StopSignals): Promise<VerifySummary> {
-  const seed = Math.floor(Math.random() * SEED_RANGE);
-  const args = [...process.execArgv, program, uri, String(VERIFY_BYTES), String(seed)];
-  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"] });
-  void signals.stopped.then(() => child.kill("SIGKILL"));
-  let stdout = "";
-  let stderr = "";
-  child.stdout.on("data", (chunk: Buffer) => {
-    stdout += chunk.toString("utf8");
-  });
-  child.stderr.on("data", (chunk: Buffer) => {
-    stderr += chunk.toString("utf8");
-  });
-  const code = await new Promise<number | null>((resolve, reject) => {
-    child.once("error", reject);
-    child.once("close", resolve);
-  });
-  if (code === 0) return JSON.parse(stdout) as VerifySummary;
-  throw new PenstockError({
-    code: "check-failed",
-    message: `verifying ${uri} with seed ${seed} failed: ${stderr.trim()}`,
-  });
-}
-
-async function stop(engine: EngineChild): Promise<ExitCode> {
-  const end = await engine.stop();
-  if (end.code === 0) {
-    print("Engine stopped: everything is flushed.");
-    return ExitCode.ok;
-  }
-  process.stderr.write(end.stderr);
-  return ExitCode.failure;
 }
 
 function describe(summary: VerifySummary): string {
   const { bytes, requests, writeMs, readMs } = summary;
   const rate = (ms: number): string => `${(bytes / MB / (ms / 1000)).toFixed(0)} MB/s`;
   return (
-    `${formatSize(bytes)} from a second process in ${requests} requests: ` +
+    `${formatSize(bytes)} from a client process in ${requests} requests: ` +
     `written at ${rate(writeMs)}, flushed, read back at ${rate(readMs)}, every byte right.`
   );
 }
@@ -175,36 +290,14 @@ function endedError(stderr: string): PenstockError {
   const words = stderr.trim();
   return new PenstockError({
     code: "engine-failed",
-    message: `the engine has ended by itself${words === "" ? "" : `: ${words}`}`,
+    message: `the engine with the mirror has ended by itself${words === "" ? "" : `: ${words}`}`,
   });
+}
+
+function randomSeed(): number {
+  return Math.floor(Math.random() * SEED_RANGE);
 }
 
 function print(text: string): void {
   process.stdout.write(`${text}\n`);
-}
-
-/** One line that is written over and over on a terminal, line after line elsewhere. */
-class LiveLine {
-  isOn = false;
-  #before: StatsLine | null = null;
-  #isOpen = false;
-
-  show(line: StatsLine): void {
-    const before = this.#before;
-    this.#before = line;
-    if (!this.isOn || before === null) return;
-    const text = formatRates(ratesBetween(before, line));
-    if (process.stdout.isTTY) {
-      process.stdout.write(`\r\u001b[2K${text}`);
-      this.#isOpen = true;
-    } else {
-      print(text);
-    }
-  }
-
-  /** Nothing is shown afterwards. */
-  end(): void {
-    this.isOn = false;
-    if (this.#isOpen) print("");
-  }
 }

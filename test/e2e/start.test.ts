@@ -1,7 +1,16 @@
-// `npm start` from outside: the check, the live line, ports, and that nothing runs on afterwards.
+// `npm start` from outside: the check, the demonstration, the live view, ports, and that nothing
+// runs on afterwards.
 
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
-import { existsSync, readdirSync, statSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  statSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -9,30 +18,41 @@ import { type TestContext, test } from "node:test";
 import { spawnTracked } from "../../src/testing/child-processes.ts";
 import { cleanUp } from "../../src/testing/cleanup.ts";
 import { NbdRawClient } from "../../src/testing/nbd-raw-client.ts";
-import { REPOSITORY_ROOT } from "../../src/testing/penstock-process.ts";
+import { PENSTOCK, REPOSITORY_ROOT } from "../../src/testing/penstock-process.ts";
 import { type CommandResult, runCommand } from "../../src/testing/run-command.ts";
 import { makeTempDir } from "../../src/testing/temp-dir.ts";
 
 const START = join(REPOSITORY_ROOT, "src/bin/start.ts");
 const FLAGS = ["--disable-warning=ExperimentalWarning", START];
+/** As `npm start` has it: six processes share what Node has made of our TypeScript. */
+const CACHE = join(REPOSITORY_ROOT, "node_modules/.cache/penstock/compiled");
+const ENVIRONMENT = { NODE_COMPILE_CACHE: CACHE };
 const EXIT_MS_MAX = 15_000;
 
 function start(...args: readonly string[]): Promise<CommandResult> {
-  return runCommand(process.execPath, [...FLAGS, ...args], { exitCode: "any" });
+  return runCommand(process.execPath, [...FLAGS, ...args], {
+    exitCode: "any",
+    environment: ENVIRONMENT,
+  });
 }
 
 interface Live {
   readonly pid: number;
-  readonly enginePid: number;
+  /** engine-1 to engine-4. */
+  readonly enginePids: readonly number[];
+  /** Of the mirror. */
   readonly diskUri: string;
   readonly lines: readonly string[];
   readonly exited: Promise<number | null>;
+  /** Waits for a line, those that are there already included. */
+  line(what: RegExp): Promise<string>;
 }
 
-/** Starts it for good, and waits for the first live line. */
+/** Starts it for good, and waits for the first live block. */
 async function startLive(t: TestContext, ...args: readonly string[]): Promise<Live> {
   const child = spawnTracked(process.execPath, [...FLAGS, ...args], {
     stdio: ["ignore", "pipe", "inherit"],
+    env: { ...process.env, ...ENVIRONMENT },
   });
   const exited = new Promise<number | null>((resolve) => child.once("exit", resolve));
   cleanUp(t, () => void child.kill("SIGKILL"));
@@ -40,18 +60,40 @@ async function startLive(t: TestContext, ...args: readonly string[]): Promise<Li
   const { stdout } = child;
   ok(stdout !== null);
   const reader = createInterface({ input: stdout });
-  await new Promise<void>((resolve, reject) => {
-    void exited.then((code) => reject(new Error(`exited with ${code}: ${lines.join("\n")}`)));
-    reader.on("line", (line) => {
-      lines.push(line);
-      if (/ IOPS /.test(line)) resolve();
+  reader.on("line", (line) => lines.push(line));
+  const line = async (what: RegExp): Promise<string> => {
+    const isThere = (): string | undefined => lines.find((each) => what.test(each));
+    let isOver = false;
+    void exited.then(() => {
+      isOver = true;
     });
-  });
-  const [firstLine = ""] = lines;
-  const engine = /^Engine (\d+) serves .*: (nbd:\S+)$/.exec(firstLine);
-  ok(engine !== null, firstLine);
-  const [, enginePid, diskUri = ""] = engine;
-  return { pid: child.pid ?? 0, enginePid: Number(enginePid), diskUri, lines, exited };
+    for (let found = isThere(); ; found = isThere()) {
+      if (found !== undefined) return found;
+      ok(!isOver, `no ${what} in: ${lines.join("\n")}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  };
+  await line(/^mirror: /);
+  const enginePids: number[] = [];
+  let diskUri = "";
+  for (const text of lines) {
+    const engine = /^engine-\d, process (\d+), shares a (file|mirror of the three): (\S+)$/.exec(
+      text,
+    );
+    if (engine === null) continue;
+    enginePids.push(Number(engine[1]));
+    diskUri = engine[3] ?? "";
+  }
+  strictEqual(enginePids.length, 4, lines.join("\n"));
+  return { pid: child.pid ?? 0, enginePids, diskUri, lines, exited, line };
+}
+
+function byteAt(path: string, offset: number): number | undefined {
+  const file = openSync(path, "r");
+  const bytes = new Uint8Array(1);
+  readSync(file, bytes, 0, 1, offset);
+  closeSync(file);
+  return bytes[0];
 }
 
 function isAlive(pid: number): boolean {
@@ -83,28 +125,22 @@ async function occupy(t: TestContext, port: number): Promise<number> {
   return address !== null && typeof address === "object" ? address.port : port;
 }
 
-for (const io of ["uring", "portable"]) {
-  test(`the check passes, and leaves its folder empty, at ${io}`, async (t) => {
-    const folder = join(makeTempDir(t), "new", "folder");
-    const result = await start("--check", "--data-dir", folder, "--io", io);
-    strictEqual(result.exitCode, 0, result.stderr + result.stdout);
-    match(result.stdout, /^Verified 64MiB .*every byte right\.$/m);
-    match(result.stdout, /^check passed$/m);
-    deepStrictEqual(readdirSync(folder), []);
-  });
-}
-
-test("the check passes when the default port is busy, twice at a time", async (t) => {
+test("the check passes twice at a time, though the default port is busy", async (t) => {
   await occupy(t, 10_809);
-  const folder = makeTempDir(t);
-  const results = await Promise.all([
-    start("--check", "--data-dir", folder),
-    start("--check", "--data-dir", folder),
-  ]);
+  const folder = join(makeTempDir(t), "new", "folder");
+  const results = await Promise.all(
+    ["uring", "portable"].map((io) => start("--check", "--data-dir", folder, "--io", io)),
+  );
   for (const { exitCode, stdout, stderr } of results) {
-    strictEqual(exitCode, 0, stderr);
-    match(stdout, /^Port 10809 is busy/m);
+    strictEqual(exitCode, 0, stderr + stdout);
+    match(stdout, /^Port 10809 is busy: taking another one\.$/m);
+    match(stdout, /^Verified \d+MiB .*every byte right\.$/m);
+    match(stdout, /^kill -9 of engine-2, process \d+, after \d+ writes/m);
+    match(stdout, /^The mirror shows engine-2 as faulted: \S+ (write|read|flush)/m);
+    match(stdout, /^Nothing was lost: \d+ writes, none failed; .* \(\S+ compared\)\.$/m);
+    match(stdout, /^check passed: 4 engines, .* 0 lost\.$/m);
   }
+  deepStrictEqual(readdirSync(folder), []);
 });
 
 test("a port that was asked for and is busy ends with one line", async (t) => {
@@ -124,6 +160,7 @@ test("mistakes end with one line", async (t) => {
     [["--port", "70000"], 2, /^penstock: invalid-argument: [^\n]*65535[^\n]*\n$/],
     [["--check", "--data-dir", file], 1, /^penstock: data-dir-invalid: [^\n]*\n$/],
     [["--check", "--data-dir", "/proc/x"], 1, /^penstock: data-dir-invalid: [^\n]*\n$/],
+    [["--demo", "now"], 2, /^penstock: excess-arguments: [^\n]*\n$/],
   ];
   for (const [args, exitCode, words] of cases) {
     const result = await start(...args);
@@ -133,40 +170,66 @@ test("mistakes end with one line", async (t) => {
   match((await start("--help")).stdout, /--data-dir/);
 });
 
-test("the live line counts a client's work, and SIGINT leaves nothing running", async (t) => {
+test("the live view counts a client's work, and SIGINT leaves nothing running", async (t) => {
   const folder = makeTempDir(t);
   const live = await startLive(t, "--data-dir", folder, "--port", "0");
   const text = live.lines.join("\n");
   for (const tool of ["nbd-client", "nbdinfo", "nbdcopy", "nbdsh", "qemu-img", "fio"]) {
     ok(text.includes(`${tool} `), tool);
   }
+  match(text, /^ENGINE +PROCESS +STATE +IOPS +READ MB\/s +WRITE MB\/s +LATENCY/m);
+  match(text, /^engine-1 +\d+ +serving /m);
+  match(text, /^mirror: engine-1 in-sync, engine-2 in-sync, engine-3 in-sync$/m);
   const client = await NbdRawClient.open(live.diskUri);
   strictEqual(client.sizeBytes, 2 ** 30);
   await client.write(0, Buffer.alloc(4096, 1));
   process.kill(live.pid, "SIGINT");
   strictEqual(await live.exited, 0);
-  strictEqual(isAlive(live.enginePid), false);
-  strictEqual(statSync(join(folder, "disk.img")).size, 2 ** 30);
-});
-
-test("the disk keeps its data over a restart", async (t) => {
-  const folder = makeTempDir(t);
-  const block = Buffer.alloc(4096, 0x5a);
-  for (const isFirst of [true, false]) {
-    const live = await startLive(t, "--data-dir", folder, "--port", "0");
-    const client = await NbdRawClient.open(live.diskUri);
-    if (isFirst) await client.write(1 << 20, block);
-    else ok(block.equals(await client.read(1 << 20, block.length)));
-    await client.disconnect();
-    process.kill(live.pid, "SIGTERM");
-    strictEqual(await live.exited, 0);
+  deepStrictEqual(live.enginePids.filter(isAlive), []);
+  for (const leg of [1, 2, 3]) {
+    const path = join(folder, `disk-${leg}.img`);
+    strictEqual(statSync(path).size, 2 ** 30);
+    strictEqual(byteAt(path, 4095), 1);
   }
 });
 
-test("the engine goes when its starter is killed", async (t) => {
+test("the commands that it names work, and a leg that is killed is made whole again", async (t) => {
+  const folder = makeTempDir(t);
+  const blocks = [0x5a, 0x5b].map((byte) => Buffer.alloc(4096, byte));
+  const [first = Buffer.alloc(0), second = Buffer.alloc(0)] = blocks;
+  const live = await startLive(t, "--data-dir", folder, "--port", "0");
+  const engine = /--engine (unix:\S+)/.exec(await live.line(/pipe graph/))?.[1] ?? "";
+  const drawn = await runCommand(PENSTOCK, ["pipe", "graph", "disk", "--engine", engine]);
+  match(drawn.stdout, /^disk: ready\n/);
+  const client = await NbdRawClient.open(live.diskUri);
+  await client.write(1 << 20, first);
+  // The first of the legs, which would be read from.
+  process.kill(live.enginePids[0] ?? 0, "SIGKILL");
+  await client.write(1 << 20, second);
+  await client.flush();
+  const devices = await runCommand(PENSTOCK, ["device", "list", "--engine", engine]);
+  match(devices.stdout, /^disk +1\.1\.1 +nbd +faulted: \S+ write of 4096 bytes at 1048576/m);
+  await client.disconnect();
+  process.kill(live.pid, "SIGTERM");
+  strictEqual(await live.exited, 0);
+
+  const again = await startLive(t, "--data-dir", folder, "--port", "0");
+  match(again.lines[0] ?? "", /all are copies of engine-2's\.$/);
+  const reader = await NbdRawClient.open(again.diskUri);
+  for (let count = 0; count < 8; count++) {
+    ok(second.equals(await reader.read(1 << 20, second.length)), `read ${count}`);
+  }
+  await reader.disconnect();
+  process.kill(again.pid, "SIGTERM");
+  strictEqual(await again.exited, 0);
+});
+
+test("the engines go when their starter is killed", async (t) => {
   const folder = makeTempDir(t);
   const live = await startLive(t, "--data-dir", folder, "--port", "0");
   process.kill(live.pid, "SIGKILL");
-  ok(await isGone(live.enginePid));
-  ok(existsSync(join(folder, "disk.img")));
+  for (const pid of live.enginePids) ok(await isGone(pid));
+  ok(existsSync(join(folder, "disk-1.img")));
+  // What is left says that it did not end well.
+  match(readFileSync(join(folder, "legs.json"), "utf8"), /"isClean":false/);
 });

@@ -45,7 +45,8 @@ function codesIn(text: string): string[] {
   // code: "x", code = "x", code: is ? "x" : "y", code: codes[z] ?? "x"
   collect(
     new RegExp(
-      `\\bcode(?!: unknown)\\??(?::|\\s*=(?!=))[^,;{}()]*?(?<!\\[)"${KEBAB}"(?:\\s*:\\s*"${KEBAB}")?`,
+      "\\bcode(?!: unknown)\\??(?::|\\s*=(?!=))[^,;{}()]*?" +
+        `(?<!\\[)"${KEBAB}"(?:\\s*:\\s*"${KEBAB}")?`,
       "g",
     ),
   );

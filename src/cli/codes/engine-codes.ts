@@ -18,7 +18,7 @@ export const ENGINE_CODES: CodeList = {
   "child-faulted": {
     means: "A mirror has taken a child out: the others go on, clients notice nothing.",
     causes: "It failed at a write, a flush or a read, or did not answer in time.",
-    todo: "`penstock pipe graph PIPE` says why. Its data is stale: make a new copy before it returns.",
+    todo: "`penstock pipe graph PIPE` says why. Copy a good leg over it before it returns.",
   },
   "data-dir-in-use": {
     means: "Another engine uses that data directory.",
@@ -29,6 +29,11 @@ export const ENGINE_CODES: CodeList = {
     means: "The data directory cannot be made or used.",
     causes: "It is a file, or its parent cannot be written to.",
     todo: "Name another with --data-dir.",
+  },
+  "data-dir-open": {
+    means: "Other users of the machine may write to the engine's data directory.",
+    causes: "Its mode lets the group or others write; the engine makes it with 0700.",
+    todo: "chmod 0700 DIR: who writes there can have any file opened at the next start.",
   },
   "data-loss": {
     means: "The engine says that data was lost.",
@@ -51,7 +56,7 @@ export const ENGINE_CODES: CodeList = {
     todo: "Ask again: `penstock pipe list` tells what has been done.",
   },
   "engine-failed": {
-    means: "An engine that `npm start` has started has ended by itself.",
+    means: "An engine has ended by itself, and is not started again.",
     causes: "See the message; memory limits of a container end processes without a word.",
     todo: "Run it again; if it happens again, report it.",
   },
@@ -123,7 +128,7 @@ export const ENGINE_CODES: CodeList = {
   "last-child-failed": {
     means: "The last child of a mirror has failed: now its clients get errors.",
     causes: "All legs are lost, or what they share is.",
-    todo: "Repair the one that failed last: it has all that was acknowledged. Open the pipe again with it.",
+    todo: "Repair the one that failed last: it has all that was acknowledged.",
   },
   "legs-differ": {
     means: "A mirror cannot know that its legs hold the same after a change that has failed.",
@@ -195,6 +200,11 @@ export const ENGINE_CODES: CodeList = {
     causes: "A message that is too large, or a limit that is reached.",
     todo: "See the message.",
   },
+  "setting-invalid": {
+    means: "A setting of the engine's configuration file, or of the environment, is wrong.",
+    causes: "A misspelt name, a value that its option does not take.",
+    todo: "The message names the place, what was found and what was expected.",
+  },
   "stage-changed": {
     means: "A filter of a pipe has got other settings.",
     causes: "`pipe set`.",
@@ -244,6 +254,11 @@ export const ENGINE_CODES: CodeList = {
     means: "The engine could not store a pipe: what was asked for has not happened.",
     causes: "A full, read-only or failing disk below the data directory.",
     todo: "Free space, then call again.",
+  },
+  "store-file-ignored": {
+    means: "A file among the engine's stored pipes is none of its own: it is left alone.",
+    causes: "Somebody has put it there, such as an editor its copy.",
+    todo: "Nothing, or take it away.",
   },
   "store-newer": {
     means: "A newer Penstock has written what is stored.",

@@ -61,11 +61,6 @@ export const MACHINE_CODES: CodeList = {
     causes: "No FFI in this Node, or no io_uring here.",
     todo: "`penstock doctor` tells why; --io auto takes the best that works.",
   },
-  "level-unsupported": {
-    means: "The level that was asked for is not in this version.",
-    causes: "--io with a level that is still to come.",
-    todo: "Take auto, or one of those that the message lists.",
-  },
   "no-memory": {
     means: "There is no buffer left for another connection or request.",
     causes: "Very many connections with a small --buffer-limit.",

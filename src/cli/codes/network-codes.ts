@@ -33,7 +33,7 @@ export const NETWORK_CODES: CodeList = {
   "connection-lost": {
     means: "The connection to a server has ended while it was used.",
     causes: "The server was stopped or killed, the network failed, no answer in time.",
-    todo: "A single nbd:// source connects again by itself for ride-out=60s; a mirror takes the leg out.",
+    todo: "An nbd:// source connects again for ride-out=60s; a mirror takes the leg out.",
   },
   "connection-refused": {
     means: "Nobody listens there.",

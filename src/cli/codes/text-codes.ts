@@ -158,7 +158,7 @@ export const TEXT_CODES: CodeList = {
   "secret-invalid": {
     means: "A secret stands in the text, where only a reference to one may.",
     causes: "A key or password typed into the pipe. It is masked in what Penstock prints.",
-    todo: "Put it into a file or a variable: key=file:PATH or key=env:NAME. Then change the secret.",
+    todo: "Write key=file:PATH or key=env:NAME, and take another secret.",
   },
   "size-invalid": {
     means: "What stands there is no size, or the device cannot have it.",

@@ -1,0 +1,285 @@
+/**
+ * Cluster: the four engines of `npm start`.
+ *
+ *   engine-1, -2, -3   each shares a file of every disk over NBD on loopback
+ *   engine-4           for every disk a mirror of the three, shared over NBD
+ *
+ * Whoever has it calls `stop`, whatever happened: then all four processes are gone.
+ */
+
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseEngineAddress } from "../api/engine-address.ts";
+import type { GetStatsResponse } from "../api/penstock/engine/v1/engine_pb.ts";
+import { percentEncode } from "../pipe/characters.ts";
+import { legHealth } from "../pipe/pipe-graph.ts";
+import type { StageListing } from "../pipe/replumb.ts";
+import type { LevelChoice } from "../reactor/open-io.ts";
+import { toPenstockError } from "../util/errors.ts";
+import { EngineChild, type EngineEnd } from "./engine-child.ts";
+import { pipeDetailView } from "./pipe-view.ts";
+import { legPath, type LegState, repairLegs, writeState } from "./start-legs.ts";
+
+export const LEG_COUNT = 3;
+/** A leg that does not answer for this long is given up. */
+const CHILD_TIMEOUT = "2s";
+const IN_SYNC = "in-sync";
+
+export interface Disk {
+  readonly name: string;
+  /** With its unit. */
+  readonly size: string;
+}
+
+export interface ClusterOptions {
+  readonly folder: string;
+  /** The command line's entry. */
+  readonly program: string;
+  readonly io: LevelChoice;
+  readonly disks: readonly Disk[];
+  /** Of the mirrors' shares; 0: any. */
+  readonly port: number;
+  /** Told that the port is busy, before any other is taken. Undefined: that is an error. */
+  readonly onBusy: (() => void) | undefined;
+}
+
+export interface ClusterEngine {
+  readonly name: string;
+  readonly child: EngineChild;
+  /** Of each disk what clients connect to. */
+  readonly uris: readonly string[];
+}
+
+/** One leg, as the mirror sees it. */
+export interface LegView {
+  /** Name of the engine that shares it. */
+  readonly engine: string;
+  readonly state: string;
+  /** When and why it was taken out, or "". */
+  readonly reason: string;
+}
+
+export class Cluster {
+  /** engine-1, -2, -3. */
+  readonly legs: readonly ClusterEngine[];
+  readonly mirror: ClusterEngine;
+  /** The leg (from 0) that the others were copied from at the start, or null. */
+  readonly repairedFrom: number | null;
+  readonly #folder: string;
+  readonly #sockets: string | null;
+  #written = "";
+  #stopped: Promise<EngineEnd> | null = null;
+
+  /** @throws PenstockError; nothing runs then */
+  static async start(options: ClusterOptions): Promise<Cluster> {
+    const { folder, disks } = options;
+    const sockets = await socketFolder(folder);
+    const names = Array.from({ length: LEG_COUNT + 1 }, (_, index) => `engine-${index + 1}`);
+    const started = await Promise.allSettled(
+      names.map((name) => startEngine(name, sockets ?? folder, options)),
+    );
+    const children = started.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
+    try {
+      for (const each of started) if (each.status === "rejected") throw each.reason;
+      // What a starter that was killed has left behind. From here on nobody else has the files.
+      await Promise.all(children.map(forgetPipes));
+      const diskNames = disks.map(({ name }) => name);
+      const repairedFrom = await repairLegs(folder, diskNames, LEG_COUNT);
+      const legs = await Promise.all(
+        children.slice(0, LEG_COUNT).map((child, leg) => shareFiles(child, leg, options)),
+      );
+      const mirror = await shareMirrors(children[LEG_COUNT] as EngineChild, legs, options);
+      const cluster = new Cluster({ legs, mirror, repairedFrom, folder, sockets });
+      const inSync = legs.map((_leg, index) => index);
+      await cluster.#write({ inSync, isClean: false });
+      return cluster;
+    } catch (thrown) {
+      await Promise.all(children.map((child) => child.stop()));
+      if (sockets !== null) await rm(sockets, { recursive: true, force: true });
+      throw toPenstockError(thrown);
+    }
+  }
+
+  private constructor(parts: {
+    readonly legs: readonly ClusterEngine[];
+    readonly mirror: ClusterEngine;
+    readonly repairedFrom: number | null;
+    readonly folder: string;
+    readonly sockets: string | null;
+  }) {
+    this.legs = parts.legs;
+    this.mirror = parts.mirror;
+    this.repairedFrom = parts.repairedFrom;
+    this.#folder = parts.folder;
+    this.#sockets = parts.sockets;
+  }
+
+  get engines(): readonly ClusterEngine[] {
+    return [...this.legs, this.mirror];
+  }
+
+  /** Of each engine, in their order; null: it does not answer. Notes which legs are in sync. */
+  async stats(): Promise<readonly (GetStatsResponse | null)[]> {
+    const all = await Promise.all(
+      this.engines.map(({ child }) =>
+        child.end === null
+          ? child.ask(({ engine }) => engine.getStats({})).catch(() => null)
+          : null,
+      ),
+    );
+    const legs = legsOf(all.at(-1) ?? null);
+    if (legs.length > 0) await this.#write({ inSync: inSyncOf(legs), isClean: false });
+    return all;
+  }
+
+  /** The legs' states now, with reasons. @throws PenstockError: the mirror's engine is silent */
+  async legStates(): Promise<readonly LegView[]> {
+    return await this.mirror.child.ask(async ({ pipes }) => {
+      const disks: LegView[][] = [];
+      for (const { name } of (await pipes.listPipes({})).pipes) {
+        const { tree } = await pipes.getPipe({ name });
+        const stages = tree === undefined ? [] : pipeDetailView(tree).stages;
+        disks.push(stages.flatMap((stage) => stage.legs.map((_leg, leg) => viewOf(stage, leg))));
+      }
+      return worstOf(disks);
+    });
+  }
+
+  /** At once, whatever they do. */
+  kill(): void {
+    for (const { child } of this.engines) child.kill();
+  }
+
+  /**
+   * The mirror first: all that was acknowledged is flushed while its legs are there. Idempotent.
+   * @returns how the mirror's engine ended
+   */
+  stop(): Promise<EngineEnd> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  async #stop(): Promise<EngineEnd> {
+    const { child } = this.mirror;
+    const legs = await this.legStates().catch(() => null);
+    if (child.end === null) await forgetPipes(child).catch(() => undefined);
+    const end = await child.stop();
+    const ends = await Promise.all(this.legs.map((leg) => leg.child.stop()));
+    // A leg whose last flush has failed may lack what the others have.
+    const inSync = inSyncOf(legs ?? []).filter((leg) => ends[leg]?.code === 0);
+    if (legs !== null && end.code === 0) await this.#write({ inSync, isClean: true });
+    if (this.#sockets !== null) await rm(this.#sockets, { recursive: true, force: true });
+    return end;
+  }
+
+  /** Never without any leg: then what was known before is worth more. */
+  async #write(state: LegState): Promise<void> {
+    const text = JSON.stringify(state);
+    if (text === this.#written || state.inSync.length === 0) return;
+    this.#written = text;
+    await writeState(this.#folder, state);
+  }
+}
+
+/** What the mirrors of an answer say of their legs; empty when there are none. */
+export function legsOf(stats: GetStatsResponse | null): readonly LegView[] {
+  const mirrors = (stats?.pipes ?? []).flatMap(({ stages }) =>
+    stages.filter(({ kind }) => kind === "mirror"),
+  );
+  return worstOf(
+    mirrors.map(({ children }) =>
+      children.map(({ state }, leg) => ({ engine: `engine-${leg + 1}`, state, reason: "" })),
+    ),
+  );
+}
+
+function viewOf(stage: StageListing, leg: number): LegView {
+  return { engine: `engine-${leg + 1}`, ...legHealth(stage, leg) };
+}
+
+/** Of each leg the worst that any mirror says. */
+function worstOf(mirrors: readonly (readonly LegView[])[]): readonly LegView[] {
+  const [first = []] = mirrors;
+  return first.map((view, leg) => {
+    const views = mirrors.flatMap((each) => each[leg] ?? []);
+    return views.find(({ state }) => state !== IN_SYNC) ?? view;
+  });
+}
+
+function inSyncOf(legs: readonly LegView[]): number[] {
+  return legs.flatMap(({ state }, index) => (state === IN_SYNC ? [index] : []));
+}
+
+async function startEngine(
+  name: string,
+  sockets: string,
+  { folder, program, io }: ClusterOptions,
+): Promise<EngineChild> {
+  return await EngineChild.start({
+    program,
+    dataDir: join(folder, name),
+    address: `unix:${join(sockets, `${name}.sock`)}`,
+    // One that is killed stays dead: that is what the demonstration shows.
+    args: ["--no-supervisor", "--io", io],
+  });
+}
+
+/** A folder of its own for the sockets, where the data's path is too long for them; else null. */
+async function socketFolder(folder: string): Promise<string | null> {
+  try {
+    parseEngineAddress(`unix:${join(folder, "engine-1.sock")}`);
+    return null;
+  } catch {
+    return await mkdtemp(join(tmpdir(), "penstock-"));
+  }
+}
+
+async function forgetPipes(child: EngineChild): Promise<void> {
+  await child.ask(async ({ pipes }) => {
+    for (const { name } of (await pipes.listPipes({})).pipes) await pipes.deletePipe({ name });
+  });
+}
+
+async function shareFiles(
+  child: EngineChild,
+  leg: number,
+  { folder, disks }: ClusterOptions,
+): Promise<ClusterEngine> {
+  const uris: string[] = [];
+  for (const { name, size } of disks) {
+    const source = `${percentEncode(legPath(folder, name, leg))}?size=${size}`;
+    uris.push(await openPipe(child, name, `${source} | nbd://127.0.0.1:0/${name}-${leg + 1}`));
+  }
+  return { name: `engine-${leg + 1}`, child, uris };
+}
+
+/** On the port that is asked for, or on any when that is busy and nobody insists on it. */
+async function shareMirrors(
+  child: EngineChild,
+  legs: readonly ClusterEngine[],
+  { disks, port, onBusy }: ClusterOptions,
+): Promise<ClusterEngine> {
+  const uris: string[] = [];
+  const openAll = async (usedPort: number): Promise<void> => {
+    for (const [index, { name }] of disks.entries()) {
+      const children = legs.map((leg) => leg.uris[index]).join(", ");
+      const source = `mirror(${children})?timeout=${CHILD_TIMEOUT}&read=least-loaded`;
+      uris.push(await openPipe(child, name, `${source} | nbd://127.0.0.1:${usedPort}/${name}`));
+    }
+  };
+  try {
+    await openAll(port);
+  } catch (thrown) {
+    if (toPenstockError(thrown).code !== "address-in-use" || onBusy === undefined) throw thrown;
+    onBusy();
+    // The first of them fails, or none: they share the port.
+    await openAll(0);
+  }
+  return { name: `engine-${LEG_COUNT + 1}`, child, uris };
+}
+
+async function openPipe(child: EngineChild, name: string, text: string): Promise<string> {
+  const { pipe } = await child.ask(({ pipes }) => pipes.createPipe({ name, text }));
+  return pipe?.uri ?? "";
+}
