@@ -2,9 +2,9 @@
  * What many pipes and many idle connections cost an engine: memory of each, the time to make, list
  * and bring them back, and the processor time of doing nothing. Prints a table.
  *
- *   node bench/scale.ts [PIPES [CONNECTIONS]]
+ *   node bench/scale.ts [PIPES [CONNECTIONS [LEVEL]]]
  *
- * Goal: 1,000 pipes and 5,000 connections, idle below 1 % of a core. See docs/operations/metrics.md.
+ * Goal: 1,000 pipes and 5,000 connections, idle below 1 % of a core. See docs/operations/scale.md.
  */
 
 import { measureScale } from "../src/testing/engine-scale.ts";
@@ -15,9 +15,9 @@ const CONNECTIONS = 5000;
 const IDLE_MS = 10_000;
 const KIB = 1024;
 
-async function run(pipes: number, connections: number): Promise<void> {
+async function run(pipes: number, connections: number, only?: string): Promise<void> {
   const rows: Record<string, Record<string, string>> = {};
-  for (const level of LEVELS) {
+  for (const level of LEVELS.filter(({ name }) => name === (only ?? name))) {
     const undo: (() => void | Promise<void>)[] = [];
     const scope = { after: (step: () => void | Promise<void>) => void undo.push(step) };
     try {
@@ -40,4 +40,8 @@ async function run(pipes: number, connections: number): Promise<void> {
   console.table(rows);
 }
 
-await run(Number(process.argv[2] ?? PIPES), Number(process.argv[3] ?? CONNECTIONS));
+await run(
+  Number(process.argv[2] ?? PIPES),
+  Number(process.argv[3] ?? CONNECTIONS),
+  process.argv[4],
+);

@@ -1,4 +1,4 @@
-// Tests of an engine's metrics: the page as a client gets it, the documented list, a pipe that goes.
+// Tests of an engine's metrics: the page as a client gets it, the documented list, deleted pipes.
 
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { randomUUID } from "node:crypto";

@@ -7,6 +7,7 @@ import { chooseLevel } from "../reactor/open-io.ts";
 import { cleanUp } from "../testing/cleanup.ts";
 import { NbdRawClient } from "../testing/nbd-raw-client.ts";
 import { PipeHost, type Placement } from "./pipe-host.ts";
+import type { ReactorStats } from "./reactor-protocol.ts";
 
 const BLOCK_BYTES = 4096;
 const LONG_BYTES = 4 * 2 ** 20;
@@ -33,6 +34,23 @@ async function startHost(t: TestContext, placement: Placement): Promise<PipeHost
 
 const MIRROR = "mirror(malloc:///a?size=8MiB, malloc:///b?size=8MiB | limit)";
 const TEXT = `${MIRROR} | log#watch?level=error | nbd://127.0.0.1:0/m`;
+
+/** Processor time, turns, one connection; and that one pipe can be asked for. */
+async function checkReactors(
+  host: PipeHost,
+  id: number,
+  reactors: readonly ReactorStats[],
+): Promise<void> {
+  strictEqual(
+    reactors.reduce((open, { connections }) => open + connections, 0),
+    1,
+  );
+  for (const { cpuMs, turns } of reactors) ok(cpuMs > 0 && turns > 0);
+  const [only] = await host.reactorStats(id);
+  strictEqual(only?.pipes.length, 1);
+  const [none] = await host.reactorStats(id + 1);
+  strictEqual(none?.pipes.length, 0);
+}
 
 for (const placement of HAS_TWO ? (["together", "apart"] as const) : (["together"] as const)) {
   test(`stages, children and the share are counted, ${placement}`, async (t) => {
@@ -95,15 +113,7 @@ for (const placement of HAS_TWO ? (["together", "apart"] as const) : (["together
     strictEqual(stats.shareLatency?.writes.count, 2);
     strictEqual(stats.shareLatency.reads.count, 1);
 
-    strictEqual(
-      reactors.reduce((open, { connections }) => open + connections, 0),
-      1,
-    );
-    for (const { cpuMs, turns } of reactors) ok(cpuMs > 0 && turns > 0);
-    const [only] = await host.reactorStats(id);
-    strictEqual(only?.pipes.length, 1);
-    const [none] = await host.reactorStats(id + 1);
-    strictEqual(none?.pipes.length, 0);
+    await checkReactors(host, id, reactors);
     await client.disconnect();
     await host.closePipe(id);
     deepStrictEqual(host.pipeStats(await host.reactorStats()), []);

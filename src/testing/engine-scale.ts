@@ -50,7 +50,8 @@ export async function measureScale(t: TestScope, options: ScaleOptions): Promise
   const ask = <T>(call: (client: EngineClient) => Promise<T>): Promise<T> =>
     askEngine(parseEngineAddress(engine.uri), call);
   const make = async (index: number): Promise<string> => {
-    const text = `${join(dataDir, `${index}.img`)}?size=1MiB | limit | ${shareText(dataDir, index)}`;
+    const source = `${join(dataDir, `${index}.img`)}?size=1MiB`;
+    const text = `${source} | limit | ${shareText(dataDir, index)}`;
     const { pipe } = await ask((client) => client.pipes.createPipe({ name: `vol${index}`, text }));
     return pipe?.uri ?? "";
   };

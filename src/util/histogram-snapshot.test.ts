@@ -1,4 +1,4 @@
-// Tests of histogram snapshots: what lies between two, sums, quantiles, and what lies below a limit.
+// Tests of histogram snapshots: what lies between two, sums, quantiles, what lies below a limit.
 
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { test } from "node:test";
