@@ -164,8 +164,12 @@ Prints one line \`ready ADDRESS\` on standard output for each RPC address as soo
 the pipes it had before are opened meanwhile. RPC over TCP has no password: whoever can connect can
 open any file of this machine.
 
+A supervisor starts the engine again when it dies. Every option can be in the environment, too
+(--log-level is PENSTOCK_LOG_LEVEL), or in the file that --config names: what is typed goes first.
+
 Examples:
   penstock engine
+  penstock engine --no-supervisor --config /etc/penstock/engine.yaml
   penstock engine --data-dir /srv/penstock --listen unix:/run/p.sock 127.0.0.1:9440`;
 
 const EVENTS_HELP = `

@@ -1,7 +1,7 @@
 // Tests of an engine's settings: which goes before which, and what a wrong one is told.
 
 import { deepStrictEqual, rejects } from "node:assert/strict";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { Command } from "commander";
@@ -117,4 +117,14 @@ test("a wrong setting is named, with what was found and what was expected", asyn
     code: "setting-invalid",
     message: /^\/nowhere\/engine\.yaml: cannot be read: ENOENT/,
   });
+});
+
+test("the example of the documentation is one", async (t) => {
+  const page = readFileSync(join(import.meta.dirname, "../../docs/operations/engine.md"), "utf8");
+  const example = /^ {4}# \S+engine\.yaml\n(?: {4}.*\n)+/m.exec(page)?.[0] ?? "";
+  const { listen, dataDir } = await settle(t, { file: example.replaceAll(/^ {4}/gm, "") });
+  deepStrictEqual(
+    [listen, dataDir],
+    [["unix:/run/penstock.sock", "127.0.0.1:9440"], "/var/lib/penstock"],
+  );
 });

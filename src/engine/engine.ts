@@ -104,11 +104,13 @@ export class Engine {
     }
     const nowMs = (): number => Date.now();
     const events = new EngineEvents(nowMs);
-    const warn = (code: string, message: string): void =>
-      events.add({ level: "warning", code, pipe: "", message });
-    if (options.restarted !== undefined) warn("engine-restarted", options.restarted);
+    const warning = { level: "warning", pipe: "" } as const;
+    if (options.restarted !== undefined) {
+      events.add({ ...warning, code: "engine-restarted", message: options.restarted });
+    }
     if (directory.isOpenToOthers) {
-      warn("data-dir-open", `other users may write to ${dataDir}, expected mode 0700`);
+      const message = `other users may write to ${dataDir}, expected mode 0700`;
+      events.add({ ...warning, code: "data-dir-open", message });
     }
     const clock = new RealClock();
     const host = await PipeHost.start({

@@ -1,6 +1,6 @@
-// Property test of every RPC, made from the schema: fields that are missing, wrong, too long or
-// unknown, in any mixture, and bytes that are no message. Each answer has the right code and names a
-// field that is wrong; nothing that was refused has changed anything; nothing is our bug.
+// Property test of every RPC, made from the schema: fields that are missing, wrong, too long,
+// unknown or given twice, in any mixture, and bytes that are no message. Each answer has the right
+// code and names a field that is wrong; what was refused has changed nothing; nothing is our bug.
 
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { randomUUID } from "node:crypto";
@@ -150,7 +150,7 @@ const anyCall = fc.constantFrom(...METHODS).chain((method) =>
   }),
 );
 
-test("every call answers what is wrong with it by field and code, and is done or not", async (t) => {
+test("every call tells what is wrong with it by field and code, and is done or not", async (t) => {
   const { base, bugs } = await startEngine(t);
   const list = METHODS.find(({ name }) => name === "ListPipes");
   ok(list !== undefined);

@@ -1,5 +1,5 @@
-// Tests of what gRPC's own programs ask a server for: reflection, used as grpcurl does to make a call
-// from the descriptors alone, and health, watched over a stop.
+// Tests of what gRPC's own programs ask a server for: reflection, used as grpcurl does to make a
+// call from the descriptors alone, and health, watched over a stop.
 
 import { deepStrictEqual, ok, rejects, strictEqual } from "node:assert/strict";
 import { randomUUID } from "node:crypto";
