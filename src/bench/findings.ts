@@ -104,7 +104,8 @@ function describe(finding: Finding): string {
     case "corrupt": {
       const { differingBytes, firstByte, expectedByte, foundByte } = finding;
       const bytes = differingBytes === 1 ? "one other byte" : `${differingBytes} other bytes`;
-      return `${bytes}, the first at ${firstByte}: ${hex(foundByte)} instead of ${hex(expectedByte)}`;
+      const which = `${hex(foundByte)} instead of ${hex(expectedByte)}`;
+      return `${bytes}, the first at ${firstByte}: ${which}`;
     }
     case "zeroes":
       return "zeroes";

@@ -120,7 +120,8 @@ function checkBlockSize(blockBytes: number, info: DeviceInfo): void {
   const { blockSizeBytes, maxTransferBytes, name } = info;
   if (blockBytes % blockSizeBytes !== 0) {
     throw refusal(
-      `found --bs ${blockBytes}, expected a multiple of ${blockSizeBytes}, the block size of ${name}`,
+      `found --bs ${blockBytes}, expected a multiple of ${blockSizeBytes}, ` +
+        `the block size of ${name}`,
     );
   }
   if (blockBytes > maxTransferBytes) {

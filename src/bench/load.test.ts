@@ -186,7 +186,7 @@ for (const level of TEST_LEVELS) {
       }),
     ));
 
-  test(`a write that a device forgets is found as stale, by offset and generation, at ${level}`, () =>
+  test(`a write that a device forgets is found as stale, at its offset, at ${level}`, () =>
     withReactor(level, ({ reactor }) =>
       withRig(reactor, async ({ watch, findings, load, readBack }) => {
         const offset = JOB.offset + 7 * BLOCK;

@@ -52,8 +52,12 @@ test("every single bit counts, in every generation asked for", () => {
     const at = bit >> 5;
     words[at] = (words[at] as number) ^ (1 << (bit & 31));
     strictEqual(stamp.countBad(words, 0, SECTOR_BYTES, place), 1, `bit ${bit}`);
-    const any = { ...place, generation: ANY_GENERATION };
-    strictEqual(stamp.countBad(words, 0, SECTOR_BYTES, any), 1, `bit ${bit} of any generation`);
+    const whatever = { ...place, generation: ANY_GENERATION };
+    strictEqual(
+      stamp.countBad(words, 0, SECTOR_BYTES, whatever),
+      1,
+      `bit ${bit} of any generation`,
+    );
     words[at] = (words[at] as number) ^ (1 << (bit & 31));
   }
   strictEqual(stamp.countBad(words, 0, SECTOR_BYTES, place), 0);

@@ -22,7 +22,7 @@ export interface Target extends ComposedPlan {
 }
 
 /**
- * @param connections of the source, where it is another server's export; undefined: as the text says
+ * @param connections of a source that is another server's export; undefined: as the text says
  * @throws GrammarError, PenstockError `invalid-argument`
  */
 export function planTarget(text: string, connections: number | undefined): Target {

@@ -166,7 +166,8 @@ export function problemsOf(report: BenchReport): { code: string; message: string
   }
   if (verification !== null && verification.badSectors > 0) {
     const first = verification.first.map(describeBadSector);
-    const head = `${verification.badSectors} of ${verification.sectors} sectors are wrong, the first of them:`;
+    const { badSectors, sectors } = verification;
+    const head = `${badSectors} of ${sectors} sectors are wrong, the first of them:`;
     problems.push({ code: "verification-failed", message: [head, ...first].join("\n  ") });
   }
   if (endedEarly === "stopped") {
