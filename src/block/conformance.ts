@@ -10,9 +10,9 @@
 
 import { test } from "node:test";
 import {
-  TEST_LEVELS,
   type TestLevel,
   type TestReactor,
+  USUAL_LEVELS,
   withReactor,
 } from "../reactor/test-reactor.ts";
 import * as basics from "./conformance/basics.ts";
@@ -32,7 +32,7 @@ export interface DeviceConformanceOptions {
   readonly keepsData?: boolean;
   /** False: the tests' requests cannot pin their memory. Default true. */
   readonly pinsMemory?: boolean;
-  /** Default: all that the machine has. */
+  /** Default: USUAL_LEVELS. */
   readonly levels?: readonly TestLevel[];
   /** The same device opened so that it states `readOnly`. */
   readonly openReadOnly?: OpenDevice;
@@ -51,7 +51,7 @@ export function deviceConformance(
   options: DeviceConformanceOptions = {},
 ): void {
   const { openReadOnly } = options;
-  for (const level of options.levels ?? TEST_LEVELS) {
+  for (const level of options.levels ?? USUAL_LEVELS) {
     for (const each of CASES) register(name, level, each, openDevice, options);
     if (openReadOnly !== undefined) register(name, level, READ_ONLY_CASE, openReadOnly, options);
   }

@@ -37,7 +37,7 @@ const readOnly = async (place: TestReactor): Promise<FileDevice> => {
 const real = TEST_LEVELS.filter((level) => level !== "fake");
 const withDirect = TEST_LEVELS.filter((level) => level === "uring" || level === "posix");
 
-deviceConformance("file", open(), { openReadOnly: readOnly });
+deviceConformance("file", open(), { openReadOnly: readOnly, levels: TEST_LEVELS });
 deviceConformance("file of 4096-byte blocks", open({ blockSizeBytes: 4096 }));
 deviceConformance("file with direct I/O", open({ direct: true }), { levels: withDirect });
 

@@ -3,8 +3,7 @@
 import { rejects, strictEqual } from "node:assert/strict";
 import { test } from "node:test";
 import { deviceConformance } from "../block/conformance.ts";
-import type { TestReactor } from "../reactor/test-reactor.ts";
-import { withReactor } from "../reactor/test-reactor.ts";
+import { TEST_LEVELS, type TestReactor, withReactor } from "../reactor/test-reactor.ts";
 import { MallocDevice, type MallocOptions } from "./malloc.ts";
 
 const OPTIONS: MallocOptions = {
@@ -18,7 +17,10 @@ const open =
   ({ reactor }: TestReactor) =>
     MallocDevice.open(reactor, { ...OPTIONS, ...extra });
 
-deviceConformance("malloc", open(), { openReadOnly: open({ readOnly: true }) });
+deviceConformance("malloc", open(), {
+  openReadOnly: open({ readOnly: true }),
+  levels: TEST_LEVELS,
+});
 deviceConformance("malloc of 4096-byte blocks", open({ blockSizeBytes: 4096 }));
 
 test("malloc refuses sizes and blocks that make no sense", () =>

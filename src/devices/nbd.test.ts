@@ -7,7 +7,7 @@ import { deviceConformance } from "../block/conformance.ts";
 import { ExtentFlag, ExtentList } from "../block/extents.ts";
 import { Operation } from "../block/operation.ts";
 import { Status } from "../block/status.ts";
-import { type TestReactor, withReactor } from "../reactor/test-reactor.ts";
+import { TEST_LEVELS, type TestReactor, withReactor } from "../reactor/test-reactor.ts";
 import { type NbdPairOptions, openThroughNbd } from "../testing/nbd-pair.ts";
 import { MallocDevice, type MallocOptions } from "./malloc.ts";
 import { NullDevice } from "./null.ts";
@@ -25,7 +25,10 @@ const open =
     return openThroughNbd(reactor, backing, options);
   };
 
-deviceConformance("nbd", open(), { openReadOnly: open({ shareReadOnly: true }) });
+deviceConformance("nbd", open(), {
+  openReadOnly: open({ shareReadOnly: true }),
+  levels: TEST_LEVELS,
+});
 deviceConformance("nbd over one connection", open({ initiator: { connections: 1 } }));
 deviceConformance(
   "nbd of 4096-byte blocks",

@@ -11,6 +11,9 @@ import { COMPLETION_SOCKET_NONEMPTY, type CompletionSink } from "../sys/operatio
 import { moduleBeside } from "../util/module-url.ts";
 import { Errno } from "./errno.ts";
 
+/** A helper keeps nothing; what it drops is swept up early, instead of growing for 16 MiB first. */
+const HELPER_LIMITS = { maxYoungGenerationSizeMb: 1, maxOldGenerationSizeMb: 32 } as const;
+
 export class HelperPool {
   readonly #queue = new HelperQueue();
   readonly #threadsMax: number;
@@ -61,6 +64,11 @@ export class HelperPool {
     if (this.#threads.size < Math.min(this.#underWay, this.#threadsMax)) this.#startThread();
   }
 
+  /** Starts a thread if there is none, before it is needed. */
+  startOne(): void {
+    if (this.#threads.size === 0) this.#startThread();
+  }
+
   /** Delivers the answers that are there. @returns how many. Hot path. */
   reap(sink: CompletionSink): number {
     let count = 0;
@@ -105,6 +113,7 @@ export class HelperPool {
     const thread = new Worker(moduleBeside(import.meta.url, "../sys/blocking-worker"), {
       execArgv: ["--disable-warning=ExperimentalWarning"],
       workerData: this.#queue.memory,
+      resourceLimits: HELPER_LIMITS,
     });
     // Whoever uses the Io keeps the thread's event loop alive.
     thread.unref();

@@ -189,8 +189,10 @@ export abstract class NativeIo implements Io, CompletionSink {
     return new NativeVector(capacity);
   }
 
-  openFile(options: OpenFileOptions): Promise<OpenedFile> {
-    return this.#files.open(options);
+  async openFile(options: OpenFileOptions): Promise<OpenedFile> {
+    const opened = await this.#files.open(options);
+    if (!this.#files.isInMemory(opened.file)) this.#queue.openedFile(opened.file);
+    return opened;
   }
 
   closeFile(file: FileHandle): Promise<void> {

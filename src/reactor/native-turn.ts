@@ -223,7 +223,7 @@ export class NativeTurn {
     const restMs = this.handler?.restMs?.() ?? 0;
     if (restMs === 0) return false;
     this.stats.rests++;
-    this.#queue.wait(restMs);
+    this.#queue.rest(restMs);
     this.handler?.endRest?.();
     return true;
   }

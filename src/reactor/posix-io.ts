@@ -14,7 +14,7 @@ const HELPERS_MAX = 4;
 const POSIX: NativeLevel = {
   level: IoLevel.posix,
   helpersMax: HELPERS_MAX,
-  canRest: false,
+  canRest: true,
   makeQueue: (clock, helpers, requestTurn) => new PosixQueue(clock, helpers, requestTurn),
 };
 

@@ -38,6 +38,18 @@ export interface TestReactorOptions {
 export const TEST_LEVELS: readonly TestLevel[] = await probeLevels();
 
 /**
+ * Those for what looks the same from `posix` and from `uring`, which have everything above the
+ * operations in common: everyday runs leave `posix` out there. What touches files, memory or
+ * sockets by itself takes TEST_LEVELS.
+ */
+export const USUAL_LEVELS: readonly TestLevel[] = TEST_LEVELS.filter(
+  (level) =>
+    level !== IoLevel.posix ||
+    process.env.PENSTOCK_LONG === "1" ||
+    !TEST_LEVELS.includes(IoLevel.uring),
+);
+
+/**
  * Runs `body` with a reactor of its own, and closes its Io afterwards.
  * @throws Error that names the seed, with what `body` threw as its cause
  */

@@ -8,7 +8,7 @@
 
 import { arch } from "node:process";
 import { assert } from "../util/assert.ts";
-import { close, epollControl, epollCreate, epollLook, pollOne } from "./libc.ts";
+import { close, epollControl, epollCreate, epollLook, pollOne, sleep } from "./libc.ts";
 import { mapShared } from "./memory.ts";
 
 export const Ready = {
@@ -90,6 +90,12 @@ export class Epoll {
   wait(timeoutMs: number): void {
     this.#arguments[TIME_WORD + 2] = Math.round(timeoutMs * 1e6);
     pollOne(this.#pollAddress, this.#timeAddress);
+  }
+
+  /** Sleeps for `pauseMs` (below 1 s), whatever happens. */
+  pause(pauseMs: number): void {
+    this.#arguments[TIME_WORD + 2] = Math.round(pauseMs * 1e6);
+    sleep(this.#timeAddress);
   }
 
   close(): void {

@@ -312,6 +312,11 @@ export function pollOne(poll: bigint, time: bigint): void {
   fast.ppoll(poll, 1n, time, 0n);
 }
 
+/** @param time address of a struct timespec */
+export function sleep(time: bigint): void {
+  fast.ppoll(0n, 0n, time, 0n);
+}
+
 const SOL_SOCKET = 1n;
 const SO_RCVLOWAT = 18n;
 

@@ -77,10 +77,14 @@ export interface OperationQueue {
   enter(): void;
   /** As `enter`, and sleeps until a completion is there, for at most `timeoutMs` (below 1 s). */
   wait(timeoutMs: number): void;
+  /** Lets up to `restMs` (below 1 s) go by, or less when something completes meanwhile. */
+  rest(restMs: number): void;
   /** Delivers all completions that are there. @returns how many. Hot path. */
   reap(sink: CompletionSink): number;
   /** The socket is another queue's from now on; nothing is in flight on it here. */
   releaseSocket(fd: number): void;
+  /** The file has been opened, and will soon be read or written. */
+  openedFile(fd: number): void;
   /** The file is about to be closed; nothing is in flight on it. */
   closingFile(fd: number): void;
   /** Closes the socket; nothing is in flight on it. */

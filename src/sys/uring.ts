@@ -179,6 +179,10 @@ export class Ring implements OperationQueue {
     else assert(RETRIED_ERRNOS.has(-result), `io_uring_enter failed with errno ${-result}`);
   }
 
+  rest(restMs: number): void {
+    this.wait(restMs);
+  }
+
   /** Delivers all completions that are there. @returns how many. Hot path. */
   reap(sink: CompletionSink): number {
     const ring = this.#ring;
@@ -232,6 +236,10 @@ export class Ring implements OperationQueue {
 
   releaseSocket(_fd: number): void {
     // A ring keeps nothing of a socket or a file beyond its operations.
+  }
+
+  openedFile(_fd: number): void {
+    // As above.
   }
 
   closingFile(_fd: number): void {

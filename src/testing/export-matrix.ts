@@ -1,7 +1,7 @@
 /**
  * Registers one test per level, backing and transport, each with a fresh server and one export.
  *
- * Everyday runs take every level with every backing and alternate the transports, so that each
+ * Everyday runs take every level with its backings and alternate the transports, so that each
  * level and each backing meets both; long runs take all of them.
  */
 
@@ -18,6 +18,12 @@ import { makeTempDir } from "./temp-dir.ts";
 export type Transport = "tcp" | "unix";
 
 const TRANSPORTS: readonly Transport[] = ["tcp", "unix"];
+/** A level without FFI and one without io_uring: each with what is particular to it. */
+const EVERYDAY_BACKINGS: Readonly<Record<Level["io"], readonly BackingName[]>> = {
+  uring: ["buffered", "direct", "loop", "malloc"],
+  posix: ["buffered", "direct", "malloc"],
+  portable: ["buffered", "loop"],
+};
 const EXPORT_BYTES_DEFAULT = 16 * 2 ** 20;
 const TEST_TIMEOUT_MS_DEFAULT = 60_000;
 
@@ -50,7 +56,8 @@ export function forEachExport(
 ): void {
   for (const [levelIndex, level] of LEVELS.entries()) {
     for (const [backingIndex, backing] of backingsOf(level).entries()) {
-      if (options.backings?.includes(backing.name) === false) {
+      const isUsual = EVERYDAY_BACKINGS[level.io].includes(backing.name) || LONG_RUN;
+      if (!isUsual || options.backings?.includes(backing.name) === false) {
         continue;
       }
       for (const [transportIndex, transport] of TRANSPORTS.entries()) {

@@ -26,6 +26,8 @@ const STOP_TIMEOUT_MS = 30_000;
 const STDERR_CHARACTERS_MAX = 1_000_000;
 
 export interface PenstockOptions {
+  /** A program and its first arguments that becomes what the further arguments say, by exec. */
+  readonly launcher?: readonly string[];
   /** How it reaches the kernel and its reactors; default: what Penstock chooses itself. */
   readonly level?: Level;
   readonly args?: readonly string[];
@@ -119,7 +121,8 @@ async function startProcess(
   args: readonly string[],
   { readyLines, options }: { readonly readyLines: number; readonly options: PenstockOptions },
 ): Promise<PenstockProcess> {
-  const child = spawnTracked(PENSTOCK, args, {
+  const [program = PENSTOCK, ...more] = [...(options.launcher ?? []), PENSTOCK, ...args];
+  const child = spawnTracked(program, more, {
     cwd: REPOSITORY_ROOT,
     env: { ...process.env, ...options.environment },
     stdio: ["ignore", "pipe", "pipe"],

@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { backingsOf } from "../../src/testing/backings.ts";
-import { forEachLevel } from "../../src/testing/levels.ts";
+import { ALL_LEVELS, forEachLevel } from "../../src/testing/levels.ts";
 import { forLongRun } from "../../src/testing/long-run.ts";
 import { NbdRawClient } from "../../src/testing/nbd-raw-client.ts";
 import { startPenstock } from "../../src/testing/penstock-process.ts";
@@ -27,41 +27,45 @@ const DEPTH = 16;
 const LOAD_MS_MIN = 50;
 const LOAD_MS_MAX = 300;
 
-forEachLevel("kill -9 loses no acknowledged write", { timeoutMs: 600_000 }, async (t, level) => {
-  for (const backing of backingsOf(level).filter(({ name }) => name !== "malloc")) {
-    await t.test(backing.name, { skip: backing.skip }, async (t) => {
-      const prng = new Prng(testSeed(t));
-      const source = await backing.make(t, SIZE_BYTES);
-      const path = source.path ?? "";
-      // The same socket each time: a socket that a killed server left behind is no obstacle.
-      const pipe = `${source.stage} | nbd+unix:///vol?socket=${join(makeTempDir(t), "nbd.sock")}`;
-      const half = SIZE_BYTES / CONNECTIONS;
-      const writers = Array.from(
-        { length: CONNECTIONS },
-        (_, index) =>
-          new VerifiedWriter({
-            offset: index * half,
-            lengthBytes: half,
-            prng: prng.fork(`writer ${index}`),
-            depth: DEPTH,
-          }),
-      );
-      for (let round = 1; round <= ROUNDS; round += 1) {
-        const server = await startPenstock(t, pipe, { level });
-        const load = writers.map(async (writer) => {
-          await writer.run(await NbdRawClient.open(server.uri));
-        });
-        await sleep(LOAD_MS_MIN + prng.below(LOAD_MS_MAX - LOAD_MS_MIN));
-        assert.deepEqual(await server.stop("SIGKILL"), { code: null, signal: "SIGKILL" });
-        await Promise.all(load);
-        const content = readFileSync(path);
-        for (const [index, writer] of writers.entries()) {
-          writer.check(content.subarray(index * half, (index + 1) * half));
+forEachLevel(
+  "kill -9 loses no acknowledged write",
+  { levels: ALL_LEVELS, timeoutMs: 600_000 },
+  async (t, level) => {
+    for (const backing of backingsOf(level).filter(({ name }) => name !== "malloc")) {
+      await t.test(backing.name, { skip: backing.skip }, async (t) => {
+        const prng = new Prng(testSeed(t));
+        const source = await backing.make(t, SIZE_BYTES);
+        const path = source.path ?? "";
+        // The same socket each time: a socket that a killed server left behind is no obstacle.
+        const pipe = `${source.stage} | nbd+unix:///vol?socket=${join(makeTempDir(t), "nbd.sock")}`;
+        const half = SIZE_BYTES / CONNECTIONS;
+        const writers = Array.from(
+          { length: CONNECTIONS },
+          (_, index) =>
+            new VerifiedWriter({
+              offset: index * half,
+              lengthBytes: half,
+              prng: prng.fork(`writer ${index}`),
+              depth: DEPTH,
+            }),
+        );
+        for (let round = 1; round <= ROUNDS; round += 1) {
+          const server = await startPenstock(t, pipe, { level });
+          const load = writers.map(async (writer) => {
+            await writer.run(await NbdRawClient.open(server.uri));
+          });
+          await sleep(LOAD_MS_MIN + prng.below(LOAD_MS_MAX - LOAD_MS_MIN));
+          assert.deepEqual(await server.stop("SIGKILL"), { code: null, signal: "SIGKILL" });
+          await Promise.all(load);
+          const content = readFileSync(path);
+          for (const [index, writer] of writers.entries()) {
+            writer.check(content.subarray(index * half, (index + 1) * half));
+          }
         }
-      }
-      const total = writers.reduce((sum, writer) => sum + writer.acknowledgedCount, 0);
-      t.diagnostic(`${total} writes acknowledged in ${ROUNDS} rounds`);
-      assert.ok(total > 10 * ROUNDS, `only ${total} writes: this shows nothing`);
-    });
-  }
-});
+        const total = writers.reduce((sum, writer) => sum + writer.acknowledgedCount, 0);
+        t.diagnostic(`${total} writes acknowledged in ${ROUNDS} rounds`);
+        assert.ok(total > 10 * ROUNDS, `only ${total} writes: this shows nothing`);
+      });
+    }
+  },
+);

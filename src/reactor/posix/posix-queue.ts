@@ -6,8 +6,8 @@
  *           --file: would block, or must--> helper thread --> answer (reaped by the Io itself)
  *
  * Runs on one thread. Each socket is told of by one epoll instance, edge-triggered, and the
- * thread's event loop polls that one fd. A receive that got less than it asked for has emptied the socket:
- * the next one waits for an event without trying. Files: see PosixFiles.
+ * thread's event loop polls that one fd. A receive that got less than it asked for has emptied the
+ * socket: the next one waits for an event without trying. Files: see PosixFiles.
  */
 
 import { Epoll, Ready } from "../../sys/epoll.ts";
@@ -153,6 +153,11 @@ export class PosixQueue implements OperationQueue {
     this.#look();
   }
 
+  rest(restMs: number): void {
+    // Whatever happens: the event of the socket that rests would end each rest at once.
+    if (!this.hasCompletions) this.#epoll.pause(restMs);
+  }
+
   // hot path
   reap(sink: CompletionSink): number {
     const completions = this.#completions;
@@ -178,6 +183,11 @@ export class PosixQueue implements OperationQueue {
   closeSocket(fd: number): void {
     this.#forget(fd);
     libc.close(fd);
+  }
+
+  openedFile(_fd: number): void {
+    // A thread takes some 50 ms to start: the first operation should not wait for that.
+    this.#helpers.startOne();
   }
 
   closingFile(fd: number): void {
