@@ -1,0 +1,60 @@
+// `device list` and `share list`: what they print of an engine that is at work.
+
+import { deepStrictEqual, match, strictEqual } from "node:assert/strict";
+import { test } from "node:test";
+import { NbdRawClient } from "../../src/testing/nbd-raw-client.ts";
+import { PENSTOCK, startEngine, startPenstock } from "../../src/testing/penstock-process.ts";
+import { runCommand } from "../../src/testing/run-command.ts";
+import { makeTempDir } from "../../src/testing/temp-dir.ts";
+
+const MIB = 2 ** 20;
+
+test("listings show every device and share, as a table, JSON and YAML", async (t) => {
+  const engine = await startEngine(t, makeTempDir(t));
+  const leg = await startPenstock(t, "malloc:///far?size=8MiB | nbd://127.0.0.1:0/far");
+  const run = async (...args: readonly string[]): Promise<string> => {
+    const { stdout } = await runCommand(PENSTOCK, [...args, "--engine", engine.uri]);
+    return stdout;
+  };
+  strictEqual(await run("share", "list", "-o", "json"), "[]\n");
+  const mirror = `mirror(malloc:///near?size=8MiB | delay#slow?time=1ms, ${leg.uri})?timeout=1s`;
+  const ready = await run("pipe", "create", "vol1", `${mirror} | nbd://127.0.0.1:0/vol1`);
+  const uri = ready.trim().slice("ready ".length);
+  await run("pipe", "create", "ro", "null:///n?size=1MiB&readonly=1 | nbd://127.0.0.1:0/ro");
+
+  const devices = JSON.parse(await run("device", "list", "-o", "json"));
+  const facts = devices.map((each: Record<string, unknown>) =>
+    ["pipe", "stage", "kind", "state", "sizeBytes", "readOnly"].map((key) => each[key]),
+  );
+  deepStrictEqual(facts, [
+    ["vol1", "1.1.1", "malloc", "in-sync", 8 * MIB, false],
+    ["vol1", "slow", "delay", "in-sync", 8 * MIB, false],
+    ["vol1", "1.2.1", "nbd", "in-sync", 8 * MIB, false],
+    ["vol1", "1", "mirror", "ready", 8 * MIB, false],
+    ["ro", "1", "null", "ready", MIB, true],
+  ]);
+  match(await run("device", "list", "-o", "yaml"), /^- pipe: vol1\n {2}stage: 1\.1\.1\n/);
+  const shares = JSON.parse(await run("share", "list", "-o", "json"));
+  deepStrictEqual(shares[0], {
+    pipe: "vol1",
+    uri,
+    sizeBytes: 8 * MIB,
+    readOnly: false,
+    text: "nbd://127.0.0.1:0/vol1",
+  });
+  match(
+    await run("share", "list"),
+    /^PIPE +URI +SIZE +MODE\nvol1 .* read-write\nro .* read-only\n$/,
+  );
+
+  // A leg that is lost, once a client's write finds it out.
+  await leg.stop("SIGKILL");
+  const client = await NbdRawClient.open(uri);
+  await client.write(4096, Buffer.alloc(4096, 1));
+  await client.disconnect();
+  match(
+    await run("device", "list"),
+    /^vol1 +1\.2\.1 +nbd +faulted: \S+ write of 4096 bytes at 4096/m,
+  );
+  match(await run("device", "list"), /^vol1 +slow +delay +in-sync +8MiB/m);
+});
