@@ -8,7 +8,7 @@
  */
 
 import { createConnection, createServer, type Server } from "node:net";
-import { PenstockError } from "../util/errors.ts";
+import { PenstockError, toPenstockError } from "../util/errors.ts";
 
 const ANSWER_BYTES_MAX = 512;
 const ANSWER_MS_MAX = 500;
@@ -18,7 +18,7 @@ export class FileClaim {
 
   /**
    * @param identity of the medium, as in `OpenedFile`
-   * @throws PenstockError `claimed`, naming the holder
+   * @throws PenstockError `claimed`, naming the holder; Error: the system's own
    */
   static async take(identity: string, path: string, holder: string): Promise<FileClaim> {
     const server = createServer((socket) => {
@@ -31,8 +31,12 @@ export class FileClaim {
         server.once("error", reject);
         server.listen(name, resolve);
       });
-    } catch {
-      throw await claimedError(identity, path);
+    } catch (thrown) {
+      if (toPenstockError(thrown).code === "system-eaddrinuse") {
+        throw await claimedError(identity, path);
+      }
+      // Out of descriptors, for example: nobody else has it.
+      throw thrown;
     }
     server.unref();
     return new FileClaim(server);
