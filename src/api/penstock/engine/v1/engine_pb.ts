@@ -548,7 +548,7 @@ export type GetEngineResponse = Message<"penstock.engine.v1.GetEngineResponse"> 
   version: string;
 
   /**
-   * How it reaches the kernel: "uring", "portable".
+   * How it reaches the kernel: "uring", "posix", "portable".
    *
    * @generated from field: string level = 2;
    */
