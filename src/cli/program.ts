@@ -31,6 +31,7 @@ export async function runCommandLine(args: readonly string[]): Promise<ExitCode>
   const program = makeProgram((code) => {
     exitCode = code;
   });
+  stopWithReader(program);
   try {
     await program.parseAsync(args, { from: "user" });
     return exitCode;
@@ -44,6 +45,21 @@ export async function runCommandLine(args: readonly string[]): Promise<ExitCode>
     process.stderr.write(`${report.text}${advice === "" ? "" : ` (${advice})`}\n`);
     return report.exitCode;
   }
+}
+
+/**
+ * Who reads our output may have seen enough: `penstock events | head`. Commands that run reactors go
+ * on, and their threads must not be ended from here.
+ */
+function stopWithReader(program: Command): void {
+  const stop = (error: NodeJS.ErrnoException): void => {
+    if (error.code !== "EPIPE") throw error;
+    process.exit(ExitCode.ok);
+  };
+  process.stdout.on("error", stop);
+  program.hook("preAction", (_program, command) => {
+    if (["run", "engine", "bench"].includes(command.name())) process.stdout.off("error", stop);
+  });
 }
 
 /**

@@ -58,3 +58,10 @@ test("listings show every device and share, as a table, JSON and YAML", async (t
   );
   match(await run("device", "list"), /^vol1 +slow +delay +in-sync +8MiB/m);
 });
+
+test("a reader that has seen enough ends a command quietly", async () => {
+  const line = `set -o pipefail; "${PENSTOCK}" explain | head -1; "${PENSTOCK}" pipe run --help | :`;
+  const { stdout, stderr } = await runCommand("bash", ["-c", line]);
+  match(stdout, /^CODE +MEANING\n$/);
+  strictEqual(stderr, "");
+});
