@@ -9,6 +9,7 @@ import { graphText } from "../pipe/graph-text.ts";
 import { stageFacts } from "../pipe/pipe-graph.ts";
 import type { StageListing } from "../pipe/replumb.ts";
 import { formatDuration } from "../util/duration.ts";
+import { withAbsolutePaths } from "./absolute-paths.ts";
 import { engineAddressFor } from "./engine-place.ts";
 import { type Column, formatTable, formatValue, type OutputFormat } from "./output.ts";
 import {
@@ -42,7 +43,9 @@ export async function createPipe(
   text: string,
   options: ClientOptions,
 ): Promise<void> {
-  const { pipe } = await ask(options, ({ pipes }) => pipes.createPipe({ name, text }));
+  // The engine's current folder is not that of whoever types.
+  const absolute = withAbsolutePaths(text, process.cwd());
+  const { pipe } = await ask(options, ({ pipes }) => pipes.createPipe({ name, text: absolute }));
   print(`ready ${pipe?.uri ?? ""}\n`);
 }
 

@@ -30,6 +30,20 @@ test("reportError draws the caret and exits 2 when a pipe's text is wrong", () =
   deepStrictEqual(lines.slice(1), ["  /a/b | nbe://h/x", "         ^"]);
 });
 
+test("reportError tells of quotes when the shell has cut a pipe", () => {
+  const thrownBy = (text: string): unknown => {
+    try {
+      return planPipe(text);
+    } catch (error) {
+      return error;
+    }
+  };
+  const cut = reportError(thrownBy("/a/b?size=1MiB")).text;
+  ok(cut.includes("missing-share: ") && cut.includes("in quotes: 'SOURCE | SHARE'"), cut);
+  const other = reportError(thrownBy("/a/b | limit?iops=5")).text;
+  ok(other.includes("missing-share: ") && !other.includes("quotes"), other);
+});
+
 test("reportError turns commander's codes into ours and exits 2", () => {
   const error = new CommanderError(1, "commander.unknownOption", "error: unknown option '-x'");
   deepStrictEqual(reportError(error), {

@@ -57,8 +57,11 @@ export function reportError(thrown: unknown): ErrorReport {
 
 function reportGrammarError(error: GrammarError): ErrorReport {
   const [text = "", caret = ""] = error.render().split("\n");
-  const lines = [`penstock: ${error.code}: ${error.message}`, `  ${text}`, `  ${caret}`];
-  return { text: lines.join("\n"), exitCode: ExitCode.usage };
+  // The shell has taken the rest of a pipe that was not quoted.
+  const isCut = error.code === "missing-share" && !error.text.includes("|");
+  const advice = isCut ? " (the shell needs the whole pipe in quotes: 'SOURCE | SHARE')" : "";
+  const head = `penstock: ${error.code}: ${error.message}${advice}`;
+  return { text: [head, `  ${text}`, `  ${caret}`].join("\n"), exitCode: ExitCode.usage };
 }
 
 function reportRemoteError(error: RemoteError): ErrorReport {

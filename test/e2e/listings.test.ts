@@ -1,6 +1,8 @@
 // `device list` and `share list`: what they print of an engine that is at work.
 
 import { deepStrictEqual, match, strictEqual } from "node:assert/strict";
+import { statSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
 import { NbdRawClient } from "../../src/testing/nbd-raw-client.ts";
 import { PENSTOCK, startEngine, startPenstock } from "../../src/testing/penstock-process.ts";
@@ -47,6 +49,18 @@ test("listings show every device and share, as a table, JSON and YAML", async (t
     /^PIPE +URI +SIZE +MODE\nvol1 .* read-write\nro .* read-only\n$/,
   );
 
+  // A relative path is the typing shell's, not the engine's.
+  const folder = makeTempDir(t);
+  await runCommand(
+    PENSTOCK,
+    ["pipe", "create", "here", "./h.img?size=1MiB | nbd://127.0.0.1:0/h"],
+    {
+      cwd: folder,
+      environment: { PENSTOCK_ENGINE: engine.uri },
+    },
+  );
+  strictEqual(statSync(join(folder, "h.img")).size, MIB);
+
   // A leg that is lost, once a client's write finds it out.
   await leg.stop("SIGKILL");
   const client = await NbdRawClient.open(uri);
@@ -60,7 +74,8 @@ test("listings show every device and share, as a table, JSON and YAML", async (t
 });
 
 test("a reader that has seen enough ends a command quietly", async () => {
-  const line = `set -o pipefail; "${PENSTOCK}" explain | head -1; "${PENSTOCK}" pipe run --help | :`;
+  const lost = /^vol1 +1\.2\.1 +nbd +faulted: \S+ write of 4096 bytes at 4096/m;
+  match(await run("device", "list"), lost);
   const { stdout, stderr } = await runCommand("bash", ["-c", line]);
   match(stdout, /^CODE +MEANING\n$/);
   strictEqual(stderr, "");
