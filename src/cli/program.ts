@@ -48,8 +48,8 @@ export async function runCommandLine(args: readonly string[]): Promise<ExitCode>
 }
 
 /**
- * Who reads our output may have seen enough: `penstock events | head`. Commands that run reactors go
- * on, and their threads must not be ended from here.
+ * Who reads our output may have seen enough: `penstock events | head`. Commands that run reactors
+ * go on, and their threads must not be ended from here.
  */
 function stopWithReader(program: Command): void {
   const stop = (error: NodeJS.ErrnoException): void => {
