@@ -28,7 +28,7 @@ import { addReflection } from "./reflection-service.ts";
 import { type RpcHandler, RpcListener } from "./rpc-listener.ts";
 import { addServices, type ServiceParts } from "./services.ts";
 
-export interface EngineOptions extends Omit<PipeHostOptions, "onEvent"> {
+export interface EngineOptions extends Omit<PipeHostOptions, "onEvent" | "onLegOut"> {
   readonly version: string;
   readonly dataDir: string;
   /** Where RPC is served; at least one. */
@@ -116,6 +116,7 @@ export class Engine {
     const host = await PipeHost.start({
       ...options,
       onEvent: (pipeId, event) => events.add({ ...event, pipe: registry.nameOf(pipeId) }),
+      onLegOut: (pipeId, leg) => registry.legOut(pipeId, leg),
     });
     undo.push(() => host.close());
     const registry = new PipeRegistry({ host, store, events, clock, nowMs });

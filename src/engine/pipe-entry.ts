@@ -9,6 +9,7 @@
 
 import type { Timer } from "../reactor/clock.ts";
 import type { PenstockError } from "../util/errors.ts";
+import type { OutLeg } from "../pipe/stage-plan.ts";
 import type { StoredPipe } from "./pipe-store.ts";
 
 export type EntryState = "opening" | "ready" | "failed" | "closing";
@@ -18,6 +19,8 @@ export class PipeEntry {
   readonly createdMs: number;
   /** Canonical, as it is now; "" when what was stored cannot be read. */
   text: string;
+  /** Legs that were taken out of their mirrors, in the order in which they were. */
+  outLegs: readonly OutLeg[];
   /** Version of what is stored; 0: nothing yet. */
   generation: number;
   state: EntryState = "opening";
@@ -34,13 +37,22 @@ export class PipeEntry {
   timer: Timer | null = null;
   /** Changes come one after the other. */
   #lane: Promise<unknown> = Promise.resolve();
+  #saves: Promise<unknown> = Promise.resolve();
 
   constructor(pipe: StoredPipe) {
     this.name = pipe.name;
     this.text = pipe.text;
     this.createdMs = pipe.createdMs;
     this.generation = pipe.generation;
+    this.outLegs = pipe.outLegs ?? [];
     this.port = pipe.port ?? 0;
+  }
+
+  /** Runs `save` after every save before it: beside the changes, which may wait for it. */
+  saving<T>(save: () => Promise<T>): Promise<T> {
+    const result = this.#saves.then(save);
+    this.#saves = result.catch(() => undefined);
+    return result;
   }
 
   /** Runs `step` after every step before it. */

@@ -10,6 +10,7 @@ import { GrammarError } from "../pipe/grammar-error.ts";
 import type { PipeHost, ServedPipeTree } from "../pipe/pipe-host.ts";
 import { planOneFilter, planPipe } from "../pipe/pipe-plan.ts";
 import type { Change, Insertion, Removal } from "../pipe/replumb.ts";
+import type { OutLeg } from "../pipe/stage-plan.ts";
 import type { Clock } from "../reactor/clock.ts";
 import { PenstockError, toPenstockError } from "../util/errors.ts";
 import type { EngineEvents } from "./engine-event.ts";
@@ -252,7 +253,8 @@ export class PipeRegistry {
     try {
       // Clients know the port that was found free. Only when others keep it, another will do.
       const isKept = entry.port !== 0 && entry.failures < PORT_TRIES;
-      const options = isKept ? { onId, port: entry.port } : { onId };
+      const record = { outLegs: entry.outLegs, reopened: entry.generation > 0 };
+      const options = isKept ? { onId, record, port: entry.port } : { onId, record };
       const { id, uri } = await host.open(entry.text, options);
       entry.hostId = id;
       entry.uri = uri;
@@ -302,12 +304,9 @@ export class PipeRegistry {
   }
 
   async #save(entry: PipeEntry): Promise<void> {
-    const { name, text, createdMs, port } = entry;
-    const generation = entry.generation + 1;
-    const stored = { name, text, createdMs, generation };
+    const { text } = entry;
     try {
-      await this.#options.store.put(port === 0 ? stored : { ...stored, port });
-      entry.generation = generation;
+      await entry.saving(() => this.#put(entry));
     } catch (thrown) {
       const { code, message, retryable } = toPenstockError(thrown);
       if (entry.generation === 0) throw thrown;
@@ -316,6 +315,43 @@ export class PipeRegistry {
         message: `the pipe runs as "${text}", but a restart may undo that: ${message}`,
         retryable,
         cause: thrown,
+      });
+    }
+  }
+
+  async #put(entry: PipeEntry): Promise<void> {
+    const { name, text, createdMs, port, outLegs } = entry;
+    const generation = entry.generation + 1;
+    const stored = { name, text, createdMs, generation };
+    await this.#options.store.put({
+      ...stored,
+      ...(port === 0 ? {} : { port }),
+      ...(outLegs.length === 0 ? {} : { outLegs }),
+    });
+    entry.generation = generation;
+  }
+
+  /**
+   * A mirror of a pipe has taken a leg out. Settles when that is durable, however often it has to
+   * be tried: the mirror acknowledges no write before. Never rejects.
+   */
+  async legOut(hostId: number, leg: OutLeg): Promise<void> {
+    const entry = [...this.#entries.values()].find((each) => each.hostId === hostId);
+    if (entry === undefined) return;
+    entry.outLegs = [...entry.outLegs, leg];
+    // A pipe that is being created is stored at its end, and not at all when it fails.
+    if (entry.generation === 0) await entry.inTurn(async () => undefined);
+    for (let tries = 1; this.#entries.get(entry.name) === entry; tries++) {
+      try {
+        await entry.saving(() => this.#put(entry));
+        return;
+      } catch (thrown) {
+        const { message } = toPenstockError(thrown);
+        const text = `writes wait until it is stored that leg ${leg.leg} is out: ${message}`;
+        this.#say(entry, "error", "leg-out-not-stored", text);
+      }
+      await new Promise<void>((resolve) => {
+        this.#options.clock.startTimer(retryDelayMs(tries), resolve);
       });
     }
   }

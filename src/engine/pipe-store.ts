@@ -10,7 +10,8 @@
  *
  *   "penstock-pipe 1 LENGTH CRC\n"   LENGTH: bytes of the body, decimal; CRC: crc32 of the body,
  *                                    8 hexadecimal digits
- *   body                             JSON {name, text, createdMs, generation, port?}, then "\n"
+ *   body                             JSON {name, text, createdMs, generation, port?, outLegs?},
+ *                                    then "\n"
  *
  * `generation` counts the versions of a pipe from 1. Secrets stand in texts by reference only.
  * Calls for one name come one after the other; the registry sees to that.
@@ -19,6 +20,7 @@
 import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
+import type { OutLeg } from "../pipe/stage-plan.ts";
 import { PenstockError, toPenstockError } from "../util/errors.ts";
 import { isPipeName } from "./request-fields.ts";
 
@@ -31,6 +33,8 @@ export interface StoredPipe {
   readonly generation: number;
   /** Of the share, over TCP; taken again where the text leaves it open. */
   readonly port?: number;
+  /** Legs that were taken out of their mirrors: they lack what was written since. */
+  readonly outLegs?: readonly OutLeg[];
 }
 
 export interface StoreContents {
@@ -155,8 +159,10 @@ async function removeFile(path: string): Promise<void> {
   await rm(path, { force: true }).catch(() => undefined);
 }
 
-export function encodeRecord({ name, text, createdMs, generation, port }: StoredPipe): Buffer {
-  const body = Buffer.from(`${JSON.stringify({ name, text, createdMs, generation, port })}\n`);
+export function encodeRecord(pipe: StoredPipe): Buffer {
+  const { name, text, createdMs, generation, port, outLegs } = pipe;
+  const stored = { name, text, createdMs, generation, port, outLegs };
+  const body = Buffer.from(`${JSON.stringify(stored)}\n`);
   return Buffer.concat([Buffer.from(`${MAGIC} ${VERSION} ${body.length} ${crcOf(body)}\n`), body]);
 }
 

@@ -49,6 +49,14 @@ export interface MirrorEvent {
   readonly message: string;
 }
 
+/** A child that was taken out in an earlier run. */
+export interface OutChild {
+  /** Of its leg, from 0, counting all legs. */
+  readonly number: number;
+  readonly name: string;
+  readonly fault: ChildFault;
+}
+
 export interface MirrorOptions {
   /** Canonical text of the stage. */
   readonly name: string;
@@ -60,6 +68,10 @@ export interface MirrorOptions {
   /** Told as it happens, also in the reactor's turn. Must not throw. */
   readonly onEvent?: (event: MirrorEvent) => void;
   readonly membership?: Membership;
+  /** Taken out in an earlier run: listed, and not used. */
+  readonly outLegs?: readonly OutChild[];
+  /** A run before may have ended in the middle of writes: reads go to one child. Default false. */
+  readonly legsMayDiffer?: boolean;
   readonly writeIntent?: WriteIntent;
   readonly orphanLimits?: OrphanLimits;
 }
@@ -90,6 +102,9 @@ export class Mirror
   /** Tasks that wait for a buffer, in their order. */
   #awaitingBuffer: MirrorTask[] = [];
   #free: MirrorTask | null = null;
+  readonly #outLegs: readonly OutChild[];
+  /** Somebody makes it durable who is out. */
+  readonly #isRecorded: boolean;
   /** Set by a flush or durable write that failed on the last child; never cleared (rule 2). */
   #broken: Status = Status.ok;
   #lastChildHasFailed = false;
@@ -132,9 +147,12 @@ export class Mirror
     this.#writeIntent = options.writeIntent ?? NO_WRITE_INTENT;
     this.#onEvent = options.onEvent ?? (() => undefined);
     this.#reserve = reserve;
+    this.#outLegs = options.outLegs ?? [];
+    this.#legsMayDiffer = options.legsMayDiffer === true;
     const bytesMax = reactor.buffers.limitBytes * ORPHAN_BYTES_SHARE;
     this.orphans = new Orphans(options.orphanLimits ?? { countMax: ORPHANS_MAX, bytesMax });
-    if (membership === UNRECORDED_MEMBERSHIP) {
+    this.#isRecorded = membership !== UNRECORDED_MEMBERSHIP;
+    if (!this.#isRecorded) {
       const warning =
         "no fencing and no persistent log: after an unclean stop, or with a child that has " +
         "faulted, copy one over the others before it is opened again";
@@ -148,13 +166,22 @@ export class Mirror
 
   override describe(): DeviceDetails {
     return {
-      children: this.children.map((child) => child.describe()),
+      children: this.#describeChildren(),
       readPolicy: this.#chooser.policy,
       childTimeoutMs: this.#childTimeoutMs,
       orphans: { count: this.orphans.count, bytes: this.orphans.bytes },
       ...(this.#broken === Status.ok ? {} : { broken: statusName(this.#broken) }),
       ...(this.#legsMayDiffer ? { legsMayDiffer: true } : {}),
     };
+  }
+
+  /** In the order of the legs, with those that were out before. */
+  #describeChildren(): unknown[] {
+    const children: unknown[] = this.children.map((child) => child.describe());
+    for (const { number, name, fault } of this.#outLegs) {
+      children.splice(number, 0, { name, state: "faulted", fault });
+    }
+    return children;
   }
 
   // hot path
@@ -463,9 +490,12 @@ export class Mirror
   }
 
   childFaulted(child: Child, fault: ChildFault): void {
+    const consequence = this.#isRecorded
+      ? "it stays out until the pipe is made anew"
+      : "opened again with the others it would be read as if it did not";
     const message =
-      `${child.name} faulted: ${fault.reason}. It lacks what is written from now on: ` +
-      "opened again with the others it would be read as if it did not";
+      `${child.name} faulted: ${fault.reason}. ` +
+      `It lacks what is written from now on: ${consequence}`;
     this.#report("error", "child-faulted", message);
   }
 

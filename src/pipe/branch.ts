@@ -13,7 +13,13 @@ import { type PenstockError, toPenstockError } from "../util/errors.ts";
 import type { CallStage, Stage } from "./ast.ts";
 import { formatPipe, formatStage } from "./formatter.ts";
 import { swapBelow } from "./swap.ts";
-import type { BranchPlan, FilterPlan, OpenContext } from "./stage-plan.ts";
+import {
+  type BranchPlan,
+  type FilterPlan,
+  type OpenContext,
+  outLegOf,
+  placeOfLeg,
+} from "./stage-plan.ts";
 
 /** One stage of an open branch. */
 export interface OpenStage {
@@ -33,9 +39,12 @@ export class Branch {
   /** Bottom up; the source is the first. */
   readonly stages: OpenStage[] = [];
   readonly #context: OpenContext;
+  /** Of a leg that is out of its mirror: it has no stages, only their text. */
+  readonly #outPlan: BranchPlan | null;
 
-  private constructor(context: OpenContext) {
+  private constructor(context: OpenContext, outPlan: BranchPlan | null = null) {
     this.#context = context;
+    this.#outPlan = outPlan;
   }
 
   /** Opens all or nothing. @throws PenstockError of the stage that could not be opened */
@@ -50,6 +59,11 @@ export class Branch {
     }
   }
 
+  /** A leg that was taken out of its mirror in an earlier run, and is not open. */
+  get isOut(): boolean {
+    return this.#outPlan !== null;
+  }
+
   get top(): OpenStage {
     return this.stages.at(-1) as OpenStage; // a branch has its source as long as it is open
   }
@@ -61,6 +75,8 @@ export class Branch {
 
   /** The syntax tree, as it is now. */
   currentStages(): Stage[] {
+    const out = this.#outPlan;
+    if (out !== null) return [out.sourceStage, ...out.filterStages];
     return this.stages.map(({ stage, legs }) =>
       stage.kind === "call" && legs.length > 0
         ? { ...stage, arguments: legs.map((leg) => ({ ...NOWHERE, stages: leg.currentStages() })) }
@@ -140,9 +156,13 @@ export class Branch {
   async #open(plan: BranchPlan): Promise<void> {
     const legs: Branch[] = [];
     try {
-      const context = { ...this.#context, failFast: true };
-      for (const leg of plan.source.legs ?? []) legs.push(await Branch.open(leg, context));
-      const tops = legs.map((leg) => leg.top.above);
+      for (const [index, leg] of (plan.source.legs ?? []).entries()) {
+        const place = `${placeOfLeg(this.#context, index)}.`;
+        const context = { ...this.#context, failFast: true, place };
+        const isOut = outLegOf(this.#context, index) !== undefined;
+        legs.push(isOut ? new Branch(context, leg) : await Branch.open(leg, context));
+      }
+      const tops = legs.filter((leg) => !leg.isOut).map((leg) => leg.top.above);
       const source = await plan.source.open(this.#context, tops);
       this.#push({ stage: plan.sourceStage, device: source, plan: null, legs });
     } catch (thrown) {

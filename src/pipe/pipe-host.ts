@@ -11,7 +11,7 @@ import { PenstockError, toPenstockError } from "../util/errors.ts";
 import { ListenerDirectory, type ListenerPlace } from "./listener-directory.ts";
 import { type PipePlan, planPipe } from "./pipe-plan.ts";
 import { ReactorPool, type ReactorPoolOptions, type RemoteReactor } from "./reactor-pool.ts";
-import type { PipeStats, PipeTree, ReactorStats } from "./reactor-protocol.ts";
+import type { PipeRecord, PipeStats, PipeTree, ReactorStats } from "./reactor-protocol.ts";
 import type { Change, Insertion, Removal, StageListing } from "./replumb.ts";
 import { nbdUri } from "./shares/nbd-share.ts";
 import type { SocketAddress } from "../reactor/io.ts";
@@ -40,6 +40,8 @@ export interface PipeOpenOptions {
   onId?(id: number): void;
   /** Taken where the text leaves the port of the share open: it was found free before. */
   readonly port?: number;
+  /** What the opener has kept of it; it records which legs are out (`onLegOut`). */
+  readonly record?: PipeRecord;
 }
 
 /** What a pipe did so far. */
@@ -175,7 +177,8 @@ export class PipeHost {
     });
   }
 
-  async #open(text: string, plan: PipePlan, { onId, port }: PipeOpenOptions): Promise<ServedPipe> {
+  async #open(text: string, plan: PipePlan, options: PipeOpenOptions): Promise<ServedPipe> {
+    const { onId, port, record } = options;
     const { share } = plan;
     const wanted = withPort(share.address, port);
     // Before anything is touched: two pipes of one command must not fight over a name.
@@ -187,7 +190,8 @@ export class PipeHost {
     const { deviceReactor, shareReactor } = tapped ?? this.#place(id);
     let place: ListenerPlace | null = null;
     try {
-      await this.#openDevices({ id, text, deviceReactor, shareReactor });
+      const kept = record === undefined ? {} : { record };
+      await this.#openDevices({ id, text, deviceReactor, shareReactor, ...kept });
       place = await this.#listeners.enter(wanted, share.exportName, shareReactor);
       const { address } = place;
       const description = await shareReactor.call("openShare", { pipeId: id, address });
@@ -210,10 +214,12 @@ export class PipeHost {
     readonly text: string;
     readonly deviceReactor: RemoteReactor;
     readonly shareReactor: RemoteReactor;
+    readonly record?: PipeRecord;
   }): Promise<void> {
-    const { id, text, deviceReactor, shareReactor } = pipe;
+    const { id, text, deviceReactor, shareReactor, record } = pipe;
     const opening = { pipeId: id, text, instanceSeed: this.#options.makeUuid() };
-    await deviceReactor.call("openDevices", opening);
+    const kept = record === undefined ? {} : { record };
+    await deviceReactor.call("openDevices", { ...opening, ...kept });
     if (deviceReactor === shareReactor) return;
     const toReactor = shareReactor.id;
     const ticket = await deviceReactor.call("serveDevices", { pipeId: id, toReactor });

@@ -26,9 +26,10 @@ import {
   removeStage,
 } from "./replumb.ts";
 import { walkStages } from "./stage-address.ts";
-import type { PipeEvent, TappedStage } from "./stage-plan.ts";
+import type { OpenContext, OutLeg, PipeEvent, TappedStage } from "./stage-plan.ts";
 import type {
   PipeOpening,
+  PipeRecord,
   PipeStats,
   PipeTree,
   ReactorMethods,
@@ -51,6 +52,7 @@ interface HostedPart {
 export interface ReactorHostLink {
   handOff(toReactor: number, message: NbdHandOff): void;
   report(pipeId: number, event: PipeEvent): void;
+  recordOut(pipeId: number, leg: OutLeg): Promise<void>;
 }
 
 export class ReactorHost implements ReactorMethods {
@@ -237,6 +239,13 @@ export class ReactorHost implements ReactorMethods {
     return undefined;
   }
 
+  #recordOf(
+    pipeId: number,
+    { outLegs, reopened }: PipeRecord,
+  ): Pick<OpenContext, "outLegs" | "reopened" | "recordOut"> {
+    return { outLegs, reopened, recordOut: (leg) => this.#link.recordOut(pipeId, leg) };
+  }
+
   #addPart(params: PipeOpening): HostedPart {
     assert(!this.#parts.has(params.pipeId), "a pipe has one part per reactor");
     const plan = planPipe(params.text);
@@ -246,6 +255,7 @@ export class ReactorHost implements ReactorMethods {
       instanceSeed: params.instanceSeed,
       report: (event) => this.#link.report(params.pipeId, event),
       findStage: (label) => this.#findStage(label),
+      ...(params.record === undefined ? {} : this.#recordOf(params.pipeId, params.record)),
     });
     const part = { pipe, export: null };
     this.#parts.set(params.pipeId, part);

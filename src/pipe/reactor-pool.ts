@@ -12,8 +12,14 @@ import { assert } from "../util/assert.ts";
 import { PenstockError } from "../util/errors.ts";
 import { moduleBeside } from "../util/module-url.ts";
 import { ControlChannel } from "./control-channel.ts";
-import type { MainNote, ReactorMethods, ReactorNote, ReactorSettings } from "./reactor-protocol.ts";
-import type { PipeEvent } from "./stage-plan.ts";
+import type {
+  MainMethods,
+  MainNote,
+  ReactorMethods,
+  ReactorNote,
+  ReactorSettings,
+} from "./reactor-protocol.ts";
+import type { OutLeg, PipeEvent } from "./stage-plan.ts";
 
 /** More than any machine's cores that this was measured on; each has its buffers and its ring. */
 const REACTOR_COUNT_MAX = 64;
@@ -34,6 +40,11 @@ export interface ReactorPoolOptions {
   onFatal(stack: string): void;
   /** Something happened to a pipe. */
   onEvent?(pipeId: number, event: PipeEvent): void;
+  /**
+   * A leg is taken out of its mirror: settles when that is durable; the mirror acknowledges nothing
+   * before. Must not reject. Asked only for pipes that were opened with a record.
+   */
+  onLegOut?(pipeId: number, leg: OutLeg): Promise<void>;
 }
 
 /** A reactor's calls, as seen from the main thread. */
@@ -58,7 +69,7 @@ export class ReactorPool {
     const { level, bufferLimitBytes, spinMsMax } = options;
     this.#threads = Array.from({ length: options.reactors }, (_, id) => {
       const settings = { id, level, bufferLimitBytes, spinMsMax, slabTable };
-      return new ReactorThread(settings, (note) => this.#noted(note, options));
+      return new ReactorThread(settings, options, (note) => this.#noted(note, options));
     });
   }
 
@@ -97,11 +108,15 @@ export class ReactorPool {
 
 class ReactorThread {
   readonly id: number;
-  readonly #channel: ControlChannel<ReactorMethods, Record<never, never>, ReactorNote, MainNote>;
+  readonly #channel: ControlChannel<ReactorMethods, MainMethods, ReactorNote, MainNote>;
   readonly #exited: Promise<void>;
   #stopping = false;
 
-  constructor(settings: ReactorSettings, onNote: (note: ReactorNote) => void) {
+  constructor(
+    settings: ReactorSettings,
+    { onLegOut }: ReactorPoolOptions,
+    onNote: (note: ReactorNote) => void,
+  ) {
     const onFatal = (stack: string): void => onNote({ kind: "fatal", stack });
     this.id = settings.id;
     const worker = new Worker(moduleBeside(import.meta.url, "./reactor-worker"), {
@@ -111,7 +126,7 @@ class ReactorThread {
       execArgv: [...NODE_FLAGS, ...process.execArgv.filter((flag) => PROFILING.test(flag))],
     });
     this.#channel = new ControlChannel(worker, {
-      methods: {},
+      methods: { recordOut: async ({ pipeId, leg }) => onLegOut?.(pipeId, leg) },
       onNote: (note) => {
         if (note.kind === "fatal") onFatal(`reactor ${settings.id}: ${note.stack}`);
         else onNote(note);
@@ -131,7 +146,7 @@ class ReactorThread {
     });
   }
 
-  get call(): ControlChannel<ReactorMethods, Record<never, never>, ReactorNote, MainNote>["call"] {
+  get call(): ControlChannel<ReactorMethods, MainMethods, ReactorNote, MainNote>["call"] {
     return this.#channel.call.bind(this.#channel);
   }
 

@@ -12,7 +12,7 @@ import type { ConnectionCounts, NbdHandOff } from "../shares/nbd-service.ts";
 import type { HistogramSnapshot } from "../util/histogram-snapshot.ts";
 import type { PipeState } from "./composer.ts";
 import type { Change, Insertion, Removal, StageListing } from "./replumb.ts";
-import type { PipeEvent } from "./stage-plan.ts";
+import type { OutLeg, PipeEvent } from "./stage-plan.ts";
 import type { StageStats } from "./stage-stats.ts";
 
 /** A reactor's `workerData`. */
@@ -31,6 +31,21 @@ export interface PipeOpening {
   readonly text: string;
   /** A UUID of this opening, see OpenContext. */
   readonly instanceSeed: string;
+  /** The main thread keeps a record of the legs that are out: those in it. Absent: it does not. */
+  readonly record?: PipeRecord;
+}
+
+/** What was kept of a pipe from run to run. */
+export interface PipeRecord {
+  readonly outLegs: readonly OutLeg[];
+  /** It was open in a run before. */
+  readonly reopened: boolean;
+}
+
+/** What a reactor calls on the main thread. */
+export interface MainMethods {
+  /** Settles when it is durable. */
+  recordOut(params: { readonly pipeId: number; readonly leg: OutLeg }): Promise<void>;
 }
 
 /** Nanoseconds from reading a command's header to sending its reply. */

@@ -12,7 +12,13 @@ import { IoLevel } from "../reactor/io.ts";
 import { assert } from "../util/assert.ts";
 import { ControlChannel } from "./control-channel.ts";
 import { ReactorHost } from "./reactor-host.ts";
-import type { MainNote, ReactorMethods, ReactorNote, ReactorSettings } from "./reactor-protocol.ts";
+import type {
+  MainMethods,
+  MainNote,
+  ReactorMethods,
+  ReactorNote,
+  ReactorSettings,
+} from "./reactor-protocol.ts";
 
 /** Documented: a bug in Penstock. */
 const EXIT_INTERNAL = 70;
@@ -30,6 +36,7 @@ function main(): void {
   const host = new ReactorHost(settings, {
     handOff: (toReactor, message) => channel.note({ kind: "hand-off", toReactor, message }),
     report: (pipeId, event) => channel.note({ kind: "event", pipeId, event }),
+    recordOut: (pipeId, leg) => channel.call("recordOut", { pipeId, leg }),
   });
   const methods: ReactorMethods = {
     start: () => host.start(),
@@ -54,10 +61,10 @@ function main(): void {
       setImmediate(() => port.close());
     },
   };
-  const channel = new ControlChannel<Record<never, never>, ReactorMethods, MainNote, ReactorNote>(
-    port,
-    { methods, onNote: (note) => host.adopt(note.message) },
-  );
+  const channel = new ControlChannel<MainMethods, ReactorMethods, MainNote, ReactorNote>(port, {
+    methods,
+    onNote: (note) => host.adopt(note.message),
+  });
   process.on("uncaughtException", (error) => {
     endProcess(settings, channel, error);
   });

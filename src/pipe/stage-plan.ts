@@ -6,6 +6,7 @@
  */
 
 import type { Device } from "../block/device.ts";
+import type { ChildFault } from "../nexus/child-state.ts";
 import type { Joint } from "../block/joint.ts";
 import type { SocketAddress } from "../reactor/io.ts";
 import type { Reactor } from "../reactor/reactor.ts";
@@ -21,10 +22,36 @@ export interface OpenContext {
   readonly instanceSeed: string;
   /** Under a mirror: an initiator gives up soon instead of riding out an outage. */
   readonly failFast?: boolean;
+  /** Where the branch stands: "" for the pipe's own, "1.2." for the second leg of its source. */
+  readonly place?: string;
+  /** Legs that were taken out before, in any run: they are not opened. */
+  readonly outLegs?: readonly OutLeg[];
+  /** True: a run before may have ended in the middle of writes, so that legs differ there. */
+  readonly reopened?: boolean;
+  /** Settles when it is durable that a leg is out. Absent: nobody records it. */
+  recordOut?(leg: OutLeg): Promise<void>;
   /** Gets what people should know of, as it happens. Never blocks. Absent: nobody listens. */
   report?(event: PipeEvent): void;
   /** The device of the stage that is labelled so, in any pipe of this reactor. Absent: none. */
   findStage?(label: string): TappedStage | undefined;
+}
+
+/** A leg that was taken out of its mirror: it lacks what was written since. Plain values. */
+export interface OutLeg {
+  /** Its place: "1.2" is the second leg of the first stage. */
+  readonly leg: string;
+  readonly fault: ChildFault;
+}
+
+/** The place of leg `index` (from 0) of the source of the branch that `context` opens. */
+export function placeOfLeg({ place = "" }: OpenContext, index: number): string {
+  return `${place}1.${index + 1}`;
+}
+
+/** What is recorded of that leg, or undefined: it is in sync. */
+export function outLegOf(context: OpenContext, index: number): OutLeg | undefined {
+  const place = placeOfLeg(context, index);
+  return context.outLegs?.find(({ leg }) => leg === place);
 }
 
 /** Something that happened to a pipe: a child faulted, a request was logged. Plain values. */
@@ -56,7 +83,8 @@ export interface SourcePlan {
   readonly patienceMs?: number;
   /**
    * Opens and claims. Whoever opens it closes it.
-   * @param legs the tops of the opened `legs`, in their order; it does not close these
+   * @param legs the tops of the opened `legs`, in their order, without those that `outLegOf` finds
+   *   out; it does not close these
    */
   open(context: OpenContext, legs: readonly Joint[]): Promise<Device>;
 }

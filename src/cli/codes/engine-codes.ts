@@ -130,6 +130,11 @@ export const ENGINE_CODES: CodeList = {
     causes: "All legs are lost, or what they share is.",
     todo: "Repair the one that failed last: it has all that was acknowledged.",
   },
+  "leg-out-not-stored": {
+    means: "A mirror's child has faulted, and the engine cannot store that it is out.",
+    causes: "The disk of the data directory is full, or fails.",
+    todo: "Make room there: writes to the mirror wait until it is stored, and go on by themselves.",
+  },
   "legs-differ": {
     means: "A mirror cannot know that its legs hold the same after a change that has failed.",
     causes: "A change that some legs have done, and that failed as such: no space, out of range.",

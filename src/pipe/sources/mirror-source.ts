@@ -5,13 +5,22 @@
 
 import { CHILDREN_MAX } from "../../nexus/child.ts";
 import { CHILD_TIMEOUT_MS_DEFAULT, Mirror } from "../../nexus/mirror.ts";
+import type { Membership } from "../../nexus/membership.ts";
 import { READ_POLICIES } from "../../nexus/read-policy.ts";
+import { assert } from "../../util/assert.ts";
 import { PenstockError } from "../../util/errors.ts";
-import type { CallStage, Pipe, Stage } from "../ast.ts";
+import type { CallStage, Stage } from "../ast.ts";
 import { formatPipe } from "../formatter.ts";
 import { GrammarError } from "../grammar-error.ts";
 import type { StageOptions } from "../stage-options.ts";
-import type { BranchPlan, OptionHelp, SourcePlan } from "../stage-plan.ts";
+import {
+  type BranchPlan,
+  type OpenContext,
+  type OptionHelp,
+  outLegOf,
+  placeOfLeg,
+  type SourcePlan,
+} from "../stage-plan.ts";
 
 export const MIRROR_OPTIONS: readonly OptionHelp[] = [
   { key: "meta", value: "none", text: "default none: no fencing and no persistent log" },
@@ -52,19 +61,48 @@ export function planMirror(
   return {
     legs,
     patienceMs: childTimeoutMs,
-    open: (context, joints) =>
-      Mirror.open(context.reactor, {
+    open: (context, joints) => {
+      // Several legs may end in the same filter: they are called by all of their text.
+      const names = stage.arguments.map((pipe) => formatPipe(pipe));
+      const numbers = [...legs.keys()];
+      const open = numbers.filter((number) => outLegOf(context, number) === undefined);
+      const membership = membershipOf(context, open);
+      return Mirror.open(context.reactor, {
         name,
-        legs: joints.map((joint, index) => ({
-          joint,
-          isLocal: isLocal(legs[index]?.sourceStage),
-          // Several legs may end in the same filter.
-          name: formatPipe(stage.arguments[index] as Pipe), // the legs were made of them
-        })),
+        legs: joints.map((joint, index) => {
+          const number = open[index] as number; // one joint for each
+          return {
+            joint,
+            isLocal: isLocal(legs[number]?.sourceStage),
+            name: names[number] as string, // the legs were made of them
+          };
+        }),
+        outLegs: numbers.flatMap((number) => {
+          const out = outLegOf(context, number);
+          return out === undefined
+            ? []
+            : [{ number, name: names[number] as string, fault: out.fault }];
+        }),
+        legsMayDiffer: context.reopened === true,
         childTimeoutMs,
         readPolicy,
         onEvent: (event) => context.report?.({ ...event, stage: name }),
-      }),
+        ...(membership === undefined ? {} : { membership }),
+      });
+    },
+  };
+}
+
+/** Who is in sync is recorded by whoever opened the pipe, where that keeps records. */
+function membershipOf(context: OpenContext, numbers: readonly number[]): Membership | undefined {
+  const { recordOut } = context;
+  if (recordOut === undefined) return undefined;
+  return {
+    decideOut: ({ index, state }, decided) => {
+      assert(state.name === "faulted", "a child that is decided out has faulted");
+      const leg = placeOfLeg(context, numbers[index] as number); // one for each child
+      void recordOut({ leg, fault: state.fault }).then(decided);
+    },
   };
 }
 
