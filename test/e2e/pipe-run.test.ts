@@ -161,7 +161,7 @@ test("mistakes end with a code, words and an exit status, and leave nothing behi
     [["pipe", "run", `${REPOSITORY_ROOT} | nbd://127.0.0.1:0/a`], 1, /invalid-file: /],
     [["pipe"], 2, /Usage: penstock pipe/],
     [["pip"], 2, /unknown-command: .*pipe/],
-    [["doctor", "-o", "yaml"], 2, /invalid-argument: .*table, json/],
+    [["doctor", "-o", "xml"], 2, /invalid-argument: .*table, json/],
   ];
   await Promise.all(
     cases.map(async ([args, exitCode, words]) => {
