@@ -19,6 +19,7 @@ for (const path of [
   "test/guest/deep/e.test.ts",
   "test/soak/f.test.ts",
   "test/hostile/g.test.ts",
+  "bench/h.test.ts",
   "test/interop/helper.ts",
 ]) {
   mkdirSync(dirname(join(root, path)), { recursive: true });
@@ -32,14 +33,14 @@ function plan(...args: string[]): Record<string, string[]> {
   );
 }
 
-const PAIRED = "test/guest, test/crash, test/interop, test/e2e";
+const PAIRED = "test/guest, test/hostile, test/crash, test/interop, test/e2e";
 const UNIT = ["src/pipe/b.test.ts", "src/util/a.test.ts", "tools/c.test.ts"];
 
 test("planTests has unit and integration tests, and no soak, when nothing is said", () => {
   deepStrictEqual(plan(), {
     unit: UNIT,
-    [PAIRED]: ["test/guest/deep/e.test.ts", "test/interop/d.test.ts"],
-    "test/hostile": ["test/hostile/g.test.ts"],
+    [PAIRED]: ["test/guest/deep/e.test.ts", "test/hostile/g.test.ts", "test/interop/d.test.ts"],
+    bench: ["bench/h.test.ts"],
   });
 });
 
@@ -64,8 +65,8 @@ test("planTests keeps what a filter chooses when there are filters", () => {
       "test",
       [
         "test/guest/deep/e.test.ts",
-        "test/interop/d.test.ts",
         "test/hostile/g.test.ts",
+        "test/interop/d.test.ts",
         "test/soak/f.test.ts",
       ],
     ],
@@ -75,7 +76,7 @@ test("planTests keeps what a filter chooses when there are filters", () => {
   }
 });
 
-test("planTests runs two files at a time, but those that measure alone, when groups are made", () => {
+test("planTests runs two files at a time, the bench alone, when groups are made", () => {
   const groups = planTests(root, parseArguments([]));
   deepStrictEqual(
     groups.map(({ concurrency }) => concurrency),

@@ -3,8 +3,8 @@
  * reading folder listings.
  *
  * Unit tests lie beside the code in src/ and tools/ and run two files at a time; so do those with
- * foreign programs, guests and whole processes, each with ports and folders of its own. Those that
- * measure memory, time or speed run alone.
+ * foreign programs, guests and whole processes, each with ports and folders of its own. The bench
+ * runs alone.
  */
 
 import { existsSync, globSync } from "node:fs";
@@ -36,8 +36,8 @@ const MINUTE_MS = 60_000;
 const UNIT_PATTERNS = ["src/**/*.test.ts", "tools/**/*.test.ts"];
 
 /** The long ones first, so that both lanes end at about the same time. */
-const PAIRED_FOLDERS = ["test/guest", "test/crash", "test/interop", "test/e2e"];
-const SERIAL_FOLDERS = ["test/hostile", "bench"];
+const PAIRED_FOLDERS = ["test/guest", "test/hostile", "test/crash", "test/interop", "test/e2e"];
+const SERIAL_FOLDERS = ["bench"];
 const LONG_ONLY_FOLDERS = ["test/soak", "test/mutants"];
 
 const USAGE =

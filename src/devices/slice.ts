@@ -1,5 +1,5 @@
 /**
- * SliceFilter: `slice?offset=1MiB&length=16MiB`: a range of the device below as a device of its own.
+ * SliceFilter: `slice?offset=1MiB&length=16MiB`: a range of the device below as one of its own.
  *
  * Shifts offsets on the way down and back; no state. What lies outside cannot be reached: the
  * range is checked when it is opened, each request by `submit`.

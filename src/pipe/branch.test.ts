@@ -173,7 +173,7 @@ test("two changes of one place do not run at a time", () =>
     await branch.close();
   }));
 
-test("stages are found by label and by place, and what is unknown is named with those there are", () =>
+test("stages are found by label and by place, an unknown one is named with those there are", () =>
   withReactor("fake", async ({ reactor }) => {
     const branch = await openBranch(reactor, "malloc:///x#raw?size=1MiB");
     await branch.insert(branch.top, PASSING, 1000);

@@ -84,7 +84,8 @@ export async function removeStage(root: Branch, removal: Removal): Promise<void>
   const { fixedBecause } = stage.plan;
   if (fixedBecause !== null) throw fixed(stage.device.info.kind, fixedBecause, "taken out of");
   if (stage.tappedBy.size > 0) {
-    const message = `${nameOfStage(stage.stage)} is tapped by ${[...stage.tappedBy.values()].join(", ")}`;
+    const holders = [...stage.tappedBy.values()].join(", ");
+    const message = `${nameOfStage(stage.stage)} is tapped by ${holders}`;
     throw new PenstockError({ code: "stage-tapped", message });
   }
   await branch.remove(stage, timeLimit(removal.timeoutMs, patienceMs));

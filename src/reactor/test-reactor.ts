@@ -38,16 +38,13 @@ export interface TestReactorOptions {
 export const TEST_LEVELS: readonly TestLevel[] = await probeLevels();
 
 /**
- * Those for what looks the same from `posix` and from `uring`, which have everything above the
- * operations in common: everyday runs leave `posix` out there. What touches files, memory or
- * sockets by itself takes TEST_LEVELS.
+ * Those for what stands on devices alone: everyday runs show it at `fake` and the best real level.
+ * What touches files, memory or sockets by itself takes TEST_LEVELS.
  */
-export const USUAL_LEVELS: readonly TestLevel[] = TEST_LEVELS.filter(
-  (level) =>
-    level !== IoLevel.posix ||
-    process.env.PENSTOCK_LONG === "1" ||
-    !TEST_LEVELS.includes(IoLevel.uring),
-);
+export const USUAL_LEVELS: readonly TestLevel[] =
+  process.env.PENSTOCK_LONG === "1" || !TEST_LEVELS.includes(IoLevel.uring)
+    ? TEST_LEVELS
+    : [IoLevel.fake, IoLevel.uring];
 
 /**
  * Runs `body` with a reactor of its own, and closes its Io afterwards.

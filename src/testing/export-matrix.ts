@@ -19,10 +19,11 @@ export type Transport = "tcp" | "unix";
 
 const TRANSPORTS: readonly Transport[] = ["tcp", "unix"];
 /** A level without FFI and one without io_uring: each with what is particular to it. */
-const EVERYDAY_BACKINGS: Readonly<Record<Level["io"], readonly BackingName[]>> = {
+const EVERYDAY_BACKINGS: Readonly<Record<string, readonly BackingName[]>> = {
   uring: ["buffered", "direct", "loop", "malloc"],
-  posix: ["buffered", "direct", "malloc"],
-  portable: ["buffered", "loop"],
+  posix: ["buffered", "direct"],
+  portable: ["buffered"],
+  "uring apart": ["direct", "malloc"],
 };
 const EXPORT_BYTES_DEFAULT = 16 * 2 ** 20;
 const TEST_TIMEOUT_MS_DEFAULT = 60_000;
@@ -56,7 +57,7 @@ export function forEachExport(
 ): void {
   for (const [levelIndex, level] of LEVELS.entries()) {
     for (const [backingIndex, backing] of backingsOf(level).entries()) {
-      const isUsual = EVERYDAY_BACKINGS[level.io].includes(backing.name) || LONG_RUN;
+      const isUsual = EVERYDAY_BACKINGS[level.name]?.includes(backing.name) || LONG_RUN;
       if (!isUsual || options.backings?.includes(backing.name) === false) {
         continue;
       }

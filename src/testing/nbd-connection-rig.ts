@@ -157,11 +157,14 @@ export class NbdConnectionRig {
   /** Why it has closed. */
   reason = "";
   readonly #reserve: BufferReserve;
+  readonly #reservedBytes: number;
 
   constructor(device: Device, { replies = "structured" }: RigOptions = {}) {
     const { reactor } = device;
     const { buffers, io } = reactor;
     const reserve = BufferReserve.create(buffers, BUFFER_BYTES_MAX);
+    // The device has one of its own.
+    this.#reservedBytes = buffers.heldBytes;
     const buffer = buffers.acquire(BUFFER_BYTES_MIN);
     assert.ok(reserve !== null && buffer !== null);
     this.reactor = reactor;
@@ -206,9 +209,9 @@ export class NbdConnectionRig {
     } while (clock.nowMs() < untilMs || (this.stream.sendsByItself && this.stream.isSending));
   }
 
-  /** What of the pool is held beside the reserve. */
+  /** What of the pool is held beside the reserves. */
   get heldBytes(): number {
-    return this.reactor.buffers.heldBytes - BUFFER_BYTES_MAX;
+    return this.reactor.buffers.heldBytes - this.#reservedBytes;
   }
 
   /** The connection has closed: nothing may be left. */

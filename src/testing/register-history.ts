@@ -64,7 +64,10 @@ export class RegisterHistory {
         const overlaps = from < zone.lastStart && zone.firstEnd < to;
         const isWithin = zone.firstEnd < from && to < zone.lastStart;
         if (isForward ? overlaps : isWithin) {
-          return `value ${value} was current over ${zone.firstEnd}..${zone.lastStart}, and so was ${other} at ${from}..${to}`;
+          return (
+            `value ${value} was current over ${zone.firstEnd}..${zone.lastStart}, ` +
+            `and so was ${other} at ${from}..${to}`
+          );
         }
       }
     }

@@ -23,7 +23,7 @@ interface ShownChild {
 
 forEachLevel(
   "a faulted child stays out over kill -9 and a clean stop",
-  { levels: ["uring", "uring apart"] },
+  { levels: ["uring apart"] },
   async (t, level) => {
     const dataDir = makeTempDir(t);
     const legs = ["a", "b"].map((name) => `${join(dataDir, name)}.img?size=8MiB`);

@@ -108,7 +108,7 @@ function writeOn(client: NbdRawClient): { stop(): Promise<number> } {
   };
 }
 
-const levels = ["portable", "uring apart"] as const;
+const levels = ["uring apart"] as const;
 
 forEachLevel("an engine tells what its pipes do", { levels }, async (t, level) => {
   const rig = await rigOf(t, makeTempDir(t), level);

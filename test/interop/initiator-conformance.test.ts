@@ -44,7 +44,6 @@ const ROWS: readonly Row[] = [
     name: "nbd of nbdkit memory",
     tools: ["nbdkit"],
     start: (folder) => startNbdkit(socketIn(folder), ["memory", `${SIZE_BYTES}`]),
-    levels: LEVELS,
   },
   {
     name: "nbd of nbdkit memory without structured replies",
@@ -72,7 +71,6 @@ const ROWS: readonly Row[] = [
       const args = ["--format=raw", "--discard=unmap", imageIn(folder)];
       return startQemuNbd(socketIn(folder), args);
     },
-    levels: LEVELS,
   },
 ];
 

@@ -106,7 +106,7 @@ const CASES: readonly (readonly [text: string, details: DeviceDetails])[] = [
   ],
 ];
 
-test("a filter that keeps size and data has the info of the device below, and its own settings", () =>
+test("a filter that keeps size and data has the info of what is below, and its settings", () =>
   withMalloc(async ({ malloc, open }) => {
     for (const [text, details] of CASES) {
       const device = await open(text);
