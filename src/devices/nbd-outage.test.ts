@@ -8,6 +8,7 @@ import type { Device } from "../block/device.ts";
 import { Operation, RequestFlag } from "../block/operation.ts";
 import { PromiseDevice } from "../block/promise-device.ts";
 import { Status } from "../block/status.ts";
+import { BUFFER_BYTES_MAX, BUFFER_BYTES_MIN, type PoolBuffer } from "../reactor/buffer-pool.ts";
 import { FaultRig, type FaultRigOptions } from "../testing/nbd-fault-rig.ts";
 
 const BLOCK = 4096;
@@ -254,6 +255,64 @@ test(
     await user.close();
   }),
 );
+
+/** Takes all memory but single small buffers, for connections. @returns what gives it back */
+function hog(rig: FaultRig): () => void {
+  const { buffers } = rig.reactor;
+  const held: PoolBuffer[] = [];
+  const take = (size: number): void => {
+    for (let buffer = buffers.acquire(size); buffer !== null; buffer = buffers.acquire(size)) {
+      held.push(buffer);
+    }
+  };
+  take(BUFFER_BYTES_MAX);
+  held.pop()?.release();
+  take(BUFFER_BYTES_MIN);
+  // None of them has its buddy beside it: they cannot be joined.
+  const isLower = ({ offset, lengthBytes }: PoolBuffer): boolean =>
+    lengthBytes === BUFFER_BYTES_MIN && offset % (2 * BUFFER_BYTES_MIN) === 0;
+  for (const buffer of held.filter(isLower)) buffer.release();
+  const kept = held.filter((buffer) => !isLower(buffer));
+  return () => {
+    for (const buffer of kept) buffer.release();
+    rig.reactor.io.requestTurn();
+  };
+}
+
+for (const when of ["while the link is down", "after the reconnection"]) {
+  test(
+    `NbdDevice compares once when memory is there again ${when}`,
+    inWorld({ initiator: { connections: 1 } }, async (rig) => {
+      await rig.startTarget();
+      const device = await rig.openDevice();
+      const length = 16 * BLOCK;
+      const slab = rig.reactor.io.slabs.allocate(length);
+      const requests = Array.from({ length: 3 }, () => {
+        const request = new AwaitedRequest();
+        request.segments.push(slab.id, 0, length);
+        return request;
+      });
+      const giveBack = hog(rig);
+      const ends = requests.map((request) =>
+        request.run(device, { operation: Operation.compare, length }),
+      );
+      await rig.sleep(0);
+      rig.killTarget();
+      await rig.sleep(3000);
+      if (when === "while the link is down") {
+        giveBack();
+        await rig.sleep(100);
+      }
+      await rig.startTarget();
+      await rig.sleep(5000);
+      strictEqual(device.condition.link, "up");
+      if (when === "after the reconnection") giveBack();
+      deepStrictEqual(await Promise.all(ends), [Status.ok, Status.ok, Status.ok]);
+      strictEqual(device.activeCount, 0);
+      await device.close();
+    }),
+  );
+}
 
 test(
   "NbdDevice closes soon when the target is away, or hangs",

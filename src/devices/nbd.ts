@@ -382,6 +382,8 @@ export class NbdDevice extends Device implements LinkOwner, BufferWaiter, Flusha
   }
 
   #issueCompare(task: NbdTask, request: Request): void {
+    // After a reconnection everything is issued: what waits for memory goes on waiting.
+    if (task.awaitsBounce) return;
     task.bounce ??= this.reactor.buffers.acquire(request.length);
     if (task.bounce === null) {
       task.awaitsBounce = true;
