@@ -6,14 +6,15 @@
  */
 
 import type { Device } from "../block/device.ts";
+import type { NbdCommand } from "../proto/nbd/command.ts";
 import { NbdConnection } from "../proto/nbd/connection.ts";
 import type { ConnectionHost } from "../proto/nbd/connection-host.ts";
 import { NbdExport, type NbdExportOptions } from "../proto/nbd/export.ts";
 import type { ExportDescription, ExportDirectory } from "../proto/nbd/export-description.ts";
 import type { NegotiatedSession } from "../proto/nbd/negotiation.ts";
-import { ReceiveVectors } from "../proto/nbd/receive-vectors.ts";
-import { ReceiveWindow } from "../proto/nbd/receive-window.ts";
-import { SendBankPool } from "../proto/nbd/send-bank.ts";
+import { ReceiveVectors } from "../proto/stream/receive-vectors.ts";
+import { ReceiveWindow } from "../proto/stream/receive-window.ts";
+import { SendBankPool } from "../proto/stream/send-bank.ts";
 import { BUFFER_BYTES_MAX, BUFFER_BYTES_MIN, BufferReserve } from "../reactor/buffer-pool.ts";
 import { PlainStream } from "../reactor/byte-stream.ts";
 import type { Timer } from "../reactor/clock.ts";
@@ -79,7 +80,7 @@ export class NbdService {
   readonly connectionCounts: ConnectionCounts = { accepted: 0, refused: 0, adopted: 0 };
   readonly #reactor: Reactor;
   readonly #hooks: NbdServiceHooks;
-  readonly #banks: SendBankPool;
+  readonly #banks: SendBankPool<NbdCommand>;
   readonly #vectors: ReceiveVectors;
   readonly #reserve: BufferReserve;
   readonly #listeners = new Map<string, NbdListener>();

@@ -7,12 +7,13 @@
 
 import assert from "node:assert/strict";
 import type { Device } from "../block/device.ts";
+import type { NbdCommand } from "../proto/nbd/command.ts";
 import { NbdConnection } from "../proto/nbd/connection.ts";
 import { NbdExport } from "../proto/nbd/export.ts";
 import { transmissionFlags } from "../proto/nbd/export-description.ts";
-import { ReceiveVectors } from "../proto/nbd/receive-vectors.ts";
-import { ReceiveWindow } from "../proto/nbd/receive-window.ts";
-import { SendBankPool } from "../proto/nbd/send-bank.ts";
+import { ReceiveVectors } from "../proto/stream/receive-vectors.ts";
+import { ReceiveWindow } from "../proto/stream/receive-window.ts";
+import { SendBankPool } from "../proto/stream/send-bank.ts";
 import { BUFFER_BYTES_MAX, BUFFER_BYTES_MIN, BufferReserve } from "../reactor/buffer-pool.ts";
 import type { ByteStream } from "../reactor/byte-stream.ts";
 import { HeapVector } from "../reactor/heap-vector.ts";
@@ -175,7 +176,7 @@ export class NbdConnectionRig {
     const host = {
       reactor,
       directory: { find: () => null, list: () => [] },
-      banks: new SendBankPool(io),
+      banks: new SendBankPool<NbdCommand>(io),
       reserve,
       vectors: new ReceiveVectors(io),
       handshakeMsMax: 1000,

@@ -15,7 +15,7 @@ import {
   type InitiatorHost,
 } from "../../proto/nbd/initiator-connection.ts";
 import type { InitiatorRequest, InitiatorSession } from "../../proto/nbd/initiator-session.ts";
-import { ReceiveWindow } from "../../proto/nbd/receive-window.ts";
+import { ReceiveWindow } from "../../proto/stream/receive-window.ts";
 import { RequestBank } from "../../proto/nbd/request-bank.ts";
 import { BUFFER_BYTES_MIN } from "../../reactor/buffer-pool.ts";
 import { PlainStream } from "../../reactor/byte-stream.ts";

@@ -22,8 +22,8 @@ import type { NbdExport } from "./export.ts";
 import { LongRead, type LongReadHost } from "./long-read.ts";
 import { LongWrite, type LongWriteHost } from "./long-write.ts";
 import type { NegotiatedSession } from "./negotiation.ts";
-import type { Payload } from "./payload.ts";
-import type { ReceiveWindow } from "./receive-window.ts";
+import type { Payload } from "../stream/payload.ts";
+import type { ReceiveWindow } from "../stream/receive-window.ts";
 import type { ReplyQueue } from "./reply-queue.ts";
 import { errorForStatus } from "./status.ts";
 
@@ -50,7 +50,7 @@ export interface RunnerParts {
   readonly commands: CommandPool;
   readonly replies: ReplyQueue;
   readonly reserve: BufferReserve;
-  readonly payload: Payload;
+  readonly payload: Payload<NbdCommand>;
   readonly link: TransmissionLink;
 }
 
@@ -97,7 +97,7 @@ export class CommandRunner implements CommandOwner, LongReadHost, LongWriteHost 
     if (this.#lends) {
       command.flags = RequestFlag.mayLend;
     } else {
-      const buffer = this.#commands.acquire(command.wireLength);
+      const buffer = this.#commands.memory.acquire(command.wireLength);
       if (buffer === null) return false;
       command.buffer = buffer;
       command.segments.push(buffer.slab.id, buffer.offset, command.wireLength);
@@ -118,7 +118,7 @@ export class CommandRunner implements CommandOwner, LongReadHost, LongWriteHost 
     const { wireOffset, wireLength } = command;
     const hullEnd = Math.ceil((wireOffset + wireLength) / block) * block;
     const hullBytes = hullEnd - wireOffset + (wireOffset % block);
-    const buffer = this.#commands.acquireWhole(hullBytes);
+    const buffer = this.#commands.memory.acquireWhole(hullBytes);
     if (buffer === null) return false;
     const read = new LongRead(this, command);
     this.#longReads.add(read);
@@ -184,7 +184,7 @@ export class CommandRunner implements CommandOwner, LongReadHost, LongWriteHost 
   cache(command: NbdCommand): void {
     const { wireOffset: offset, wireLength: length } = command;
     const wanted = Math.min(length + 2 * this.blockSizeBytes, this.#allowed());
-    const buffer = this.#commands.acquire(wanted);
+    const buffer = this.#commands.memory.acquire(wanted);
     if (buffer === null) {
       this.#finish(command, Status.ok);
       return;
@@ -200,7 +200,7 @@ export class CommandRunner implements CommandOwner, LongReadHost, LongWriteHost 
   blockStatus(command: NbdCommand): boolean {
     const isOne = (command.commandFlags & CommandFlag.reqOne) !== 0;
     const wanted = isOne ? BUFFER_BYTES_MIN : Math.min(STATUS_REPLY_BYTES, this.#allowed());
-    const buffer = this.#commands.acquire(wanted);
+    const buffer = this.#commands.memory.acquire(wanted);
     if (buffer === null) return false;
     const block = this.blockSizeBytes;
     const end = command.wireOffset + command.wireLength;
@@ -273,16 +273,16 @@ export class CommandRunner implements CommandOwner, LongReadHost, LongWriteHost 
   }
 
   allowance(): number {
-    return this.#commands.allowance();
+    return this.#commands.memory.allowance();
   }
 
   /** What a command may take that can do with less, in bytes. */
   #allowed(): number {
-    return Math.max(this.#commands.allowance(), BUFFER_BYTES_MIN);
+    return Math.max(this.#commands.memory.allowance(), BUFFER_BYTES_MIN);
   }
 
   takePart(parent: NbdCommand, lengthBytes: number): NbdCommand | null {
-    const buffer = this.#commands.acquire(lengthBytes);
+    const buffer = this.#commands.memory.acquire(lengthBytes);
     if (buffer === null) {
       this.#parts.link.awaitMemory();
       return null;

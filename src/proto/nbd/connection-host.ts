@@ -2,19 +2,20 @@
  * ConnectionHost: what connections need of the service that accepted them.
  */
 
+import type { NbdCommand } from "./command.ts";
 import type { BufferReserve } from "../../reactor/buffer-pool.ts";
 import type { Reactor } from "../../reactor/reactor.ts";
 import type { NbdConnection } from "./connection.ts";
 import type { NbdExport } from "./export.ts";
 import type { ExportDirectory } from "./export-description.ts";
 import type { NegotiatedSession } from "./negotiation.ts";
-import type { ReceiveVectors } from "./receive-vectors.ts";
-import type { SendBankPool } from "./send-bank.ts";
+import type { ReceiveVectors } from "../stream/receive-vectors.ts";
+import type { SendBankPool } from "../stream/send-bank.ts";
 
 export interface ConnectionHost {
   readonly reactor: Reactor;
   readonly directory: ExportDirectory;
-  readonly banks: SendBankPool;
+  readonly banks: SendBankPool<NbdCommand>;
   readonly reserve: BufferReserve;
   readonly vectors: ReceiveVectors;
   /** A handshake that takes longer is ended. */

@@ -11,6 +11,7 @@
  * ended.
  */
 
+import type { NbdCommand } from "./command.ts";
 import type { BufferWaiter } from "../../reactor/buffer-pool.ts";
 import type { ByteStream } from "../../reactor/byte-stream.ts";
 import type { Timer } from "../../reactor/clock.ts";
@@ -19,19 +20,20 @@ import { assert } from "../../util/assert.ts";
 import { CommandPool } from "./command-pool.ts";
 import { CommandRunner, type RunnerParts, type TransmissionLink } from "./command-runner.ts";
 import type { ConnectionHost } from "./connection-host.ts";
-import { ConnectionReceiver, type ReceiverOwner } from "./connection-receiver.ts";
-import { bankOfOutput, ConnectionSender, type SenderOwner } from "./connection-sender.ts";
+import { ConnectionReceiver, type ReceiverOwner } from "../stream/connection-receiver.ts";
+import { ConnectionSender, type SenderOwner } from "../stream/connection-sender.ts";
 import type { ExportConnection, NbdExport } from "./export.ts";
 import { Entry, ExportEntry } from "./export-entry.ts";
-import { Farewell } from "./farewell.ts";
+import { Farewell } from "../stream/farewell.ts";
+import { bankOfOutput } from "./handshake-bank.ts";
 import { HandshakeTarget } from "./handshake-target.ts";
 import type { HostConnection } from "./host-associations.ts";
 import type { NegotiatedSession } from "./negotiation.ts";
-import type { ReceiveWindow } from "./receive-window.ts";
+import type { ReceiveWindow } from "../stream/receive-window.ts";
 import { dropList, ReplyQueue } from "./reply-queue.ts";
 import { ReplyWriter } from "./reply-writer.ts";
-import { RestControl } from "./rest-control.ts";
-import type { SendBank } from "./send-bank.ts";
+import { RestControl } from "../stream/rest-control.ts";
+import type { SendBank } from "../stream/send-bank.ts";
 import { Transmission, Want } from "./transmission.ts";
 
 const State = {
@@ -59,7 +61,7 @@ export class NbdConnection
     HostConnection,
     ReceiverOwner,
     Rester,
-    SenderOwner,
+    SenderOwner<NbdCommand>,
     TransmissionLink
 {
   isDirty = false;
@@ -68,8 +70,8 @@ export class NbdConnection
   readonly peer: string;
   readonly #host: ConnectionHost;
   readonly #reactor: Reactor;
-  readonly #receiver: ConnectionReceiver;
-  readonly #sender: ConnectionSender;
+  readonly #receiver: ConnectionReceiver<NbdCommand>;
+  readonly #sender: ConnectionSender<NbdCommand>;
   readonly #farewell: Farewell;
   #handshake: HandshakeTarget | null = null;
   #session: NegotiatedSession | null = null;
@@ -386,12 +388,12 @@ export class NbdConnection
   }
 
   /** What the handshake has to say goes before any reply. */
-  #handshakeBank(): SendBank | null {
+  #handshakeBank(): SendBank<NbdCommand> | null {
     return this.#handshake === null ? null : bankOfOutput(this.#handshake.output, this.#host.banks);
   }
 
   // hot path
-  bankSent(bank: SendBank, errno: number): void {
+  bankSent(bank: SendBank<NbdCommand>, errno: number): void {
     if (errno !== 0) this.fail(`sending failed (errno ${errno})`);
     this.#releaseBank(bank);
     if (this.#state < State.dead) {
@@ -404,7 +406,7 @@ export class NbdConnection
   }
 
   // hot path
-  #releaseBank(bank: SendBank): void {
+  #releaseBank(bank: SendBank<NbdCommand>): void {
     const runner = this.#runner;
     if (runner !== null) {
       const { startMs } = this.#sender;

@@ -18,10 +18,10 @@ import { assert } from "../../util/assert.ts";
 import { CommandTable, type InitiatorCommand } from "./initiator-command.ts";
 import { InitiatorHandshake } from "./initiator-handshake.ts";
 import type { InitiatorRequest, InitiatorSession } from "./initiator-session.ts";
-import type { ReceiveWindow } from "./receive-window.ts";
+import type { ReceiveWindow } from "../stream/receive-window.ts";
 import { ReplyReader } from "./reply-reader.ts";
 import type { RequestBank } from "./request-bank.ts";
-import { RestControl } from "./rest-control.ts";
+import { RestControl } from "../stream/rest-control.ts";
 
 /** What a connection needs of the device that opened it. Called in turns; must not throw. */
 export interface InitiatorHost {

@@ -8,13 +8,13 @@
 import { assert } from "../../util/assert.ts";
 import type { NbdCommand, PartOwner } from "./command.ts";
 import type { ReplyWriter } from "./reply-writer.ts";
-import type { SendBank, SendBankPool } from "./send-bank.ts";
+import type { SendBank, SendBankPool } from "../stream/send-bank.ts";
 
 export class ReplyQueue {
-  readonly #banks: SendBankPool;
+  readonly #banks: SendBankPool<NbdCommand>;
   readonly #writer: ReplyWriter;
   readonly #onReady: () => void;
-  #filling: SendBank | null = null;
+  #filling: SendBank<NbdCommand> | null = null;
   #head: NbdCommand | null = null;
   #tail: NbdCommand | null = null;
   #holder: PartOwner | null = null;
@@ -22,7 +22,7 @@ export class ReplyQueue {
   #heldPart: NbdCommand | null = null;
 
   /** @param onReady there is something to send */
-  constructor(banks: SendBankPool, writer: ReplyWriter, onReady: () => void) {
+  constructor(banks: SendBankPool<NbdCommand>, writer: ReplyWriter, onReady: () => void) {
     this.#banks = banks;
     this.#writer = writer;
     this.#onReady = onReady;
@@ -58,7 +58,7 @@ export class ReplyQueue {
   }
 
   /** The bank to send now, or null; the caller gives it back to the pool. Hot path. */
-  takeBank(): SendBank | null {
+  takeBank(): SendBank<NbdCommand> | null {
     const bank = this.#filling;
     this.#filling = null;
     return bank;
@@ -96,7 +96,7 @@ export class ReplyQueue {
 
   // hot path
   #write(command: NbdCommand): void {
-    const bank = this.#filling as SendBank; // #bank() was not null
+    const bank = this.#filling as SendBank<NbdCommand>; // #bank() was not null
     this.#writer.write(bank, command);
     command.nextReply = bank.commands;
     bank.commands = command;
@@ -107,7 +107,7 @@ export class ReplyQueue {
   }
 
   /** The bank to write to, or null when it is full. Hot path. */
-  #bank(): SendBank | null {
+  #bank(): SendBank<NbdCommand> | null {
     this.#filling ??= this.#banks.take();
     return this.#filling.hasRoom ? this.#filling : null;
   }

@@ -22,7 +22,7 @@ import {
   encodeSimpleReply,
   encodeStructuredChunk,
 } from "./pdu-reply.ts";
-import { ReceiveWindow } from "./receive-window.ts";
+import { ReceiveWindow } from "../stream/receive-window.ts";
 import { type ReplyForm, ReplyReader } from "./reply-reader.ts";
 
 const CONTEXT = 5;

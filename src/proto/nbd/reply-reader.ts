@@ -37,7 +37,7 @@ import {
   EXTENDED_CHUNK_BYTES,
 } from "./pdu-reply.ts";
 import { decodeReply, decodeUint64, ReplyHeader, replyHeaderBytes } from "./pdu-reply-decode.ts";
-import type { ReceiveWindow } from "./receive-window.ts";
+import type { ReceiveWindow } from "../stream/receive-window.ts";
 
 export interface ReplyForm {
   readonly structuredReplies: boolean;

@@ -22,7 +22,7 @@ import {
   OFFSET_DATA_BYTES,
   OFFSET_HOLE_BYTES,
 } from "./pdu-reply.ts";
-import type { SendBank } from "./send-bank.ts";
+import type { SendBank } from "../stream/send-bank.ts";
 
 /** Unit in which reads look for zeroes, and the least read that does. */
 export const HOLE_GRAIN_BYTES = 64 * 1024;
@@ -49,7 +49,7 @@ export class ReplyWriter {
   }
 
   /** Writes the reply; the bank has room for one (`SendBank.hasRoom`). Hot path. */
-  write(bank: SendBank, command: NbdCommand): void {
+  write(bank: SendBank<NbdCommand>, command: NbdCommand): void {
     switch (command.reply) {
       case ReplyKind.data:
         if (this.#structured) this.#writeChunks(bank, command);
@@ -64,7 +64,7 @@ export class ReplyWriter {
   }
 
   /** Success without data, or an error. Hot path. */
-  #writePlain(bank: SendBank, command: NbdCommand): void {
+  #writePlain(bank: SendBank<NbdCommand>, command: NbdCommand): void {
     const { view, used } = bank;
     const error = command.reply === ReplyKind.error ? command.error : 0;
     if (!this.#structured) {
@@ -83,7 +83,7 @@ export class ReplyWriter {
   }
 
   /** Header, then data; the further parts of a long read are data alone. Hot path. */
-  #writeSimpleData(bank: SendBank, command: NbdCommand): void {
+  #writeSimpleData(bank: SendBank<NbdCommand>, command: NbdCommand): void {
     if (command.isFirst) {
       const { view, used } = bank;
       bank.pushHeader(encodeSimpleReply(view, used, 0, command.cookieHigh, command.cookieLow));
@@ -93,7 +93,7 @@ export class ReplyWriter {
   }
 
   // hot path
-  #writeChunks(bank: SendBank, command: NbdCommand): void {
+  #writeChunks(bank: SendBank<NbdCommand>, command: NbdCommand): void {
     const { segments, wireLength } = command;
     const first = command.wireOffset - command.offset;
     const whole = wireLength < HOLE_GRAIN_BYTES || (command.commandFlags & CommandFlag.df) !== 0;
@@ -116,7 +116,7 @@ export class ReplyWriter {
 
   /** Bytes [start, end) of what the client asked for, as one chunk. */
   #writeRun(
-    bank: SendBank,
+    bank: SendBank<NbdCommand>,
     command: NbdCommand,
     start: number,
     end: number,
@@ -137,7 +137,7 @@ export class ReplyWriter {
 
   /** `start` is counted in the command's segments. Hot path. */
   #writeData(
-    bank: SendBank,
+    bank: SendBank<NbdCommand>,
     command: NbdCommand,
     start: number,
     bytes: number,
@@ -152,7 +152,7 @@ export class ReplyWriter {
     bank.pushData(this.#io, command.segments, start, bytes);
   }
 
-  #writePrepared(bank: SendBank, command: NbdCommand): void {
+  #writePrepared(bank: SendBank<NbdCommand>, command: NbdCommand): void {
     const { buffer, preparedBytes } = command;
     const type = this.#extended ? ChunkType.blockStatusExt : ChunkType.blockStatus;
     bank.pushHeader(this.#chunk(bank, command, ChunkFlag.done, type, preparedBytes));
@@ -161,7 +161,7 @@ export class ReplyWriter {
 
   /** Writes a chunk's header at the bank's end; returns its length. Hot path. */
   #chunk(
-    bank: SendBank,
+    bank: SendBank<NbdCommand>,
     command: NbdCommand,
     flags: number,
     type: number,

@@ -17,9 +17,9 @@ import type { CommandRunner, RunnerParts, TransmissionLink } from "./command-run
 import { Command, CommandFlag, NbdError, PAYLOAD_BYTES_MAX } from "./constants.ts";
 import type { NbdExport } from "./export.ts";
 import type { NegotiatedSession } from "./negotiation.ts";
-import type { Payload } from "./payload.ts";
+import type { Payload } from "../stream/payload.ts";
 import { decodeRequest, RequestHeader, requestHeaderBytes } from "./pdu-request.ts";
-import type { ReceiveWindow } from "./receive-window.ts";
+import type { ReceiveWindow } from "../stream/receive-window.ts";
 
 /** A read with DF up to this long is never too long to be answered in one piece. */
 const WHOLE_BYTES_MIN = 64 * 1024;
@@ -58,7 +58,7 @@ export class Transmission {
   readonly #window: ReceiveWindow;
   readonly #runner: CommandRunner;
   readonly #commands: CommandPool;
-  readonly #payload: Payload;
+  readonly #payload: Payload<NbdCommand>;
   readonly #exported: NbdExport;
   readonly #sizeBytes: number;
   readonly #blockMask: number;
@@ -172,7 +172,8 @@ export class Transmission {
       if (this.#runner.read(command)) return this.#took();
       this.#commands.give(command);
       // Holding something: wait for it to come back. Holding nothing: read in smaller parts.
-      if (this.#commands.heldBytes > 0 || length <= this.#commands.allowance()) return Want.room;
+      if (this.#commands.memory.heldBytes > 0 || length <= this.#commands.memory.allowance())
+        return Want.room;
     }
     if ((header.flags & CommandFlag.df) !== 0) return this.#readWhole(header);
     if (length > PAYLOAD_BYTES_MAX) return this.#refuse(header, NbdError.einval);
@@ -194,7 +195,7 @@ export class Transmission {
     const command = this.#begin(header);
     if (this.#runner.readWhole(command)) return this.#took();
     this.#commands.give(command);
-    if (this.#commands.heldBytes > 0 || length <= WHOLE_BYTES_MIN) return Want.room;
+    if (this.#commands.memory.heldBytes > 0 || length <= WHOLE_BYTES_MIN) return Want.room;
     return this.#refuse(header, NbdError.eoverflow);
   }
 
@@ -216,9 +217,10 @@ export class Transmission {
       this.neededBytes = this.#headerBytes + length;
       return Want.bytes;
     }
-    const buffer = this.#commands.acquire(length);
+    const buffer = this.#commands.memory.acquire(length);
     if (buffer === null) {
-      if (this.#commands.heldBytes > 0 || length <= this.#commands.allowance()) return Want.room;
+      if (this.#commands.memory.heldBytes > 0 || length <= this.#commands.memory.allowance())
+        return Want.room;
       return this.#writeInParts(header);
     }
     const command = this.#begin(header);

@@ -9,27 +9,26 @@ import type { ByteStream } from "../../reactor/byte-stream.ts";
 import { IoOp } from "../../reactor/io.ts";
 import type { Reactor } from "../../reactor/reactor.ts";
 import { assert } from "../../util/assert.ts";
-import type { ByteSink } from "./byte-sink.ts";
-import type { SendBank, SendBankPool } from "./send-bank.ts";
+import type { Replied, SendBank } from "./send-bank.ts";
 
-export interface SenderOwner {
+export interface SenderOwner<C extends Replied<C>> {
   /** False: nothing more is sent. */
   readonly canReply: boolean;
   /** The bank has left, or (`errno` is not 0) the rest of it never will. The owner's again. */
-  bankSent(bank: SendBank, errno: number): void;
+  bankSent(bank: SendBank<C>, errno: number): void;
 }
 
-export class ConnectionSender extends IoOp {
+export class ConnectionSender<C extends Replied<C>> extends IoOp {
   /** When the last bank began to be sent, on the reactor's clock; for latencies. */
   startMs = 0;
   /** When something of it last left. */
   progressMs = 0;
-  readonly #owner: SenderOwner;
+  readonly #owner: SenderOwner<C>;
   readonly #reactor: Reactor;
   readonly #stream: ByteStream;
-  #bank: SendBank | null = null;
+  #bank: SendBank<C> | null = null;
 
-  constructor(owner: SenderOwner, reactor: Reactor, stream: ByteStream) {
+  constructor(owner: SenderOwner<C>, reactor: Reactor, stream: ByteStream) {
     super();
     this.#owner = owner;
     this.#reactor = reactor;
@@ -38,7 +37,7 @@ export class ConnectionSender extends IoOp {
   }
 
   /** Nothing is in flight, and the bank is not empty. Hot path. */
-  send(bank: SendBank): void {
+  send(bank: SendBank<C>): void {
     this.#bank = bank;
     this.startMs = this.#reactor.clock.nowMs();
     this.progressMs = this.startMs;
@@ -65,15 +64,4 @@ export class ConnectionSender extends IoOp {
     this.#bank = null;
     this.#owner.bankSent(bank, result > 0 ? 0 : -result);
   }
-}
-
-/** A bank with as many of the handshake's bytes as it has room for; null when there are none. */
-export function bankOfOutput(output: ByteSink, banks: SendBankPool): SendBank | null {
-  if (output.lengthBytes === 0) return null;
-  const bank = banks.take();
-  const copied = bank.pushBytes(output.written);
-  const rest = output.written.slice(copied);
-  output.clear();
-  output.append(rest);
-  return bank;
 }

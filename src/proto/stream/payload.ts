@@ -6,12 +6,11 @@
 
 import type { PoolBuffer } from "../../reactor/buffer-pool.ts";
 import { assert } from "../../util/assert.ts";
-import type { NbdCommand } from "./command.ts";
 import type { ReceiveWindow } from "./receive-window.ts";
 
-export class Payload {
+export class Payload<C> {
   /** The write, or the part of a long one, that the bytes are for; null: none under way. */
-  command: NbdCommand | null = null;
+  command: C | null = null;
   buffer: PoolBuffer | null = null;
   /** Where in the buffer the first byte goes. */
   offset = 0;
@@ -21,7 +20,7 @@ export class Payload {
   /** Starts a payload with what of it has already arrived in `window`. */
   begin(
     window: ReceiveWindow,
-    into: { command: NbdCommand; buffer: PoolBuffer; offset: number; wantedBytes: number },
+    into: { command: C; buffer: PoolBuffer; offset: number; wantedBytes: number },
   ): void {
     assert(this.command === null, "one payload is under way at a time");
     this.command = into.command;
@@ -46,7 +45,7 @@ export class Payload {
   }
 
   /** Ends it; returns the command that its bytes were for. */
-  end(): NbdCommand {
+  end(): C {
     const command = this.command;
     assert(command !== null, "a payload under way has its command");
     this.command = null;

@@ -10,7 +10,6 @@ import type { Io, IoVector } from "../../reactor/io.ts";
 import type { Slab } from "../../reactor/slab.ts";
 import { assert } from "../../util/assert.ts";
 import type { SegmentList } from "../../block/segments.ts";
-import type { NbdCommand } from "./command.ts";
 
 const HEADER_BYTES = 16 * 1024;
 const RANGE_COUNT = 512;
@@ -22,15 +21,20 @@ export const REPLY_RANGES_MAX = 64;
 /** A bank this full is sent before more replies are added. */
 const SEND_BYTES_MAX = 2 * 1024 * 1024;
 
-export class SendBank {
+/** A command, or part of one, whose reply a bank sends: banks list theirs. */
+export interface Replied<C> {
+  nextReply: C | null;
+}
+
+export class SendBank<C extends Replied<C>> {
   readonly slab: Slab;
   readonly view: DataView;
   readonly vector: IoVector;
   /** Bytes of headers written. */
   used = 0;
   /** Commands whose memory is in the ranges or whose reply ends here; a list by `nextReply`. */
-  commands: NbdCommand | null = null;
-  next: SendBank | null = null;
+  commands: C | null = null;
+  next: SendBank<C> | null = null;
 
   constructor(io: Io) {
     this.slab = io.slabs.allocate(HEADER_BYTES);
@@ -92,9 +96,9 @@ export class SendBank {
 }
 
 /** Free banks of one reactor. */
-export class SendBankPool {
+export class SendBankPool<C extends Replied<C>> {
   readonly #io: Io;
-  #free: SendBank | null = null;
+  #free: SendBank<C> | null = null;
   #closed = false;
 
   constructor(io: Io) {
@@ -102,16 +106,16 @@ export class SendBankPool {
   }
 
   // hot path
-  take(): SendBank {
+  take(): SendBank<C> {
     const bank = this.#free;
-    if (bank === null) return new SendBank(this.#io);
+    if (bank === null) return new SendBank<C>(this.#io);
     this.#free = bank.next;
     bank.next = null;
     return bank;
   }
 
   // hot path
-  give(bank: SendBank): void {
+  give(bank: SendBank<C>): void {
     bank.clear();
     if (this.#closed) {
       this.#io.slabs.release(bank.slab);

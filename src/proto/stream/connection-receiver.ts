@@ -31,8 +31,8 @@ export interface ReceiverParts {
   readonly vectors: ReceiveVectors;
 }
 
-export class ConnectionReceiver extends IoOp {
-  readonly payload = new Payload();
+export class ConnectionReceiver<C> extends IoOp {
+  readonly payload = new Payload<C>();
   readonly window: ReceiveWindow;
   /** When something was last received, or the client was last told that it may send. */
   progressMs = 0;

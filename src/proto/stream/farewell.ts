@@ -18,11 +18,11 @@ export class Farewell {
   /** When draining began, replies were on their way, or had just been sent. */
   wasBusy = false;
   readonly #stream: ByteStream;
-  readonly #receiver: ConnectionReceiver;
+  readonly #receiver: ConnectionReceiver<unknown>;
   #saidEnd = false;
   #isOver = false;
 
-  constructor(stream: ByteStream, receiver: ConnectionReceiver) {
+  constructor(stream: ByteStream, receiver: ConnectionReceiver<unknown>) {
     this.#stream = stream;
     this.#receiver = receiver;
   }
