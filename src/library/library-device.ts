@@ -15,6 +15,7 @@ import { ComposedPipe, type ComposedPlan } from "../pipe/composer.ts";
 import { changeStage, insertStage, listStages, removeStage } from "../pipe/replumb.ts";
 import { walkStages } from "../pipe/stage-address.ts";
 import { PenstockError, toPenstockError } from "../util/errors.ts";
+import { FirstFailure } from "../util/first-failure.ts";
 import { checkBytes, checkRange, checkReadLength, checkText } from "./check-arguments.ts";
 import { type EngineUser, LibraryEngine } from "./library-engine.ts";
 import { planShareAlone, planUnshared } from "./plan-text.ts";
@@ -232,17 +233,13 @@ export class LibraryDevice implements PenstockDevice {
     // What a stage holds back by order (delay, limit, fault) must not hold the end up.
     pipe.hurry();
     await this.#whenIdle();
-    let failure: PenstockError | null = null;
+    const first = new FirstFailure();
     const shares = [...this.#shares].map(({ close }) => close);
     for (const step of [...shares, () => pipe.close(), () => device.close()]) {
-      try {
-        await step();
-      } catch (thrown) {
-        failure ??= toPenstockError(thrown);
-      }
+      await first.attempt(step);
     }
     engine.leave(place);
-    if (failure !== null) throw failure;
+    first.throwIfAny();
   }
 
   #change(step: (branch: Branch) => void | Promise<void>): Promise<PipeDescription> {

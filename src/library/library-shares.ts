@@ -12,6 +12,7 @@ import type { SocketAddress } from "../reactor/io.ts";
 import type { Reactor } from "../reactor/reactor.ts";
 import { addressKey, NbdService } from "../shares/nbd-service.ts";
 import { assert } from "../util/assert.ts";
+import { Lane } from "../util/lane.ts";
 
 export interface LibraryShare {
   readonly uri: string;
@@ -23,7 +24,7 @@ export class LibraryShares {
   #service: NbdService | null = null;
   /** Shares on each listener, by its address. */
   readonly #counts = new Map<string, number>();
-  #lastStep: Promise<unknown> = Promise.resolve();
+  readonly #steps = new Lane();
 
   constructor(reactor: Reactor) {
     this.#reactor = reactor;
@@ -31,7 +32,7 @@ export class LibraryShares {
 
   /** @throws PenstockError `export-exists`, `no-memory`, or why it cannot listen there */
   open(device: Device, plan: SharePlan): Promise<LibraryShare> {
-    return this.#step(async () => {
+    return this.#steps.run(async () => {
       this.#service ??= new NbdService(this.#reactor, {
         handOff: () => assert(false, "a library has one reactor"),
       });
@@ -62,7 +63,7 @@ export class LibraryShares {
         ...(maxConnections === undefined ? {} : { maxConnections }),
       });
       const close = (): Promise<void> =>
-        this.#step(async () => {
+        this.#steps.run(async () => {
           await this.#leave(service, address);
           await service.removeExport(exported);
           await this.#closeIfUnused();
@@ -90,11 +91,5 @@ export class LibraryShares {
     const service = this.#service;
     this.#service = null;
     await service?.close();
-  }
-
-  #step<T>(step: () => Promise<T>): Promise<T> {
-    const result = this.#lastStep.then(step);
-    this.#lastStep = result.catch(() => undefined);
-    return result;
   }
 }

@@ -17,6 +17,7 @@ import { Status, statusName } from "../block/status.ts";
 import type { Timer } from "../reactor/clock.ts";
 import { assert } from "../util/assert.ts";
 import { PenstockError, toPenstockError } from "../util/errors.ts";
+import { FirstFailure } from "../util/first-failure.ts";
 import { Branch } from "./branch.ts";
 import type { PipePlan } from "./pipe-plan.ts";
 import type { BranchPlan, OpenContext } from "./stage-plan.ts";
@@ -174,27 +175,22 @@ export class ComposedPipe<P extends ComposedPlan = PipePlan> {
 
   /** Runs every step; the first failure. */
   async #closeAll(options: { readonly flush: boolean }): Promise<PenstockError | null> {
-    let failure: PenstockError | null = null;
-    const attempt = async (step: () => Promise<void>): Promise<void> => {
-      try {
-        await step();
-      } catch (thrown) {
-        failure ??= toPenstockError(thrown);
-      }
-    };
+    const first = new FirstFailure();
     this.hurry();
     const share = this.#share;
     this.#share = null;
-    if (share !== null) await attempt(() => share.close());
+    if (share !== null) await first.attempt(() => share.close());
     const [branch, proxy] = [this.#branch, this.#proxy];
-    if (branch !== null && options.flush) await attempt(() => flush(branch.top.device));
+    if (branch !== null && options.flush) {
+      await first.attempt(() => flush(branch.top.device));
+    }
     this.#proxy = null;
-    await attempt(async () => branch?.close());
+    await first.attempt(() => branch?.close());
     this.#branch = null;
     this.#hurryTimer?.cancel();
     this.#hurryTimer = null;
-    await attempt(async () => proxy?.close());
-    return failure;
+    await first.attempt(() => proxy?.close());
+    return first.failure;
   }
 }
 

@@ -8,6 +8,7 @@
 
 import { assert } from "../util/assert.ts";
 import { PenstockError, toPenstockError } from "../util/errors.ts";
+import { FirstFailure } from "../util/first-failure.ts";
 import { ListenerDirectory, type ListenerPlace } from "./listener-directory.ts";
 import { type PipePlan, planPipe } from "./pipe-plan.ts";
 import { ReactorPool, type ReactorPoolOptions, type RemoteReactor } from "./reactor-pool.ts";
@@ -344,13 +345,7 @@ async function closeAll(
     async () => place?.leave(),
     ...parts.map((reactor) => () => reactor.call("closePipe", { pipeId })),
   ];
-  let failure: PenstockError | null = null;
-  for (const step of steps) {
-    try {
-      await step();
-    } catch (thrown) {
-      failure ??= toPenstockError(thrown);
-    }
-  }
-  return failure;
+  const first = new FirstFailure();
+  for (const step of steps) await first.attempt(step);
+  return first.failure;
 }
