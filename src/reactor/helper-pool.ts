@@ -59,9 +59,7 @@ export class HelperPool {
       this.#waiting.push({ slot, call, fd, address, length, position, operationFlags });
       return;
     }
-    this.#underWay++;
-    this.#queue.push(slot, call, fd, address, length, position, operationFlags);
-    if (this.#threads.size < Math.min(this.#underWay, this.#threadsMax)) this.#startThread();
+    this.#push(slot, call, fd, address, length, position, operationFlags);
   }
 
   /** Starts a thread if there is none, before it is needed. */
@@ -104,9 +102,22 @@ export class HelperPool {
       this.#waitingFirst = 0;
     }
     const { slot, fd, address, length, position, operationFlags } = call;
+    this.#push(slot, call.call as HelperCall, fd, address, length, position, operationFlags);
+  }
+
+  /** Into the queue, and sees to it that a helper is there to take it. Hot path. */
+  #push(
+    slot: number,
+    call: HelperCall,
+    fd: number,
+    address: number,
+    length: number,
+    position: number,
+    operationFlags: number,
+  ): void {
     this.#underWay++;
-    const which = call.call as HelperCall;
-    this.#queue.push(slot, which, fd, address, length, position, operationFlags);
+    this.#queue.push(slot, call, fd, address, length, position, operationFlags);
+    if (this.#threads.size < Math.min(this.#underWay, this.#threadsMax)) this.#startThread();
   }
 
   #startThread(): void {
