@@ -24,7 +24,7 @@ export class PipeEntry {
   /** Version of what is stored; 0: nothing yet. */
   generation: number;
   state: EntryState = "opening";
-  /** The host's id of it; only while it is ready or closing. */
+  /** The host's id of it, since it was last opened. */
   hostId = 0;
   uri = "";
   /** The share's, once it has been found; 0: none yet, or no TCP. */
@@ -35,6 +35,9 @@ export class PipeEntry {
   /** Milliseconds since 1970; set while a retry is planned. */
   retryAtMs: number | null = null;
   timer: Timer | null = null;
+  /** Settles when a pipe that is being created has been stored, or could not be. */
+  readonly created: Promise<void>;
+  readonly noteCreated: () => void;
   /** Changes come one after the other. */
   #lane: Promise<unknown> = Promise.resolve();
   #saves: Promise<unknown> = Promise.resolve();
@@ -46,6 +49,10 @@ export class PipeEntry {
     this.generation = pipe.generation;
     this.outLegs = pipe.outLegs ?? [];
     this.port = pipe.port ?? 0;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.created = promise;
+    this.noteCreated = resolve;
+    if (pipe.generation > 0) resolve();
   }
 
   /** Runs `save` after every save before it: beside the changes, which may wait for it. */

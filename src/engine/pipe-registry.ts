@@ -47,6 +47,8 @@ const PIPES_MAX = 4096;
 /** Sources that take long to open (a peer that does not answer) hold few others up. */
 const OPENINGS_MAX = 32;
 const PORT_TRIES = 5;
+/** Writes, and a stop, wait for it. */
+const LEG_OUT_RETRY_MS_MAX = 1000;
 
 export class PipeRegistry {
   readonly #options: PipeRegistryOptions;
@@ -76,10 +78,10 @@ export class PipeRegistry {
   /** Opens what was loaded; settles when each has been tried once. */
   async openLoaded(): Promise<void> {
     const entries = [...this.#entries.values()].filter(({ state }) => state === "opening");
+    const taps = new Set(entries.filter(({ text }) => tapsAnother(text)));
     // What is tapped before the taps.
-    for (const isTap of [false, true]) {
-      await this.#openAll(entries.filter(({ text }) => tapsAnother(text) === isTap));
-    }
+    await this.#openAll(entries.filter((entry) => !taps.has(entry)));
+    await this.#openAll([...taps]);
   }
 
   /** In the order in which they were made. */
@@ -120,10 +122,12 @@ export class PipeRegistry {
         await this.#open(entry);
         await this.#save(entry);
       } catch (thrown) {
-        await this.#closeQuietly(entry);
-        this.#entries.delete(name);
+        // Before it is closed: a mirror that has taken a leg out meanwhile waits to be told.
+        entry.noteCreated();
+        await this.#undo(entry);
         throw thrown;
       }
+      entry.noteCreated();
       this.#say(entry, "info", "pipe-created", `${entry.text} at ${entry.uri}`);
       return entry;
     });
@@ -140,8 +144,8 @@ export class PipeRegistry {
       this.#checkStillThere(entry);
       entry.cancelTimer();
       const failure = entry.state === "ready" ? await this.#close(entry) : null;
-      await this.#options.store.delete(name);
-      this.#entries.delete(name);
+      if (failure !== null) this.#say(entry, "error", failure.code, failure.message);
+      await this.#forget(entry);
       this.#say(entry, "info", "pipe-deleted", failure?.message ?? "closed and forgotten");
       if (failure !== null) throw failure;
     });
@@ -284,10 +288,27 @@ export class PipeRegistry {
     return failure;
   }
 
-  async #closeQuietly(entry: PipeEntry): Promise<void> {
-    if (entry.state !== "ready") return;
-    const failure = await this.#close(entry);
-    if (failure !== null) this.#say(entry, "error", failure.code, failure.message);
+  /** Closes and forgets a pipe that could not be created; never throws. */
+  async #undo(entry: PipeEntry): Promise<void> {
+    const attempt = async (step: () => Promise<PenstockError | null>): Promise<void> => {
+      const failure = await step().catch(toPenstockError);
+      if (failure !== null) this.#say(entry, "error", failure.code, failure.message);
+    };
+    if (entry.state === "ready") {
+      await attempt(() => this.#close(entry));
+      // A store that failed late may hold it all the same.
+      await attempt(() => this.#forget(entry));
+    }
+    this.#entries.delete(entry.name);
+  }
+
+  /** Out of the store, behind every save; then out of the list. @throws PenstockError */
+  #forget(entry: PipeEntry): Promise<null> {
+    return entry.saving(async () => {
+      await this.#options.store.delete(entry.name);
+      this.#entries.delete(entry.name);
+      return null;
+    });
   }
 
   #failed(entry: PipeEntry, failure: PenstockError): void {
@@ -332,26 +353,32 @@ export class PipeRegistry {
   }
 
   /**
-   * A mirror of a pipe has taken a leg out. Settles when that is durable, however often it has to
-   * be tried: the mirror acknowledges no write before. Never rejects.
+   * A mirror of a pipe has taken a leg out. Settles when that is durable: the mirror acknowledges
+   * no write before. Tried until it is, or until the pipe is to end.
+   * @throws PenstockError `store-failed`: the pipe ends, and nobody will know
    */
   async legOut(hostId: number, leg: OutLeg): Promise<void> {
-    const entry = [...this.#entries.values()].find((each) => each.hostId === hostId);
+    const entry = this.#entries.get(this.nameOf(hostId));
     if (entry === undefined) return;
     entry.outLegs = [...entry.outLegs, leg];
     // A pipe that is being created is stored at its end, and not at all when it fails.
-    if (entry.generation === 0) await entry.inTurn(async () => undefined);
-    for (let tries = 1; this.#entries.get(entry.name) === entry; tries++) {
+    await entry.created;
+    for (let tries = 1; ; tries++) {
       try {
-        await entry.saving(() => this.#put(entry));
+        await entry.saving(async () => {
+          if (this.#entries.get(entry.name) === entry) await this.#put(entry);
+        });
         return;
       } catch (thrown) {
         const { message } = toPenstockError(thrown);
         const text = `writes wait until it is stored that leg ${leg.leg} is out: ${message}`;
         this.#say(entry, "error", "leg-out-not-stored", text);
+        // A stop or a deletion does not wait for a disk that is full.
+        if (this.#closed || entry.state === "closing" || entry.state === "failed") throw thrown;
       }
       await new Promise<void>((resolve) => {
-        this.#options.clock.startTimer(retryDelayMs(tries), resolve);
+        const delayMs = Math.min(retryDelayMs(tries), LEG_OUT_RETRY_MS_MAX);
+        this.#options.clock.startTimer(delayMs, resolve);
       });
     }
   }

@@ -16,6 +16,8 @@ export const CHILDREN_MAX = 16;
 /** A leg as it is given to a mirror. */
 export interface MirrorLeg {
   readonly joint: Joint;
+  /** Its place among all legs, those that are out too, from 0. Default: among these. */
+  readonly number?: number;
   /** On this machine: preferred for reads by the policy `local`. */
   readonly isLocal: boolean;
   /** Canonical text of all of it, for messages and listings. Default: its topmost stage's name. */
@@ -24,7 +26,10 @@ export interface MirrorLeg {
 
 export class Child {
   readonly name: string;
+  /** Among the mirror's children, from 0. */
   readonly index: number;
+  /** Of its leg, among all legs, those that were out before too, from 0. */
+  readonly number: number;
   /** Of `index`, for sets of children. */
   readonly bit: number;
   readonly joint: Joint;
@@ -52,6 +57,7 @@ export class Child {
 
   constructor(index: number, leg: MirrorLeg, owner: LegOwner) {
     this.index = index;
+    this.number = leg.number ?? index;
     this.bit = 1 << index;
     this.joint = leg.joint;
     this.isLocal = leg.isLocal;

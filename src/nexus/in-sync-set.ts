@@ -2,6 +2,7 @@
  * InSyncSet: which children of a mirror hold the same, and the way out of it.
  *
  *   in sync --takeOut--> out, undecided --membership--> out, decided: what was parked goes on
+ *                                        +--cannot decide--> nothing is acknowledged any more
  *
  * A child that is out is asked nothing more, at once; but what depends on its being out is not
  * acknowledged before that is decided (safety rule 6). The last child never leaves.
@@ -15,7 +16,7 @@ import type { MirrorTask } from "./mirror-task.ts";
 
 export interface InSyncOwner {
   childFaulted(child: Child, fault: ChildFault): void;
-  /** Everything is decided: acknowledge it. */
+  /** Everything is decided, or cannot be: end it. */
   unparked(task: MirrorTask): void;
 }
 
@@ -24,6 +25,8 @@ export class InSyncSet {
   mask: number;
   /** Taken out, but not yet decided. */
   #undecidedMask = 0;
+  /** A removal can never be decided: what depends on it must not be acknowledged. */
+  cannotDecide = false;
   #parked: MirrorTask[] = [];
   readonly #membership: Membership;
   readonly #owner: InSyncOwner;
@@ -61,11 +64,12 @@ export class InSyncSet {
     this.#undecidedMask |= child.bit;
     child.state = { name: "faulted", fault };
     this.#owner.childFaulted(child, fault);
-    this.#membership.decideOut(child, () => this.#decided(child));
+    this.#membership.decideOut(child, (isDecided) => this.#decided(child, isDecided));
     return true;
   }
 
-  #decided(child: Child): void {
+  #decided(child: Child, isDecided: boolean): void {
+    if (!isDecided) this.cannotDecide = true;
     this.#undecidedMask &= ~child.bit;
     if (this.#undecidedMask !== 0) return;
     const tasks = this.#parked;

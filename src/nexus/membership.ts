@@ -9,11 +9,14 @@
 import type { Child } from "./child.ts";
 
 export interface Membership {
-  /** Decides that `child` is out, then calls `decided`, once: inside of the call or later. */
-  decideOut(child: Child, decided: () => void): void;
+  /**
+   * Decides that `child` is out, then calls `decided`, once: inside of the call or later. False: it
+   * cannot be decided any more, and nothing that depends on it may be acknowledged.
+   */
+  decideOut(child: Child, decided: (isDecided: boolean) => void): void;
 }
 
 /** `meta=none`: the decision lives and dies with the process. */
 export const UNRECORDED_MEMBERSHIP: Membership = {
-  decideOut: (_child, decided) => decided(),
+  decideOut: (_child, decided) => decided(true),
 };

@@ -256,7 +256,7 @@ test("flags reach all children", () =>
   }));
 
 test("nothing is acknowledged before a child's removal is decided", () => {
-  const decisions: (() => void)[] = [];
+  const decisions: ((isDecided: boolean) => void)[] = [];
   const membership: Membership = { decideOut: (_child, decided) => decisions.push(decided) };
   return withMirror(3, { membership }, async (rig) => {
     const { device } = rig;
@@ -270,7 +270,7 @@ test("nothing is acknowledged before a child's removal is decided", () => {
     await sleepOn(rig.reactor, 5);
     deepStrictEqual(ends, []);
     strictEqual(decisions.length, 1);
-    decisions[0]?.();
+    decisions[0]?.(true);
     await Promise.all([first, second, flushed]);
     deepStrictEqual([...ends].sort(), ["first", "flush", "second"]);
   });

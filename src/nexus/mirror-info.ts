@@ -6,11 +6,19 @@ import type { DeviceInfo } from "../block/device.ts";
 import { type OperationTable, Support } from "../block/operation.ts";
 import { PenstockError } from "../util/errors.ts";
 import { uuidOfName } from "../util/uuid.ts";
-import type { MirrorLeg } from "./child.ts";
 
-/** @throws PenstockError `child-read-only` */
-export function mirrorInfo(name: string, legs: readonly MirrorLeg[]): DeviceInfo {
-  const infos = legs.map(({ joint }) => joint.info);
+/** What a leg states: a device, or what was kept of one. */
+export interface LegFacts {
+  readonly info: DeviceInfo;
+  readonly operations: OperationTable;
+}
+
+/**
+ * @param legs in their order, those that are out too: the mirror stays the same device without them
+ * @throws PenstockError `child-read-only`
+ */
+export function mirrorInfo(name: string, legs: readonly LegFacts[]): DeviceInfo {
+  const infos = legs.map(({ info }) => info);
   const largest = (value: (info: DeviceInfo) => number): number => Math.max(...infos.map(value));
   const smallest = (value: (info: DeviceInfo) => number): number => Math.min(...infos.map(value));
   const block = largest((info) => info.blockSizeBytes);
@@ -41,18 +49,18 @@ export function mirrorInfo(name: string, legs: readonly MirrorLeg[]): DeviceInfo
 export type DiscardBy = "discard" | "write-zeroes" | "refuse";
 
 /** All legs alike: one that differs after a discard would be another content. */
-export function discardBy(legs: readonly MirrorLeg[]): DiscardBy {
+export function discardBy(legs: readonly LegFacts[]): DiscardBy {
   if (allDo(legs, "discard")) return "discard";
   return allDo(legs, "writeZeroes") ? "write-zeroes" : "refuse";
 }
 
-export function mirrorOperations(legs: readonly MirrorLeg[]): OperationTable {
+export function mirrorOperations(legs: readonly LegFacts[]): OperationTable {
   const translateIf = (can: boolean): Support => (can ? Support.translate : Support.refuse);
   return {
     read: Support.translate,
     write: Support.translate,
     // Legs that have nothing to flush are left out.
-    flush: translateIf(legs.some(({ joint }) => joint.operations.flush !== Support.refuse)),
+    flush: translateIf(legs.some(({ operations }) => operations.flush !== Support.refuse)),
     discard: translateIf(discardBy(legs) !== "refuse"),
     writeZeroes: translateIf(allDo(legs, "writeZeroes")),
     // The mirror compares by itself, under its own lock.
@@ -62,8 +70,8 @@ export function mirrorOperations(legs: readonly MirrorLeg[]): OperationTable {
   };
 }
 
-function allDo(legs: readonly MirrorLeg[], name: keyof OperationTable): boolean {
-  return legs.every(({ joint }) => joint.operations[name] !== Support.refuse);
+function allDo(legs: readonly LegFacts[], name: keyof OperationTable): boolean {
+  return legs.every(({ operations }) => operations[name] !== Support.refuse);
 }
 
 /** A child that cannot be written beside others that can would be out at the first write. */

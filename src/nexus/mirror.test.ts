@@ -13,7 +13,7 @@ import { withReactor } from "../reactor/test-reactor.ts";
 import { openMirror } from "../testing/mirror-rig.ts";
 import { makeTempDir } from "../testing/temp-dir.ts";
 import { uuidOfName } from "../util/uuid.ts";
-import type { MirrorEvent } from "./mirror.ts";
+import type { MirrorEvent } from "./mirror-options.ts";
 
 const SIZE_BYTES = 16 * 2 ** 20;
 const folder = makeTempDir({ after });

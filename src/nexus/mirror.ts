@@ -27,54 +27,25 @@ import { BufferReserve, type BufferWaiter } from "../reactor/buffer-pool.ts";
 import type { Reactor } from "../reactor/reactor.ts";
 import { assert } from "../util/assert.ts";
 import { PenstockError } from "../util/errors.ts";
-import { Child, CHILDREN_MAX, type MirrorLeg } from "./child.ts";
+import { Child, CHILDREN_MAX } from "./child.ts";
 import { type ChildFault, faultOf } from "./child-state.ts";
 import { isFault, mayHaveChanged } from "./child-status.ts";
 import { type InSyncOwner, InSyncSet, maskOf } from "./in-sync-set.ts";
 import type { LegOwner, LegRequest } from "./leg-request.ts";
 import { type LegSweeper, LegTimer } from "./leg-timer.ts";
-import { type Membership, UNRECORDED_MEMBERSHIP } from "./membership.ts";
+import { UNRECORDED_MEMBERSHIP } from "./membership.ts";
 import { discardBy, mirrorInfo, mirrorOperations } from "./mirror-info.ts";
+import {
+  CHILD_TIMEOUT_MS_DEFAULT,
+  factsOf,
+  type MirrorEvent,
+  type MirrorOptions,
+  type OutChild,
+} from "./mirror-options.ts";
 import { MirrorTask, type TaskOwner } from "./mirror-task.ts";
-import { type OrphanLimits, Orphans } from "./orphans.ts";
-import { ReadChooser, type ReadPolicy } from "./read-policy.ts";
+import { Orphans } from "./orphans.ts";
+import { ReadChooser } from "./read-policy.ts";
 import { NO_WRITE_INTENT, type WriteIntent } from "./write-intent.ts";
-
-export const CHILD_TIMEOUT_MS_DEFAULT = 5000;
-
-/** Something that people should know of. */
-export interface MirrorEvent {
-  readonly level: "warning" | "error";
-  readonly code: "mirror-without-metadata" | "child-faulted" | "last-child-failed" | "legs-differ";
-  readonly message: string;
-}
-
-/** A child that was taken out in an earlier run. */
-export interface OutChild {
-  /** Of its leg, from 0, counting all legs. */
-  readonly number: number;
-  readonly name: string;
-  readonly fault: ChildFault;
-}
-
-export interface MirrorOptions {
-  /** Canonical text of the stage. */
-  readonly name: string;
-  /** 1 to 16. Their owner closes them, after the mirror. */
-  readonly legs: readonly MirrorLeg[];
-  readonly childTimeoutMs?: number;
-  /** Default: local. */
-  readonly readPolicy?: ReadPolicy;
-  /** Told as it happens, also in the reactor's turn. Must not throw. */
-  readonly onEvent?: (event: MirrorEvent) => void;
-  readonly membership?: Membership;
-  /** Taken out in an earlier run: listed, and not used. */
-  readonly outLegs?: readonly OutChild[];
-  /** A run before may have ended in the middle of writes: reads go to one child. Default false. */
-  readonly legsMayDiffer?: boolean;
-  readonly writeIntent?: WriteIntent;
-  readonly orphanLimits?: OrphanLimits;
-}
 
 const ORPHANS_MAX = 8192;
 /** Of the reactor's buffers. */
@@ -102,7 +73,8 @@ export class Mirror
   /** Tasks that wait for a buffer, in their order. */
   #awaitingBuffer: MirrorTask[] = [];
   #free: MirrorTask | null = null;
-  readonly #outLegs: readonly OutChild[];
+  /** Legs that were out when it was opened. */
+  readonly outLegs: readonly OutChild[];
   /** Somebody makes it durable who is out. */
   readonly #isRecorded: boolean;
   /** Set by a flush or durable write that failed on the last child; never cleared (rule 2). */
@@ -118,7 +90,7 @@ export class Mirror
       const message = `${name} has ${legs.length} children, expected 1 to ${CHILDREN_MAX}`;
       throw new PenstockError({ code: "child-count", message });
     }
-    const { maxTransferBytes } = mirrorInfo(name, legs);
+    const { maxTransferBytes } = mirrorInfo(name, factsOf(options));
     const reserve = BufferReserve.create(reactor.buffers, maxTransferBytes);
     if (reserve === null) {
       throw new PenstockError({
@@ -134,11 +106,12 @@ export class Mirror
 
   private constructor(reactor: Reactor, options: MirrorOptions, reserve: BufferReserve) {
     const { name, legs } = options;
-    super(reactor, mirrorInfo(name, legs), mirrorOperations(legs));
+    const facts = factsOf(options);
+    super(reactor, mirrorInfo(name, facts), mirrorOperations(facts));
     this.children = legs.map((leg, index) => new Child(index, leg, this));
     const flushing = this.children.filter(({ joint }) => joint.operations.flush !== Support.refuse);
     this.#flushMask = maskOf(flushing);
-    this.#discardAs = discardBy(legs) === "discard" ? Operation.discard : Operation.writeZeroes;
+    this.#discardAs = discardBy(facts) === "discard" ? Operation.discard : Operation.writeZeroes;
     this.#childTimeoutMs = options.childTimeoutMs ?? CHILD_TIMEOUT_MS_DEFAULT;
     this.#timer = new LegTimer(reactor.clock, this.#childTimeoutMs, this);
     this.#chooser = new ReadChooser(options.readPolicy ?? "local", this.children);
@@ -147,7 +120,7 @@ export class Mirror
     this.#writeIntent = options.writeIntent ?? NO_WRITE_INTENT;
     this.#onEvent = options.onEvent ?? (() => undefined);
     this.#reserve = reserve;
-    this.#outLegs = options.outLegs ?? [];
+    this.outLegs = options.outLegs ?? [];
     this.#legsMayDiffer = options.legsMayDiffer === true;
     const bytesMax = reactor.buffers.limitBytes * ORPHAN_BYTES_SHARE;
     this.orphans = new Orphans(options.orphanLimits ?? { countMax: ORPHANS_MAX, bytesMax });
@@ -177,11 +150,11 @@ export class Mirror
 
   /** In the order of the legs, with those that were out before. */
   #describeChildren(): unknown[] {
-    const children: unknown[] = this.children.map((child) => child.describe());
-    for (const { number, name, fault } of this.#outLegs) {
-      children.splice(number, 0, { name, state: "faulted", fault });
-    }
-    return children;
+    const open = this.children.map((child) => ({ number: child.number, is: child.describe() }));
+    const out = this.outLegs.map(({ number, name, fault }) => {
+      return { number, is: { name, state: "faulted", fault } };
+    });
+    return [...open, ...out].sort((a, b) => a.number - b.number).map(({ is }) => is);
   }
 
   // hot path
@@ -342,7 +315,7 @@ export class Mirror
     }
     const ok = task.okMask & this.#inSync.mask;
     const refused = task.refusedMask & this.#inSync.mask;
-    if (refused === 0) this.#end(task, ok === 0 ? task.status : Status.ok);
+    if (refused === 0) this.#endChange(task, ok === 0 ? task.status : Status.ok);
     else this.#settleRefused(task, ok, refused);
   }
 
@@ -370,7 +343,13 @@ export class Mirror
     // Again: what was decided out is not waited for.
     task.refusedMask = ok === 0 ? first.bit : 0;
     if (!this.#inSync.isDecided) this.#inSync.park(task);
-    else this.#end(task, ok === 0 ? status : Status.ok);
+    else this.#endChange(task, ok === 0 ? status : Status.ok);
+  }
+
+  /** Acknowledges nothing that depends on a removal of which nobody will know. Hot path. */
+  #endChange(task: MirrorTask, status: Status): void {
+    const isUnknown = status === Status.ok && this.#inSync.cannotDecide;
+    this.#end(task, isUnknown ? Status.aborted : status);
   }
 
   #allSaid(task: MirrorTask, mask: number, status: Status): boolean {

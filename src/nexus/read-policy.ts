@@ -6,6 +6,7 @@
  */
 
 import type { Child } from "./child.ts";
+import { maskOf } from "./in-sync-set.ts";
 
 export const READ_POLICIES = ["local", "least-loaded"] as const;
 export type ReadPolicy = (typeof READ_POLICIES)[number];
@@ -19,8 +20,7 @@ export class ReadChooser {
   constructor(policy: ReadPolicy, children: readonly Child[]) {
     this.policy = policy;
     this.#children = children;
-    const local = children.filter(({ isLocal }) => isLocal);
-    this.#localMask = local.reduce((mask, { bit }) => mask | bit, 0);
+    this.#localMask = maskOf(children.filter(({ isLocal }) => isLocal));
   }
 
   /** @param mask the children that may be asked. @returns null when there are none. Hot path. */

@@ -17,7 +17,7 @@ import {
   type BranchPlan,
   type FilterPlan,
   type OpenContext,
-  outLegOf,
+  type OpenLeg,
   placeOfLeg,
 } from "./stage-plan.ts";
 
@@ -54,14 +54,9 @@ export class Branch {
       await branch.#open(plan);
       return branch;
     } catch (thrown) {
-      await branch.close();
+      await closeQuietly([branch]);
       throw toPenstockError(thrown);
     }
-  }
-
-  /** A leg that was taken out of its mirror in an earlier run, and is not open. */
-  get isOut(): boolean {
-    return this.#outPlan !== null;
   }
 
   get top(): OpenStage {
@@ -156,17 +151,19 @@ export class Branch {
   async #open(plan: BranchPlan): Promise<void> {
     const legs: Branch[] = [];
     try {
+      const opened: OpenLeg[] = [];
       for (const [index, leg] of (plan.source.legs ?? []).entries()) {
-        const place = `${placeOfLeg(this.#context, index)}.`;
-        const context = { ...this.#context, failFast: true, place };
-        const isOut = outLegOf(this.#context, index) !== undefined;
-        legs.push(isOut ? new Branch(context, leg) : await Branch.open(leg, context));
+        const place = placeOfLeg(this.#context, index);
+        const context = { ...this.#context, failFast: true, place: `${place}.` };
+        const out = this.#context.outLegs?.find((each) => each.leg === place);
+        const branch = out ? new Branch(context, leg) : await Branch.open(leg, context);
+        legs.push(branch);
+        opened.push(out ? { out } : { top: branch.top.above });
       }
-      const tops = legs.filter((leg) => !leg.isOut).map((leg) => leg.top.above);
-      const source = await plan.source.open(this.#context, tops);
+      const source = await plan.source.open(this.#context, opened);
       this.#push({ stage: plan.sourceStage, device: source, plan: null, legs });
     } catch (thrown) {
-      for (const leg of legs) await leg.close();
+      await closeQuietly(legs);
       throw thrown;
     }
     for (const [index, filter] of plan.filters.entries()) {
@@ -177,12 +174,16 @@ export class Branch {
   }
 
   #push(opened: Pick<OpenStage, "stage" | "device" | "plan" | "legs">): void {
-    const { stage } = opened;
-    this.stages.push({ ...opened, stage, above: new Joint(opened.device), tappedBy: new Map() });
+    this.stages.push({ ...opened, above: new Joint(opened.device), tappedBy: new Map() });
   }
 }
 
 const NOWHERE = { span: { offset: 0, length: 0 } };
+
+/** All of them: what they tell is less than why they are closed. */
+async function closeQuietly(branches: readonly Branch[]): Promise<void> {
+  await Promise.allSettled(branches.map((branch) => branch.close()));
+}
 
 /** The label that a stage was given, or its text: for messages. */
 export function nameOfStage(stage: Stage): string {

@@ -7,6 +7,7 @@
 
 import type { Device } from "../block/device.ts";
 import type { ChildFault } from "../nexus/child-state.ts";
+import type { LegFacts } from "../nexus/mirror-info.ts";
 import type { Joint } from "../block/joint.ts";
 import type { SocketAddress } from "../reactor/io.ts";
 import type { Reactor } from "../reactor/reactor.ts";
@@ -28,7 +29,10 @@ export interface OpenContext {
   readonly outLegs?: readonly OutLeg[];
   /** True: a run before may have ended in the middle of writes, so that legs differ there. */
   readonly reopened?: boolean;
-  /** Settles when it is durable that a leg is out. Absent: nobody records it. */
+  /**
+   * Settles when it is durable that a leg is out; rejects when it never will be. Absent: nobody
+   * records it.
+   */
   recordOut?(leg: OutLeg): Promise<void>;
   /** Gets what people should know of, as it happens. Never blocks. Absent: nobody listens. */
   report?(event: PipeEvent): void;
@@ -37,21 +41,18 @@ export interface OpenContext {
 }
 
 /** A leg that was taken out of its mirror: it lacks what was written since. Plain values. */
-export interface OutLeg {
+export interface OutLeg extends LegFacts {
   /** Its place: "1.2" is the second leg of the first stage. */
   readonly leg: string;
   readonly fault: ChildFault;
 }
 
+/** A leg as a mirror gets it. */
+export type OpenLeg = { readonly top: Joint } | { readonly out: OutLeg };
+
 /** The place of leg `index` (from 0) of the source of the branch that `context` opens. */
 export function placeOfLeg({ place = "" }: OpenContext, index: number): string {
   return `${place}1.${index + 1}`;
-}
-
-/** What is recorded of that leg, or undefined: it is in sync. */
-export function outLegOf(context: OpenContext, index: number): OutLeg | undefined {
-  const place = placeOfLeg(context, index);
-  return context.outLegs?.find(({ leg }) => leg === place);
 }
 
 /** Something that happened to a pipe: a child faulted, a request was logged. Plain values. */
@@ -83,10 +84,10 @@ export interface SourcePlan {
   readonly patienceMs?: number;
   /**
    * Opens and claims. Whoever opens it closes it.
-   * @param legs the tops of the opened `legs`, in their order, without those that `outLegOf` finds
-   *   out; it does not close these
+   * @param legs one for each of `legs`, in their order: its top, opened, or what is recorded of one
+   *   that is out and not open; it does not close these
    */
-  open(context: OpenContext, legs: readonly Joint[]): Promise<Device>;
+  open(context: OpenContext, legs: readonly OpenLeg[]): Promise<Device>;
 }
 
 export interface FilterPlan {

@@ -5,7 +5,7 @@
 
 import type { MeterCounts } from "../block/meter.ts";
 import { Mirror } from "../nexus/mirror.ts";
-import { type HistogramSnapshot, snapshotOf } from "../util/histogram-snapshot.ts";
+import { EMPTY_SNAPSHOT, type HistogramSnapshot, snapshotOf } from "../util/histogram-snapshot.ts";
 import type { Branch } from "./branch.ts";
 import { walkStages } from "./stage-address.ts";
 
@@ -41,6 +41,19 @@ export interface ChildStats {
   readonly latency: HistogramSnapshot;
 }
 
+/** Of a child that is out and was not opened. */
+const NOTHING_DONE = {
+  inFlight: 0,
+  reads: 0,
+  writes: 0,
+  others: 0,
+  readBytes: 0,
+  writeBytes: 0,
+  errors: 0,
+  orphans: 0,
+  latency: EMPTY_SNAPSHOT,
+};
+
 /** Legs before what stands on them, bottom up. */
 export function statsOfStages(branch: Branch): StageStats[] {
   return [...walkStages(branch)].map(({ stage, place }): StageStats => {
@@ -57,11 +70,11 @@ export function statsOfStages(branch: Branch): StageStats[] {
   });
 }
 
-function statsOfChildren({ children }: Mirror): ChildStats[] {
-  return children.map((child): ChildStats => {
-    const { index, name, state, inFlight, reads, writes, others, readBytes, writeBytes } = child;
+function statsOfChildren({ children, outLegs }: Mirror): ChildStats[] {
+  const open = children.map((child): ChildStats => {
+    const { number, name, state, inFlight, reads, writes, others, readBytes, writeBytes } = child;
     return {
-      child: index + 1,
+      child: number + 1,
       name,
       state: state.name,
       inFlight,
@@ -75,4 +88,11 @@ function statsOfChildren({ children }: Mirror): ChildStats[] {
       latency: snapshotOf(child.latency.histogram),
     };
   });
+  const out = outLegs.map(({ number, name }) => ({
+    child: number + 1,
+    name,
+    state: "faulted",
+    ...NOTHING_DONE,
+  }));
+  return [...open, ...out].sort((a, b) => a.child - b.child);
 }

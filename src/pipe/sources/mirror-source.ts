@@ -4,7 +4,8 @@
  */
 
 import { CHILDREN_MAX } from "../../nexus/child.ts";
-import { CHILD_TIMEOUT_MS_DEFAULT, Mirror } from "../../nexus/mirror.ts";
+import { Mirror } from "../../nexus/mirror.ts";
+import { CHILD_TIMEOUT_MS_DEFAULT } from "../../nexus/mirror-options.ts";
 import type { Membership } from "../../nexus/membership.ts";
 import { READ_POLICIES } from "../../nexus/read-policy.ts";
 import { assert } from "../../util/assert.ts";
@@ -17,7 +18,6 @@ import {
   type BranchPlan,
   type OpenContext,
   type OptionHelp,
-  outLegOf,
   placeOfLeg,
   type SourcePlan,
 } from "../stage-plan.ts";
@@ -61,27 +61,19 @@ export function planMirror(
   return {
     legs,
     patienceMs: childTimeoutMs,
-    open: (context, joints) => {
+    open: (context, opened) => {
       // Several legs may end in the same filter: they are called by all of their text.
       const names = stage.arguments.map((pipe) => formatPipe(pipe));
-      const numbers = [...legs.keys()];
-      const open = numbers.filter((number) => outLegOf(context, number) === undefined);
-      const membership = membershipOf(context, open);
+      const membership = membershipOf(context);
       return Mirror.open(context.reactor, {
         name,
-        legs: joints.map((joint, index) => {
-          const number = open[index] as number; // one joint for each
-          return {
-            joint,
-            isLocal: isLocal(legs[number]?.sourceStage),
-            name: names[number] as string, // the legs were made of them
-          };
+        legs: opened.flatMap((leg, number) => {
+          if ("out" in leg) return [];
+          const name = names[number] as string; // the legs were made of them
+          return [{ joint: leg.top, number, isLocal: isLocal(legs[number]?.sourceStage), name }];
         }),
-        outLegs: numbers.flatMap((number) => {
-          const out = outLegOf(context, number);
-          return out === undefined
-            ? []
-            : [{ number, name: names[number] as string, fault: out.fault }];
+        outLegs: opened.flatMap((leg, number) => {
+          return "top" in leg ? [] : [{ ...leg.out, number, name: names[number] as string }];
         }),
         legsMayDiffer: context.reopened === true,
         childTimeoutMs,
@@ -94,14 +86,18 @@ export function planMirror(
 }
 
 /** Who is in sync is recorded by whoever opened the pipe, where that keeps records. */
-function membershipOf(context: OpenContext, numbers: readonly number[]): Membership | undefined {
+function membershipOf(context: OpenContext): Membership | undefined {
   const { recordOut } = context;
   if (recordOut === undefined) return undefined;
   return {
-    decideOut: ({ index, state }, decided) => {
+    decideOut: ({ number, state, joint }, decided) => {
       assert(state.name === "faulted", "a child that is decided out has faulted");
-      const leg = placeOfLeg(context, numbers[index] as number); // one for each child
-      void recordOut({ leg, fault: state.fault }).then(decided);
+      const { info, operations } = joint;
+      const leg = placeOfLeg(context, number);
+      recordOut({ leg, fault: state.fault, info, operations }).then(
+        () => decided(true),
+        () => decided(false),
+      );
     },
   };
 }
