@@ -16,6 +16,7 @@ export const DEBIAN_PACKAGE_BY_TOOL: Readonly<Record<string, string>> = {
   cryptsetup: "cryptsetup-bin",
   curl: "curl",
   depmod: "kmod",
+  dockerd: "docker.io",
   fio: "fio",
   fish: "fish",
   "mkfs.ext4": "e2fsprogs",
