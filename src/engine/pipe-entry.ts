@@ -7,9 +7,10 @@
  *     failed --delete--> (gone)
  */
 
+import type { OutLeg } from "../pipe/stage-plan.ts";
 import type { Timer } from "../reactor/clock.ts";
 import type { PenstockError } from "../util/errors.ts";
-import type { OutLeg } from "../pipe/stage-plan.ts";
+import { Lane } from "../util/lane.ts";
 import type { StoredPipe } from "./pipe-store.ts";
 
 export type EntryState = "opening" | "ready" | "failed" | "closing";
@@ -35,12 +36,13 @@ export class PipeEntry {
   /** Milliseconds since 1970; set while a retry is planned. */
   retryAtMs: number | null = null;
   timer: Timer | null = null;
-  /** Settles when a pipe that is being created has been stored, or could not be. */
+  /** What is open of it is being closed: that must not wait for the store. */
+  isEnding = false;
+  /** Settles when a pipe that is being created has been stored, or will not be. */
   readonly created: Promise<void>;
   readonly noteCreated: () => void;
-  /** Changes come one after the other. */
-  #lane: Promise<unknown> = Promise.resolve();
-  #saves: Promise<unknown> = Promise.resolve();
+  readonly #changes = new Lane();
+  readonly #saves = new Lane();
 
   constructor(pipe: StoredPipe) {
     this.name = pipe.name;
@@ -57,16 +59,12 @@ export class PipeEntry {
 
   /** Runs `save` after every save before it: beside the changes, which may wait for it. */
   saving<T>(save: () => Promise<T>): Promise<T> {
-    const result = this.#saves.then(save);
-    this.#saves = result.catch(() => undefined);
-    return result;
+    return this.#saves.run(save);
   }
 
-  /** Runs `step` after every step before it. */
+  /** Runs `step`, a change, after every change before it. */
   inTurn<T>(step: () => Promise<T>): Promise<T> {
-    const result = this.#lane.then(step);
-    this.#lane = result.catch(() => undefined);
-    return result;
+    return this.#changes.run(step);
   }
 
   cancelTimer(): void {

@@ -250,15 +250,21 @@ export class PipeRegistry {
 
   async #open(entry: PipeEntry): Promise<void> {
     const { host } = this.#options;
+    entry.isEnding = false;
     const onId = (id: number): void => {
       this.#nameById.set(id, entry.name);
       entry.hostId = id;
+    };
+    const onFailing = (): void => {
+      entry.isEnding = true;
+      entry.noteCreated();
     };
     try {
       // Clients know the port that was found free. Only when others keep it, another will do.
       const isKept = entry.port !== 0 && entry.failures < PORT_TRIES;
       const record = { outLegs: entry.outLegs, reopened: entry.generation > 0 };
-      const options = isKept ? { onId, record, port: entry.port } : { onId, record };
+      const told = { onId, onFailing, record };
+      const options = isKept ? { ...told, port: entry.port } : told;
       const { id, uri } = await host.open(entry.text, options);
       entry.hostId = id;
       entry.uri = uri;
@@ -273,6 +279,7 @@ export class PipeRegistry {
   /** @returns what went wrong on the way. @throws PenstockError `stage-tapped`: it is still open */
   async #close(entry: PipeEntry): Promise<PenstockError | null> {
     entry.state = "closing";
+    entry.isEnding = true;
     let failure: PenstockError | null = null;
     try {
       await this.#options.host.closePipe(entry.hostId);
@@ -280,6 +287,7 @@ export class PipeRegistry {
       failure = toPenstockError(thrown);
       if (failure.code === "stage-tapped") {
         entry.state = "ready";
+        entry.isEnding = false;
         throw failure;
       }
     }
@@ -355,14 +363,15 @@ export class PipeRegistry {
   /**
    * A mirror of a pipe has taken a leg out. Settles when that is durable: the mirror acknowledges
    * no write before. Tried until it is, or until the pipe is to end.
-   * @throws PenstockError `store-failed`: the pipe ends, and nobody will know
+   * @throws PenstockError `store-failed`, `pipe-not-found`: the pipe ends, and nobody will know
    */
   async legOut(hostId: number, leg: OutLeg): Promise<void> {
-    const entry = this.#entries.get(this.nameOf(hostId));
-    if (entry === undefined) return;
+    const name = this.nameOf(hostId);
+    const entry = this.#entry(name);
     entry.outLegs = [...entry.outLegs, leg];
     // A pipe that is being created is stored at its end, and not at all when it fails.
     await entry.created;
+    if (entry.generation === 0) throw notFound(name);
     for (let tries = 1; ; tries++) {
       try {
         await entry.saving(async () => {
@@ -374,7 +383,7 @@ export class PipeRegistry {
         const text = `writes wait until it is stored that leg ${leg.leg} is out: ${message}`;
         this.#say(entry, "error", "leg-out-not-stored", text);
         // A stop or a deletion does not wait for a disk that is full.
-        if (this.#closed || entry.state === "closing" || entry.state === "failed") throw thrown;
+        if (this.#closed || entry.isEnding) throw thrown;
       }
       await new Promise<void>((resolve) => {
         const delayMs = Math.min(retryDelayMs(tries), LEG_OUT_RETRY_MS_MAX);

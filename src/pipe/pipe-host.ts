@@ -39,6 +39,8 @@ export interface ServedPipe {
 export interface PipeOpenOptions {
   /** Called with the pipe's id before it is opened: events name it while that goes on. */
   onId?(id: number): void;
+  /** Called when it cannot be opened, before what is open of it by then is closed. */
+  onFailing?(): void;
   /** Taken where the text leaves the port of the share open: it was found free before. */
   readonly port?: number;
   /** What the opener has kept of it; it records which legs are out (`onLegOut`). */
@@ -205,6 +207,7 @@ export class PipeHost {
       this.#pipes.set(id, { ...served, ...where, shareText, labels, tappedId: tapped?.id });
       return served;
     } catch (thrown) {
+      options.onFailing?.();
       await closeAll(id, place, [shareReactor, deviceReactor]);
       throw thrown;
     }
