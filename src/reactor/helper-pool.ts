@@ -6,7 +6,13 @@
  */
 
 import { Worker } from "node:worker_threads";
-import { HELPER_CALLS_MAX, HelperCall, HelperQueue, type Call } from "../sys/helper-queue.ts";
+import {
+  type Call,
+  HELPER_CALLS_MAX,
+  HelperCall,
+  type HelperMemory,
+  HelperQueue,
+} from "../sys/helper-queue.ts";
 import { COMPLETION_SOCKET_NONEMPTY, type CompletionSink } from "../sys/operation-queue.ts";
 import { moduleBeside } from "../util/module-url.ts";
 import { Errno } from "./errno.ts";
@@ -18,6 +24,7 @@ export class HelperPool {
   readonly #queue = new HelperQueue();
   readonly #threadsMax: number;
   readonly #requestTurn: () => void;
+  readonly #makeThread: typeof makeHelper;
   readonly #threads = new Set<Worker>();
   /** In the queue without an answer read. */
   #underWay = 0;
@@ -25,9 +32,13 @@ export class HelperPool {
   #waiting: Call[] = [];
   #waitingFirst = 0;
 
-  /** @param requestTurn for answers that no helper signals */
-  constructor(threadsMax: number, requestTurn: () => void) {
+  /**
+   * @param requestTurn for answers that no helper signals
+   * @param makeThread default: helpers that run `blocking-worker`
+   */
+  constructor(threadsMax: number, requestTurn: () => void, makeThread = makeHelper) {
     this.#requestTurn = requestTurn;
+    this.#makeThread = makeThread;
     this.#threadsMax = threadsMax;
   }
 
@@ -121,11 +132,7 @@ export class HelperPool {
   }
 
   #startThread(): void {
-    const thread = new Worker(moduleBeside(import.meta.url, "../sys/blocking-worker"), {
-      execArgv: ["--disable-warning=ExperimentalWarning"],
-      workerData: this.#queue.memory,
-      resourceLimits: HELPER_LIMITS,
-    });
+    const thread = this.#makeThread(this.#queue.memory);
     // Whoever uses the Io keeps the thread's event loop alive.
     thread.unref();
     this.#threads.add(thread);
@@ -148,4 +155,13 @@ export class HelperPool {
     while (this.#queue.take(call)) this.#queue.answer(call.slot, -Errno.EIO);
     this.#requestTurn();
   }
+}
+
+/** A thread that makes the calls it finds in `memory`. */
+export function makeHelper(memory: HelperMemory): Worker {
+  return new Worker(moduleBeside(import.meta.url, "../sys/blocking-worker"), {
+    execArgv: ["--disable-warning=ExperimentalWarning"],
+    workerData: memory,
+    resourceLimits: HELPER_LIMITS,
+  });
 }
