@@ -3,7 +3,7 @@
 import { match, ok, strictEqual } from "node:assert/strict";
 import { test } from "node:test";
 import { CommanderError } from "commander";
-import { adviseCommand } from "./command-advice.ts";
+import { addAdvice } from "./command-advice.ts";
 import { makeProgram } from "./program.ts";
 import { reportError } from "./report-error.ts";
 
@@ -14,16 +14,23 @@ async function messageOf(args: readonly string[]): Promise<string> {
     await program.parseAsync(args, { from: "user" });
   } catch (thrown) {
     ok(thrown instanceof CommanderError);
-    return `${reportError(thrown).text} (${adviseCommand(program, args, thrown)})`;
+    return addAdvice(reportError(thrown).text, { program, args, error: thrown });
   }
   return "nothing wrong";
 }
 
-test("adviseCommand tells the right command for a wrong one", async () => {
+test("addAdvice tells the right command for a wrong one", async () => {
   const cases: readonly (readonly [args: string[], expected: RegExp])[] = [
     [["run", "x"], /unknown-command: .*did you mean `penstock pipe run`\?/],
     [["list"], /`penstock pipe list` or `penstock device list` or /],
     [["pip", "list"], /Did you mean pipe\?/],
+    [["delete", "a"], /unknown command 'delete' \(did you mean `penstock pipe delete`\?\)$/],
+    [["engine", "shwo"], /unknown-command: .*did you mean `penstock engine show`\?/],
+    [["engine", "start"], /unknown-command: .*'start' \(see `penstock engine --help`\)/],
+    [["engine", "show", "x"], /excess-arguments: .*\(see `penstock engine show --help`\)/],
+    [["pipe", "show", "a", "b"], /excess-arguments: .*\(see `penstock pipe show --help`\)/],
+    [["top", "-x"], /unknown-option: .*\(see `penstock top --help`\)/],
+    [["pipe", "list", "-o"], /option-missing-argument: .*\(see `penstock pipe list --help`\)/],
     [["/a | nbd://h/a"], /to serve a pipe: penstock pipe run 'SOURCE/],
     [["pipe", "/a|nbd://h/a"], /to serve a pipe: penstock pipe run 'SOURCE/],
     [["pipe", "frob"], /see `penstock pipe --help`/],

@@ -4,7 +4,7 @@
  */
 
 import { Command, CommanderError, Option } from "commander";
-import { adviseCommand } from "./command-advice.ts";
+import { addAdvice } from "./command-advice.ts";
 import { addCompletion } from "./completion-commands.ts";
 import { addBench } from "./bench-commands.ts";
 import { addEngine, addEvents, addPipeClients } from "./engine-commands.ts";
@@ -41,8 +41,9 @@ export async function runCommandLine(args: readonly string[]): Promise<ExitCode>
     // A group without a command has shown its help: nothing to add.
     if (thrown instanceof CommanderError && thrown.code === "commander.help") return ExitCode.usage;
     const report = reportError(thrown);
-    const advice = thrown instanceof CommanderError ? adviseCommand(program, args, thrown) : "";
-    process.stderr.write(`${report.text}${advice === "" ? "" : ` (${advice})`}\n`);
+    const isWrong = thrown instanceof CommanderError;
+    const text = isWrong ? addAdvice(report.text, { program, args, error: thrown }) : report.text;
+    process.stderr.write(`${text}\n`);
     return report.exitCode;
   }
 }

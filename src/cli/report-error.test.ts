@@ -3,6 +3,7 @@
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { test } from "node:test";
 import { CommanderError } from "commander";
+import { RemoteError } from "../api/remote-error.ts";
 import { planPipe } from "../pipe/pipe-plan.ts";
 import { AssertionError } from "../util/assert.ts";
 import { PenstockError } from "../util/errors.ts";
@@ -42,6 +43,15 @@ test("reportError tells of quotes when the shell has cut a pipe", () => {
   ok(cut.includes("missing-share: ") && cut.includes("in quotes: 'SOURCE | SHARE'"), cut);
   const other = reportError(thrownBy("/a/b | limit?iops=5")).text;
   ok(other.includes("missing-share: ") && !other.includes("quotes"), other);
+});
+
+test("reportError tells where names are listed when an engine knows none such", () => {
+  const options = { isBadRequest: false, excerpt: [], field: "" };
+  const message = 'there is no pipe "a"';
+  deepStrictEqual(reportError(new RemoteError({ ...options, code: "pipe-not-found", message })), {
+    text: `penstock: pipe-not-found: ${message} (\`penstock pipe list\` lists them)`,
+    exitCode: 1,
+  });
 });
 
 test("reportError turns commander's codes into ours and exits 2", () => {

@@ -28,6 +28,12 @@ const USAGE_CODES: ReadonlySet<string> = new Set([
   "unknown-code",
 ]);
 
+/** Where to look up what was named wrongly. */
+const LISTED_BY: ReadonlyMap<string, string> = new Map([
+  ["pipe-not-found", "penstock pipe list"],
+  ["stage-not-found", "penstock device list"],
+]);
+
 export interface ErrorReport {
   /** Lines without the last line's end. */
   readonly text: string;
@@ -65,7 +71,9 @@ function reportGrammarError(error: GrammarError): ErrorReport {
 }
 
 function reportRemoteError(error: RemoteError): ErrorReport {
-  const lines = [`penstock: ${error.code}: ${error.message}`];
+  const where = LISTED_BY.get(error.code);
+  const advice = where === undefined ? "" : ` (\`${where}\` lists them)`;
+  const lines = [`penstock: ${error.code}: ${error.message}${advice}`];
   lines.push(...error.excerpt.map((line) => `  ${line}`));
   const failure = error.code === "internal" ? ExitCode.internal : ExitCode.failure;
   return { text: lines.join("\n"), exitCode: error.isBadRequest ? ExitCode.usage : failure };
