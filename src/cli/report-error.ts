@@ -29,10 +29,7 @@ const USAGE_CODES: ReadonlySet<string> = new Set([
 ]);
 
 /** Where to look up what was named wrongly. */
-const LISTED_BY: ReadonlyMap<string, string> = new Map([
-  ["pipe-not-found", "penstock pipe list"],
-  ["stage-not-found", "penstock device list"],
-]);
+const LISTED_BY: ReadonlyMap<string, string> = new Map([["pipe-not-found", "penstock pipe list"]]);
 
 export interface ErrorReport {
   /** Lines without the last line's end. */

@@ -271,7 +271,11 @@ test("a wrong command tells the right one, with its exit code", async (t) => {
   const { engine, run, attempt } = await rigOf(t, dataDir);
   await run("pipe", "create", "m", "malloc:///m?size=1MiB | nbd://127.0.0.1:0/m");
   const wrong: readonly (readonly [readonly string[], number, RegExp])[] = [
-    [["pipe", "show", "x"], 1, /^penstock: pipe-not-found: there is no pipe "x"\n$/],
+    [
+      ["pipe", "show", "x"],
+      1,
+      /^penstock: pipe-not-found: there is no pipe "x" \(`penstock pipe list` lists them\)\n$/,
+    ],
     [["pipe", "create", "M", "x"], 2, /^penstock: field-invalid: name: found "M", expected a-z/],
     [["pipe", "create", "m", "null:///x?size=1MiB | nbd://[::1]:0/x"], 1, /pipe-exists: .*"m"/],
     [["pipe", "insert", "m", "limi"], 2, /did you mean "limit"\?\)\n {2}limi\n {2}\^\n$/],
