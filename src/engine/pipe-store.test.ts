@@ -13,6 +13,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { crc32 } from "node:zlib";
 import { PenstockError } from "../util/errors.ts";
 import { missingTools } from "../testing/require-tool.ts";
 import { runCommand } from "../testing/run-command.ts";
@@ -143,6 +144,41 @@ test("a record with any byte changed is refused", () => {
     code: "store-damaged",
   });
   throws(() => decodeRecord(bytes, "vol2"), { code: "store-damaged", message: /"vol1"/ });
+});
+
+test("a record that is whole but holds something else is refused by its field", () => {
+  const leg = {
+    leg: "1.2",
+    info: { sizeBytes: 4096, blockSizeBytes: 512, maxTransferBytes: 4096 },
+    operations: {},
+    fault: { kind: "timeout", reason: "r", time: "1ms", operation: "write", offset: 0 },
+  };
+  const decode = (changes: object): unknown =>
+    decodeRecord(encodeRecord({ ...PIPE, ...changes } as StoredPipe), "vol1");
+  decode({ outLegs: [leg], port: 1 });
+  const cases: readonly (readonly [changes: object, field: string])[] = [
+    [{ text: 5 }, "text"],
+    [{ text: undefined }, "text"],
+    [{ createdMs: "1" }, "createdMs"],
+    [{ createdMs: 1e300 }, "createdMs"],
+    [{ createdMs: -1 }, "createdMs"],
+    [{ generation: undefined }, "generation"],
+    [{ port: 65_536 }, "port"],
+    [{ port: "1" }, "port"],
+    [{ outLegs: 5 }, "outLegs"],
+    [{ outLegs: [null] }, "outLegs"],
+    [{ outLegs: [{ ...leg, leg: undefined }] }, "outLegs"],
+    [{ outLegs: [{ ...leg, fault: { ...leg.fault, offset: "0" } }] }, "outLegs"],
+    [{ outLegs: [{ ...leg, info: null }] }, "outLegs"],
+  ];
+  for (const [changes, field] of cases) {
+    const message = new RegExp(`^found a record whose ${field} `);
+    throws(() => decode(changes), { code: "store-damaged", message }, JSON.stringify(changes));
+  }
+  for (const body of ["null", "[]", "5", '"vol1"']) {
+    const header = `penstock-pipe 1 ${body.length} ${crc32(body).toString(16).padStart(8, "0")}\n`;
+    throws(() => decodeRecord(Buffer.from(header + body), "vol1"), { code: "store-damaged" }, body);
+  }
 });
 
 test("a record of a newer format says so", () => {

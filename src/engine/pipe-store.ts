@@ -23,6 +23,7 @@ import { crc32 } from "node:zlib";
 import type { OutLeg } from "../pipe/stage-plan.ts";
 import { PenstockError, toPenstockError } from "../util/errors.ts";
 import { isPipeName } from "./request-fields.ts";
+import { wrongFieldOf } from "./stored-fields.ts";
 
 export interface StoredPipe {
   readonly name: string;
@@ -185,7 +186,10 @@ export function decodeRecord(bytes: Buffer, name: string): StoredPipe {
   if (crcOf(body) !== header[3]) {
     throw damaged(`found checksum ${crcOf(body)}, expected ${header[3]}`);
   }
-  const pipe = JSON.parse(body.toString("utf8")) as StoredPipe;
+  const found: unknown = JSON.parse(body.toString("utf8"));
+  const wrong = wrongFieldOf(found);
+  if (wrong !== null) throw damaged(`found a record whose ${wrong} is not what it must be`);
+  const pipe = found as StoredPipe;
   if (pipe.name !== name) throw damaged(`found pipe "${pipe.name}", expected "${name}"`);
   return pipe;
 }
