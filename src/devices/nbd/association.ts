@@ -9,12 +9,9 @@
  */
 
 import type { InitiatorCommand } from "../../proto/nbd/initiator-command.ts";
-import {
-  type ConnectionEnd,
-  InitiatorConnection,
-  type InitiatorHost,
-} from "../../proto/nbd/initiator-connection.ts";
+import { InitiatorConnection, type InitiatorHost } from "../../proto/nbd/initiator-connection.ts";
 import type { InitiatorRequest, InitiatorSession } from "../../proto/nbd/initiator-session.ts";
+import type { ConnectionEnd } from "../../proto/stream/initiator-stream.ts";
 import { ReceiveWindow } from "../../proto/stream/receive-window.ts";
 import { RequestBank } from "../../proto/nbd/request-bank.ts";
 import { BUFFER_BYTES_MIN } from "../../reactor/buffer-pool.ts";

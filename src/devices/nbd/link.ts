@@ -11,7 +11,7 @@
 
 import { NbdError } from "../../proto/nbd/constants.ts";
 import type { InitiatorCommand } from "../../proto/nbd/initiator-command.ts";
-import type { ConnectionEnd } from "../../proto/nbd/initiator-connection.ts";
+import type { ConnectionEnd } from "../../proto/stream/initiator-stream.ts";
 import type { InitiatorSession } from "../../proto/nbd/initiator-session.ts";
 import type { RequestBank } from "../../proto/nbd/request-bank.ts";
 import type { Timer } from "../../reactor/clock.ts";

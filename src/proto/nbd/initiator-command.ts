@@ -1,6 +1,6 @@
 /**
- * InitiatorCommand: one command of ours on its way to a server and back, and the table of those
- * that one connection has sent. Pooled by the device that subclasses it.
+ * InitiatorCommand: one command of ours on its way to a server and back. Pooled by the device that
+ * subclasses it.
  *
  *   queued --encoded--> sending --sent--> sent --last chunk--> ended
  *                          +--last chunk (a server in a hurry)--> answered --sent--> ended
@@ -9,13 +9,10 @@
  */
 
 import type { SegmentList } from "../../block/segments.ts";
-import { assert } from "../../util/assert.ts";
-import { ChunkCoverage } from "./chunk-coverage.ts";
+import { ChunkCoverage } from "../stream/chunk-coverage.ts";
 
 /** Commands that one connection has with the server at a time; more wait here. */
 export const INITIATOR_COMMANDS_MAX = 256;
-
-const INDEX_BITS = 8;
 
 export abstract class InitiatorCommand {
   /** `Command` of the wire. */
@@ -57,53 +54,5 @@ export abstract class InitiatorCommand {
     this.hasStatus = false;
     this.isSending = false;
     this.isAnswered = false;
-  }
-}
-
-/** The commands of one connection that the server has, by cookie. */
-export class CommandTable {
-  count = 0;
-  readonly #slots: (InitiatorCommand | null)[] = [];
-  readonly #free: number[] = [];
-  #uses = 0;
-
-  get isFull(): boolean {
-    return this.count === INITIATOR_COMMANDS_MAX;
-  }
-
-  /** Gives it a cookie: its place and the number of the use, so that no late answer fits. */
-  add(command: InitiatorCommand): void {
-    assert(command.index === -1 && !this.isFull, "a command is with the server once");
-    const index = this.#free.pop() ?? this.#slots.length;
-    this.#uses = (this.#uses + 1) | 0;
-    command.index = index;
-    command.cookie = (this.#uses << INDEX_BITS) | index;
-    this.#slots[index] = command;
-    this.count++;
-  }
-
-  /** The command that a reply is for, or null. Hot path. */
-  find(cookieHigh: number, cookieLow: number): InitiatorCommand | null {
-    const found = this.#slots[cookieLow & (INITIATOR_COMMANDS_MAX - 1)] ?? null;
-    if (found === null || cookieHigh !== 0 || found.cookie !== cookieLow) return null;
-    return found.isAnswered ? null : found;
-  }
-
-  remove(command: InitiatorCommand): void {
-    assert(this.#slots[command.index] === command, "only a command of the table leaves it");
-    this.#slots[command.index] = null;
-    this.#free.push(command.index);
-    command.index = -1;
-    this.count--;
-  }
-
-  /** Takes any of them out, or null. */
-  takeAny(): InitiatorCommand | null {
-    for (const command of this.#slots) {
-      if (command === null) continue;
-      this.remove(command);
-      return command;
-    }
-    return null;
   }
 }

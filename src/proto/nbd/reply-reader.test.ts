@@ -8,7 +8,8 @@ import { BufferPool } from "../../reactor/buffer-pool.ts";
 import { HeapSlabSpace } from "../../reactor/slab-space-heap.ts";
 import { Prng } from "../../util/prng.ts";
 import { ChunkFlag, ChunkType, Command, NbdError } from "./constants.ts";
-import { CommandTable, InitiatorCommand } from "./initiator-command.ts";
+import { CommandTable } from "../stream/command-table.ts";
+import { InitiatorCommand } from "./initiator-command.ts";
 import {
   encodeBlockStatus,
   encodeBlockStatusExt,
@@ -51,7 +52,7 @@ class Rig {
   readonly commands: TestCommand[] = [];
   readonly answered: TestCommand[] = [];
   readonly reader: ReplyReader;
-  readonly #table = new CommandTable();
+  readonly #table = new CommandTable<InitiatorCommand>(256, -1);
   readonly #window: ReceiveWindow;
   readonly #bytes = new Uint8Array(512 * 1024);
   readonly #view = new DataView(this.#bytes.buffer);

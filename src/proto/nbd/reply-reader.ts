@@ -25,7 +25,7 @@ import {
   NbdError,
   STRING_BYTES_MAX,
 } from "./constants.ts";
-import type { CommandTable, InitiatorCommand } from "./initiator-command.ts";
+import type { InitiatorCommand } from "./initiator-command.ts";
 import {
   BLOCK_STATUS_BYTES,
   BLOCK_STATUS_EXT_BYTES,
@@ -37,6 +37,8 @@ import {
   EXTENDED_CHUNK_BYTES,
 } from "./pdu-reply.ts";
 import { decodeReply, decodeUint64, ReplyHeader, replyHeaderBytes } from "./pdu-reply-decode.ts";
+import type { CommandTable } from "../stream/command-table.ts";
+import type { AnswerReader } from "../stream/initiator-stream.ts";
 import type { ReceiveWindow } from "../stream/receive-window.ts";
 
 export interface ReplyForm {
@@ -71,13 +73,13 @@ const ERROR_TYPE_BIT = 0x8000;
 /** Longest block-status payload: 2^20 of the larger extents. */
 const STATUS_BYTES_MAX = 16 * 1024 * 1024;
 
-export class ReplyReader {
+export class ReplyReader implements AnswerReader {
   /** Bytes of data that are to come next; `segments` from `dataAt` on are where they go. */
   dataLeft = 0;
   dataAt = 0;
   readonly #slabs: SlabSpace;
   readonly #window: ReceiveWindow;
-  readonly #commands: CommandTable;
+  readonly #commands: CommandTable<InitiatorCommand>;
   readonly #sink: AnswerSink;
   readonly #structured: boolean;
   readonly #extended: boolean;
@@ -96,7 +98,7 @@ export class ReplyReader {
   constructor(parts: {
     readonly slabs: SlabSpace;
     readonly window: ReceiveWindow;
-    readonly commands: CommandTable;
+    readonly commands: CommandTable<InitiatorCommand>;
     readonly sink: AnswerSink;
     readonly form: ReplyForm;
   }) {
@@ -179,8 +181,9 @@ export class ReplyReader {
     const header = this.#header;
     decodeReply(view, at, this.#extended, header);
     window.start += headerBytes;
-    const command = this.#commands.find(header.cookieHigh, header.cookieLow);
-    if (command === null) return this.#fail("a reply to a request that was not made");
+    const command = this.#commands.find(header.cookieLow);
+    if (command === null || header.cookieHigh !== 0)
+      return this.#fail("a reply to a request that was not made");
     this.#command = command;
     if (header.simple) return this.#onSimple(command, header.error);
     if (!this.#structured) return this.#fail("a structured reply that was not agreed on");
