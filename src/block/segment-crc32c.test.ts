@@ -10,10 +10,10 @@ import { SegmentList } from "./segments.ts";
 
 test("crc32cOfSegments is the checksum of the bytes in a row when they are scattered", () => {
   const slabs = new HeapSlabSpace();
-  const [first, second] = [slabs.allocate(64), slabs.allocate(64)];
+  const [first, second] = [slabs.allocate(4096), slabs.allocate(4096)];
   const segments = new SegmentList();
   for (const [index, length] of [3, 1, 24, 2].entries()) {
-    segments.push((index % 2 === 0 ? first : second).id, 30 - index * 10, length);
+    segments.push((index % 2 === 0 ? first : second).id, 300 - index * 100, length);
   }
   const bytes = Uint8Array.from({ length: 30 }, (_, index) => index * 37);
   copyToSegments(slabs, segments, 0, bytes, 0, 30);

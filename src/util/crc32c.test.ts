@@ -1,6 +1,6 @@
 // Tests of CRC32C against published vectors and a model that goes bit by bit.
 
-import { strictEqual } from "node:assert/strict";
+import { notStrictEqual, strictEqual } from "node:assert/strict";
 import { test } from "node:test";
 import { crc32c } from "./crc32c.ts";
 import { Prng } from "./prng.ts";
@@ -67,5 +67,36 @@ test("crc32c goes on from its seed when a message comes in two parts", () => {
   for (let cut = 0; cut <= bytes.length; cut++) {
     const first = crc32c(bytes, 0, cut);
     strictEqual(crc32c(bytes, cut, bytes.length - cut, first), whole, `cut at ${cut}`);
+  }
+});
+
+test("crc32c agrees with the model when a message is long enough to be folded", () => {
+  const bytes = randomBytes(200_000, 3);
+  for (let length = 600; length <= 2000; length++) {
+    const start = length % 61;
+    strictEqual(crc32c(bytes, start, length, length), modelOf(bytes, start, length, length));
+  }
+  for (const length of [63_999, 64_000, 64_304, 64_305, 64_944, 65_536, 131_072, 199_900]) {
+    const seed = crc32c(bytes, 0, 77);
+    strictEqual(crc32c(bytes, 77, length, seed), modelOf(bytes, 0, length + 77), `${length}`);
+  }
+});
+
+test("crc32c reads shared memory when that is where the message lies", () => {
+  const bytes = randomBytes(5000, 4);
+  const shared = new Uint8Array(new SharedArrayBuffer(5000));
+  shared.set(bytes);
+  strictEqual(crc32c(shared, 3, 4900), modelOf(bytes, 3, 4900));
+});
+
+test("crc32c notices any single bit that changes when a message is folded", () => {
+  const bytes = randomBytes(1024, 5);
+  const before = crc32c(bytes, 0, 1024);
+  for (let bit = 0; bit < 8192; bit++) {
+    const at = bit >> 3;
+    const byte = bytes[at] as number;
+    bytes[at] = byte ^ (1 << (bit & 7));
+    notStrictEqual(crc32c(bytes, 0, 1024), before, `bit ${bit}`);
+    bytes[at] = byte;
   }
 });
