@@ -23,6 +23,7 @@ const USAGE_CODES: ReadonlySet<string> = new Set([
   "placement-unsupported",
   "reactors-unsupported",
   "export-exists",
+  "namespace-exists",
   "engine-address-invalid",
   "setting-invalid",
   "unknown-code",

@@ -22,6 +22,7 @@ const CODES: Readonly<Record<string, Code>> = {
   "field-too-long": Code.InvalidArgument,
   internal: Code.Internal,
   "label-taken": Code.AlreadyExists,
+  "namespace-exists": Code.AlreadyExists,
   "no-memory": Code.ResourceExhausted,
   "no-space": Code.ResourceExhausted,
   "out-of-memory": Code.ResourceExhausted,

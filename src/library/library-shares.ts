@@ -1,16 +1,17 @@
 /**
- * LibraryShares: the NBD shares of one library reactor.
+ * LibraryShares: the shares of one library reactor.
  *
- * Owns the NBD service, made with the first share and closed with the last. Openings and closings
+ * Owns its services, made with the first share and closed with the last. Openings and closings
  * run one after the other, so that two shares on one address find one listener.
  */
 
 import type { Device } from "../block/device.ts";
-import { nbdUri } from "../pipe/shares/nbd-share.ts";
-import type { SharePlan } from "../pipe/stage-plan.ts";
+import type { ShareKind, SharePlan } from "../pipe/share-plan.ts";
+import { ShareServices } from "../pipe/share-services.ts";
+import { shareUri } from "../pipe/shares/share-uri.ts";
+import { formatSocketAddress } from "../reactor/io-errors.ts";
 import type { SocketAddress } from "../reactor/io.ts";
 import type { Reactor } from "../reactor/reactor.ts";
-import { addressKey, NbdService } from "../shares/nbd-service.ts";
 import { assert } from "../util/assert.ts";
 import { Lane } from "../util/lane.ts";
 
@@ -19,9 +20,15 @@ export interface LibraryShare {
   close(): Promise<void>;
 }
 
+interface Listener {
+  readonly kind: ShareKind;
+  readonly address: SocketAddress;
+  readonly key: string;
+}
+
 export class LibraryShares {
   readonly #reactor: Reactor;
-  #service: NbdService | null = null;
+  #services: ShareServices | null = null;
   /** Shares on each listener, by its address. */
   readonly #counts = new Map<string, number>();
   readonly #steps = new Lane();
@@ -33,13 +40,13 @@ export class LibraryShares {
   /** @throws PenstockError `export-exists`, `no-memory`, or why it cannot listen there */
   open(device: Device, plan: SharePlan): Promise<LibraryShare> {
     return this.#steps.run(async () => {
-      this.#service ??= new NbdService(this.#reactor, {
+      this.#services ??= new ShareServices(this.#reactor, {
         handOff: () => assert(false, "a library has one reactor"),
       });
-      const service = this.#service;
+      const services = this.#services;
       try {
-        const address = await service.listen(plan.address);
-        return await this.#add(service, device, plan, address);
+        const address = await services.listen(plan.kind, plan.address);
+        return await this.#add(services, device, plan, address);
       } finally {
         await this.#closeIfUnused();
       }
@@ -47,49 +54,46 @@ export class LibraryShares {
   }
 
   async #add(
-    service: NbdService,
+    services: ShareServices,
     device: Device,
     plan: SharePlan,
     address: SocketAddress,
   ): Promise<LibraryShare> {
-    const key = addressKey(address);
-    const { exportName, readOnly, description, maxConnections } = plan;
-    this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1);
+    const listener = { kind: plan.kind, address, key: keyOf(plan.kind, address) };
+    this.#counts.set(listener.key, (this.#counts.get(listener.key) ?? 0) + 1);
     try {
-      const exported = service.addExport(address, device, {
-        name: exportName,
-        readOnly,
-        ...(description === "" ? {} : { description }),
-        ...(maxConnections === undefined ? {} : { maxConnections }),
-      });
+      const share = await services.open(address, device, plan);
       const close = (): Promise<void> =>
         this.#steps.run(async () => {
-          await this.#leave(service, address);
-          await service.removeExport(exported);
+          await this.#leave(services, listener);
+          await share.close();
           await this.#closeIfUnused();
         });
-      return { uri: nbdUri(address, exportName), close };
+      return { uri: shareUri(plan, address), close };
     } catch (thrown) {
-      await this.#leave(service, address);
+      await this.#leave(services, listener);
       throw thrown;
     }
   }
 
-  async #leave(service: NbdService, address: SocketAddress): Promise<void> {
-    const key = addressKey(address);
+  async #leave(services: ShareServices, { kind, address, key }: Listener): Promise<void> {
     const left = (this.#counts.get(key) ?? 0) - 1;
     if (left > 0) {
       this.#counts.set(key, left);
       return;
     }
     this.#counts.delete(key);
-    await service.unlisten(address);
+    await services.unlisten(kind, address);
   }
 
   async #closeIfUnused(): Promise<void> {
     if (this.#counts.size > 0) return;
-    const service = this.#service;
-    this.#service = null;
-    await service?.close();
+    const services = this.#services;
+    this.#services = null;
+    await services?.close();
   }
+}
+
+function keyOf(kind: ShareKind, address: SocketAddress): string {
+  return `${kind} ${formatSocketAddress(address)}`;
 }

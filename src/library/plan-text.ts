@@ -9,7 +9,7 @@ import { formatPipe, formatStage } from "../pipe/formatter.ts";
 import { GrammarError } from "../pipe/grammar-error.ts";
 import { parsePipe } from "../pipe/grammar.ts";
 import { planBranch, planShare, SHARES } from "../pipe/registry.ts";
-import type { SharePlan } from "../pipe/stage-plan.ts";
+import type { SharePlan } from "../pipe/share-plan.ts";
 
 /** @throws GrammarError */
 export function planUnshared(text: string): ComposedPlan {

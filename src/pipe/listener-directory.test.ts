@@ -2,19 +2,21 @@
 
 import { deepStrictEqual, rejects, strictEqual, throws } from "node:assert/strict";
 import { test } from "node:test";
-import type { ExportDescription } from "../proto/nbd/export-description.ts";
 import type { SocketAddress } from "../reactor/io.ts";
 import { PenstockError } from "../util/errors.ts";
 import { ListenerDirectory } from "./listener-directory.ts";
 import type { RemoteReactor } from "./reactor-pool.ts";
+import type { SharePlan } from "./share-plan.ts";
+import type { ShareAnnouncement } from "./shares/share-service.ts";
 
 const ADDRESS: SocketAddress = { kind: "tcp", host: "127.0.0.1", port: 7 };
 
 /** Writes down what it is asked; `busy` refuses to listen. */
 function reactorOf(id: number, log: string[], busy = false): RemoteReactor {
   const call = async (method: string, params: Record<string, unknown>): Promise<unknown> => {
-    const { name, description } = params as { name?: string; description?: ExportDescription };
-    log.push(`${id} ${method}${name === undefined ? "" : ` ${name}`}${description?.name ?? ""}`);
+    const { announcement } = params as { announcement?: ShareAnnouncement };
+    const name = announcement === undefined ? "" : ` ${announcement.description.name}`;
+    log.push(`${id} ${method}${name}`);
     if (method !== "listen") return undefined;
     if (busy) throw new PenstockError({ code: "address-in-use", message: "busy" });
     const { address } = params as { address: SocketAddress };
@@ -23,8 +25,13 @@ function reactorOf(id: number, log: string[], busy = false): RemoteReactor {
   return { id, call: call as RemoteReactor["call"] };
 }
 
-function described(name: string): ExportDescription {
-  return { name } as ExportDescription;
+function announced(name: string): ShareAnnouncement {
+  return { kind: "nbd", description: { name } as ShareAnnouncement["description"] };
+}
+
+function share(exportName: string, address = ADDRESS): SharePlan {
+  const rest = { description: "", readOnly: false, maxConnections: undefined };
+  return { kind: "nbd", address, exportName, ...rest };
 }
 
 test("enter listens once per address, and announces only what lives elsewhere", async () => {
@@ -32,18 +39,18 @@ test("enter listens once per address, and announces only what lives elsewhere", 
   const directory = new ListenerDirectory();
   const [first, second] = [reactorOf(0, log), reactorOf(1, log)];
   const [a, b] = await Promise.all([
-    directory.enter(ADDRESS, "a", first),
-    directory.enter(ADDRESS, "b", second),
+    directory.enter(share("a"), first),
+    directory.enter(share("b"), second),
   ]);
-  await a.announce(described("a"));
-  await b.announce(described("b"));
-  throws(() => directory.checkFree(ADDRESS, "a"), { code: "export-exists" });
-  await rejects(directory.enter(ADDRESS, "b", first), { code: "export-exists" });
+  await a.announce(announced("a"));
+  await b.announce(announced("b"));
+  throws(() => directory.checkFree(share("a")), { code: "export-exists" });
+  await rejects(directory.enter(share("b"), first), { code: "export-exists" });
   await a.leave();
   await b.leave();
   await b.leave();
-  deepStrictEqual(log, ["0 listen", "0 addRemoteExportb", "0 removeRemoteExport b", "0 unlisten"]);
-  await directory.enter(ADDRESS, "a", second);
+  deepStrictEqual(log, ["0 listen", "0 addRemoteShare b", "0 removeRemoteShare b", "0 unlisten"]);
+  await directory.enter(share("a"), second);
   strictEqual(log.at(-1), "1 listen");
 });
 
@@ -51,8 +58,8 @@ test("enter gives each share a listener of its own when any port will do", async
   const log: string[] = [];
   const directory = new ListenerDirectory();
   const any: SocketAddress = { kind: "tcp", host: "127.0.0.1", port: 0 };
-  const one = await directory.enter(any, "a", reactorOf(0, log));
-  await directory.enter(any, "a", reactorOf(0, log));
+  const one = await directory.enter(share("a", any), reactorOf(0, log));
+  await directory.enter(share("a", any), reactorOf(0, log));
   deepStrictEqual(one.address, { kind: "tcp", host: "127.0.0.1", port: 4242 });
   deepStrictEqual(log, ["0 listen", "0 listen"]);
 });
@@ -60,7 +67,7 @@ test("enter gives each share a listener of its own when any port will do", async
 test("enter forgets the address when it cannot be listened on", async () => {
   const log: string[] = [];
   const directory = new ListenerDirectory();
-  await rejects(directory.enter(ADDRESS, "a", reactorOf(0, log, true)), { code: "address-in-use" });
-  directory.checkFree(ADDRESS, "a");
-  await directory.enter(ADDRESS, "a", reactorOf(0, log));
+  await rejects(directory.enter(share("a"), reactorOf(0, log, true)), { code: "address-in-use" });
+  directory.checkFree(share("a"));
+  await directory.enter(share("a"), reactorOf(0, log));
 });

@@ -1,85 +1,83 @@
 /**
- * ListenerDirectory: which address is listened on by which reactor, and which exports it has.
+ * ListenerDirectory: which address is listened on by which reactor, and how many shares it has.
  *
- * One listener per address however many pipes share on it; the first share's reactor listens, the
- * others' exports are announced to it, and it hands their connections over. On the main thread.
+ * One listener per protocol and address however many pipes share on it; the first share's reactor
+ * listens, the others' shares are announced to it, and it hands their connections over. On the
+ * main thread.
  */
 
-import type { ExportDescription } from "../proto/nbd/export-description.ts";
 import { formatSocketAddress } from "../reactor/io-errors.ts";
 import type { SocketAddress } from "../reactor/io.ts";
-import { PenstockError } from "../util/errors.ts";
 import type { RemoteReactor } from "./reactor-pool.ts";
+import { shareExistsError, shareIdentity, type SharePlan } from "./share-plan.ts";
+import type { ShareAnnouncement } from "./shares/share-service.ts";
 
 interface ListenerEntry {
   readonly reactor: RemoteReactor;
   /** The real address, once it is listened on. */
   readonly listening: Promise<SocketAddress>;
-  readonly exportNames: Set<string>;
+  shareCount: number;
 }
 
 /** One share's place on a listener. */
 export interface ListenerPlace {
   readonly address: SocketAddress;
-  /** Makes the export known to the listener when that is another reactor's. */
-  announce(description: ExportDescription): Promise<void>;
-  /** Takes the export's name back; the last one ends the listener. Idempotent. */
+  /** Makes the share known to the listener when that is another reactor's. */
+  announce(announcement: ShareAnnouncement): Promise<void>;
+  /** Takes the share's name back; the last one ends the listener. Idempotent. */
   leave(): Promise<void>;
 }
 
 export class ListenerDirectory {
   readonly #entries = new Map<string, ListenerEntry>();
+  readonly #identities = new Set<string>();
   #anonymous = 0;
 
-  /** @throws PenstockError `export-exists` when a share of ours has the name already */
-  checkFree(address: SocketAddress, exportName: string): void {
-    const entry = this.#entries.get(keyOf(address));
-    if (entry?.exportNames.has(exportName) !== true) return;
-    throw new PenstockError({
-      code: "export-exists",
-      message: `${formatSocketAddress(address)} has an export "${exportName}" already`,
-      details: { address: formatSocketAddress(address), exportName },
-    });
+  /** @throws PenstockError `export-exists`, `namespace-exists`: a share of ours is the same */
+  checkFree(share: SharePlan): void {
+    const identity = shareIdentity(share);
+    if (identity !== null && this.#identities.has(identity)) throw shareExistsError(share);
   }
 
   /**
-   * A place for an export that lives on `reactor`; listens first when nobody does yet.
-   * @throws PenstockError `export-exists`, or why the address cannot be listened on
+   * A place for a share that lives on `reactor`; listens first when nobody does yet.
+   * @throws PenstockError as `checkFree`, or why the address cannot be listened on
    */
-  async enter(
-    address: SocketAddress,
-    exportName: string,
-    reactor: RemoteReactor,
-  ): Promise<ListenerPlace> {
-    this.checkFree(address, exportName);
-    const key = this.#keyFor(address);
-    const entry = this.#entries.get(key) ?? this.#listen(key, address, reactor);
-    entry.exportNames.add(exportName);
+  async enter(share: SharePlan, reactor: RemoteReactor): Promise<ListenerPlace> {
+    this.checkFree(share);
+    const identity = shareIdentity(share);
+    const key = this.#keyFor(share);
+    const entry = this.#entries.get(key) ?? this.#listen(key, share, reactor);
+    entry.shareCount += 1;
+    if (identity !== null) this.#identities.add(identity);
     let real: SocketAddress;
     try {
       real = await entry.listening;
     } catch (error) {
       this.#entries.delete(key);
+      if (identity !== null) this.#identities.delete(identity);
       throw error;
     }
     const isRemote = entry.reactor.id !== reactor.id;
-    let announced = false;
+    let announced: ShareAnnouncement | null = null;
     let left: Promise<void> | null = null;
     const leave = async (): Promise<void> => {
-      entry.exportNames.delete(exportName);
-      const name = exportName;
-      if (announced) await entry.reactor.call("removeRemoteExport", { address: real, name });
-      if (entry.exportNames.size > 0 || this.#entries.get(key) !== entry) return;
+      entry.shareCount -= 1;
+      if (identity !== null) this.#identities.delete(identity);
+      if (announced !== null) {
+        await entry.reactor.call("removeRemoteShare", { address: real, announcement: announced });
+      }
+      if (entry.shareCount > 0 || this.#entries.get(key) !== entry) return;
       this.#entries.delete(key);
-      await entry.reactor.call("unlisten", { address: real });
+      await entry.reactor.call("unlisten", { kind: share.kind, address: real });
     };
     return {
       address: real,
-      announce: async (description) => {
+      announce: async (announcement) => {
         if (!isRemote) return;
-        const reactorId = reactor.id;
-        await entry.reactor.call("addRemoteExport", { address: real, description, reactorId });
-        announced = true;
+        const remote = { address: real, announcement, reactorId: reactor.id };
+        await entry.reactor.call("addRemoteShare", remote);
+        announced = announcement;
       },
       leave: () => {
         left ??= leave();
@@ -88,21 +86,19 @@ export class ListenerDirectory {
     };
   }
 
-  #listen(key: string, address: SocketAddress, reactor: RemoteReactor): ListenerEntry {
-    const listening = reactor.call("listen", { address });
-    const entry = { reactor, listening, exportNames: new Set<string>() };
+  #listen(key: string, { kind, address }: SharePlan, reactor: RemoteReactor): ListenerEntry {
+    const listening = reactor.call("listen", { kind, address });
+    const entry = { reactor, listening, shareCount: 0 };
     this.#entries.set(key, entry);
     return entry;
   }
 
   /** Each share that asks for any free port gets one of its own. */
-  #keyFor(address: SocketAddress): string {
-    if (address.kind === "unix" || address.port !== 0) return keyOf(address);
+  #keyFor({ kind, address }: SharePlan): string {
+    if (address.kind === "unix" || address.port !== 0) {
+      return `${kind} ${formatSocketAddress(address)}`;
+    }
     this.#anonymous += 1;
     return `any port ${this.#anonymous}`;
   }
-}
-
-function keyOf(address: SocketAddress): string {
-  return formatSocketAddress(address);
 }

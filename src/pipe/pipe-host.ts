@@ -14,7 +14,8 @@ import { type PipePlan, planPipe } from "./pipe-plan.ts";
 import { ReactorPool, type ReactorPoolOptions, type RemoteReactor } from "./reactor-pool.ts";
 import type { PipeRecord, PipeStats, PipeTree, ReactorStats } from "./reactor-protocol.ts";
 import type { Change, Insertion, Removal, StageListing } from "./replumb.ts";
-import { nbdUri } from "./shares/nbd-share.ts";
+import { shareUri } from "./shares/share-uri.ts";
+import type { SharePlan } from "./share-plan.ts";
 import type { SocketAddress } from "../reactor/io.ts";
 import type { BranchPlan } from "./stage-plan.ts";
 
@@ -182,10 +183,9 @@ export class PipeHost {
 
   async #open(text: string, plan: PipePlan, options: PipeOpenOptions): Promise<ServedPipe> {
     const { onId, port, record } = options;
-    const { share } = plan;
-    const wanted = withPort(share.address, port);
+    const share = withPort(plan.share, port);
     // Before anything is touched: two pipes of one command must not fight over a name.
-    this.#listeners.checkFree(wanted, share.exportName);
+    this.#listeners.checkFree(share);
     this.#lastId += 1;
     const id = this.#lastId;
     onId?.(id);
@@ -195,11 +195,10 @@ export class PipeHost {
     try {
       const kept = record === undefined ? {} : { record };
       await this.#openDevices({ id, text, deviceReactor, shareReactor, ...kept });
-      place = await this.#listeners.enter(wanted, share.exportName, shareReactor);
+      place = await this.#listeners.enter(share, shareReactor);
       const { address } = place;
-      const description = await shareReactor.call("openShare", { pipeId: id, address });
-      await place.announce(description);
-      const uri = nbdUri(address, share.exportName);
+      await place.announce(await shareReactor.call("openShare", { pipeId: id, address }));
+      const uri = shareUri(share, address);
       const { shareText } = plan;
       const labels = labelsOf(plan.branch);
       const served = { id, text: plan.text, uri };
@@ -301,9 +300,10 @@ export class PipeHost {
   }
 }
 
-function withPort(address: SocketAddress, port: number | undefined): SocketAddress {
+function withPort(share: SharePlan, port: number | undefined): SharePlan {
+  const { address } = share;
   const isOpen = address.kind === "tcp" && address.port === 0;
-  return isOpen && port !== undefined ? { ...address, port } : address;
+  return isOpen && port !== undefined ? { ...share, address: { ...address, port } } : share;
 }
 
 function serversOf({ source }: BranchPlan): SocketAddress[] {

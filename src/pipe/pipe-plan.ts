@@ -4,14 +4,13 @@
  * Pure: no I/O. Whatever is wrong with the text is found here, before anything is opened.
  */
 
-import { formatSocketAddress } from "../reactor/io-errors.ts";
-import { PenstockError } from "../util/errors.ts";
 import type { CallStage, Stage } from "./ast.ts";
 import { formatPipe, formatStage } from "./formatter.ts";
 import { GrammarError } from "./grammar-error.ts";
 import { parsePipe } from "./grammar.ts";
 import { planBranch, planFilter, planShare } from "./registry.ts";
-import type { BranchPlan, FilterPlan, SharePlan } from "./stage-plan.ts";
+import { shareExistsError, shareIdentity, type SharePlan } from "./share-plan.ts";
+import type { BranchPlan, FilterPlan } from "./stage-plan.ts";
 
 export interface PipePlan {
   /** Canonical; secrets stand in it by reference only. */
@@ -51,25 +50,16 @@ export function planOneFilter(text: string): { plan: FilterPlan; stage: CallStag
 /**
  * Plans pipes that are to run together. All before any is opened, so that a mistake in the last
  * one does not touch the first.
- * @throws GrammarError, or PenstockError `export-exists` when two would be one share
+ * @throws GrammarError, or PenstockError `export-exists`, `namespace-exists`: two would be one share
  */
 export function planPipes(texts: readonly string[]): PipePlan[] {
   const plans = texts.map(planPipe);
   const taken = new Set<string>();
   for (const { share } of plans) {
-    const { address, exportName } = share;
-    // Each share that asks for any free port gets one of its own.
-    if (address.kind === "tcp" && address.port === 0) continue;
-    const shown = formatSocketAddress(address);
-    const key = `${shown} ${exportName}`;
-    if (taken.has(key)) {
-      throw new PenstockError({
-        code: "export-exists",
-        message: `two pipes share "${exportName}" on ${shown}, expected different names`,
-        details: { address: shown, exportName },
-      });
-    }
-    taken.add(key);
+    const identity = shareIdentity(share);
+    if (identity === null) continue;
+    if (taken.has(identity)) throw shareExistsError(share);
+    taken.add(identity);
   }
   return plans;
 }

@@ -6,12 +6,9 @@
 import { openProxy } from "../block/proxy-device.ts";
 import { serveDevice } from "../block/proxy-server.ts";
 import type { DeviceTicket } from "../block/proxy-wire.ts";
-import type { ExportDescription } from "../proto/nbd/export-description.ts";
-import type { NbdExport } from "../proto/nbd/export.ts";
 import type { Io, IoTurnStats, SocketAddress } from "../reactor/io.ts";
 import { openIo } from "../reactor/open-io.ts";
 import { Reactor } from "../reactor/reactor.ts";
-import { type NbdHandOff, NbdService } from "../shares/nbd-service.ts";
 import { assert } from "../util/assert.ts";
 import { snapshotOf } from "../util/histogram-snapshot.ts";
 import { ComposedPipe } from "./composer.ts";
@@ -25,9 +22,12 @@ import {
   type Removal,
   removeStage,
 } from "./replumb.ts";
+import { ShareServices } from "./share-services.ts";
+import type { LiveShare, ShareAnnouncement, ShareHandOff } from "./shares/share-service.ts";
 import { walkStages } from "./stage-address.ts";
 import type { OpenContext, OutLeg, PipeEvent, TappedStage } from "./stage-plan.ts";
 import type {
+  ListenerName,
   PipeOpening,
   PipeRecord,
   PipeStats,
@@ -45,12 +45,12 @@ const US_PER_MS = 1000;
 
 interface HostedPart {
   readonly pipe: ComposedPipe;
-  export: NbdExport | null;
+  share: LiveShare | null;
 }
 
 /** What a reactor says without being asked. */
 export interface ReactorHostLink {
-  handOff(toReactor: number, message: NbdHandOff): void;
+  handOff(toReactor: number, message: ShareHandOff): void;
   report(pipeId: number, event: PipeEvent): void;
   recordOut(pipeId: number, leg: OutLeg): Promise<void>;
 }
@@ -61,7 +61,7 @@ export class ReactorHost implements ReactorMethods {
   readonly #parts = new Map<number, HostedPart>();
   #io: Io | null = null;
   #reactor: Reactor | null = null;
-  #nbd: NbdService | null = null;
+  #shares: ShareServices | null = null;
 
   constructor(settings: ReactorSettings, link: ReactorHostLink) {
     this.#settings = settings;
@@ -77,7 +77,7 @@ export class ReactorHost implements ReactorMethods {
     });
     const limit = bufferLimitBytes === undefined ? {} : { bufferLimitBytes };
     this.#reactor = new Reactor({ id, io: this.#io, ...limit });
-    this.#nbd = new NbdService(this.#reactor, {
+    this.#shares = new ShareServices(this.#reactor, {
       handOff: (toReactor, message) => this.#link.handOff(toReactor, message),
     });
   }
@@ -99,43 +99,38 @@ export class ReactorHost implements ReactorMethods {
     await pipe.openProxy(async () => openProxy(this.#live, params.ticket));
   }
 
-  listen(params: { address: SocketAddress }): Promise<SocketAddress> {
-    return this.#service.listen(params.address);
+  listen({ kind, address }: ListenerName): Promise<SocketAddress> {
+    return this.#services.listen(kind, address);
   }
 
-  unlisten(params: { address: SocketAddress }): Promise<void> {
-    return this.#service.unlisten(params.address);
+  unlisten({ kind, address }: ListenerName): Promise<void> {
+    return this.#services.unlisten(kind, address);
   }
 
-  async openShare(params: { pipeId: number; address: SocketAddress }): Promise<ExportDescription> {
+  async openShare(params: { pipeId: number; address: SocketAddress }): Promise<ShareAnnouncement> {
     const part = this.#part(params.pipeId);
-    const { share } = part.pipe.plan;
-    const service = this.#service;
-    await part.pipe.openShare(async (device) => {
-      const opened = service.addExport(params.address, device, {
-        name: share.exportName,
-        readOnly: share.readOnly,
-        ...(share.description === "" ? {} : { description: share.description }),
-        ...(share.maxConnections === undefined ? {} : { maxConnections: share.maxConnections }),
-      });
-      part.export = opened;
-      return { close: () => service.removeExport(opened) };
-    });
+    const { share: plan } = part.pipe.plan;
+    const share = await part.pipe.openShare((device) =>
+      this.#services.open(params.address, device, plan),
+    );
+    part.share = share;
     part.pipe.markReady();
-    assert(part.export !== null, "an opened share has its export");
-    return part.export.description;
+    return share.announcement;
   }
 
-  async addRemoteExport(params: {
+  async addRemoteShare(params: {
     address: SocketAddress;
-    description: ExportDescription;
+    announcement: ShareAnnouncement;
     reactorId: number;
   }): Promise<void> {
-    this.#service.addRemoteExport(params.address, params.description, params.reactorId);
+    this.#services.addRemote(params.address, params.announcement, params.reactorId);
   }
 
-  async removeRemoteExport(params: { address: SocketAddress; name: string }): Promise<void> {
-    this.#service.removeRemoteExport(params.address, params.name);
+  async removeRemoteShare(params: {
+    address: SocketAddress;
+    announcement: ShareAnnouncement;
+  }): Promise<void> {
+    this.#services.removeRemote(params.address, params.announcement);
   }
 
   async hurryPipe(params: { pipeId: number }): Promise<void> {
@@ -187,7 +182,7 @@ export class ReactorHost implements ReactorMethods {
       // Reading many takes long enough for clients to notice.
       if (pipes.length % PIPES_PER_STEP === 0) await nextRound(this.#live);
     }
-    const { connectionCounts, openConnections } = this.#service;
+    const { connectionCounts, openConnections } = this.#services;
     return {
       ...statsOfReactor(this.#live),
       queue: queueOf(this.#live, [...this.#parts.values()]),
@@ -197,14 +192,14 @@ export class ReactorHost implements ReactorMethods {
     };
   }
 
-  /** A connection that another reactor accepted for an export of this one. */
-  adopt(message: NbdHandOff): void {
-    this.#service.adopt(message);
+  /** A connection that another reactor accepted for a share of this one. */
+  adopt(message: ShareHandOff): void {
+    this.#services.adopt(message);
   }
 
   async stop(): Promise<void> {
     for (const pipeId of [...this.#parts.keys()]) await this.closePipe({ pipeId });
-    await this.#nbd?.close();
+    await this.#shares?.close();
     await this.#io?.close();
   }
 
@@ -213,9 +208,9 @@ export class ReactorHost implements ReactorMethods {
     return this.#reactor;
   }
 
-  get #service(): NbdService {
-    assert(this.#nbd !== null, "a reactor is started before it is used");
-    return this.#nbd;
+  get #services(): ShareServices {
+    assert(this.#shares !== null, "a reactor is started before it is used");
+    return this.#shares;
   }
 
   #part(pipeId: number): HostedPart {
@@ -257,7 +252,7 @@ export class ReactorHost implements ReactorMethods {
       findStage: (label) => this.#findStage(label),
       ...(params.record === undefined ? {} : this.#recordOf(params.pipeId, params.record)),
     });
-    const part = { pipe, export: null };
+    const part = { pipe, share: null };
     this.#parts.set(params.pipeId, part);
     return part;
   }
@@ -265,18 +260,18 @@ export class ReactorHost implements ReactorMethods {
 
 function statsOf(pipeId: number, part: HostedPart): PipeStats {
   const { state, failure, branch } = part.pipe;
-  const { export: exported } = part;
+  const { share } = part;
   return {
     pipeId,
     state,
     failure: failure?.message ?? null,
-    share: exported === null ? null : { ...exported.stats },
-    shareLatency: exported === null ? null : shareLatencyOf(exported),
+    share: share === null ? null : { ...share.counts },
+    shareLatency: share === null ? null : shareLatencyOf(share),
     stages: branch === null ? [] : statsOfStages(branch),
   };
 }
 
-function shareLatencyOf({ latency }: NbdExport): ShareLatency {
+function shareLatencyOf({ latency }: LiveShare): ShareLatency {
   const { reads, writes, others } = latency;
   return { reads: snapshotOf(reads), writes: snapshotOf(writes), others: snapshotOf(others) };
 }
@@ -307,8 +302,8 @@ function statsOfReactor(
 /** What clients wait for: requests that are in the topmost stages, and completions on their way. */
 function queueOf({ completions }: Reactor, parts: readonly HostedPart[]): number {
   let queue = completions.count;
-  for (const { export: exported, pipe } of parts) {
-    if (exported !== null) queue += pipe.inFlight;
+  for (const { share, pipe } of parts) {
+    if (share !== null) queue += pipe.inFlight;
   }
   return queue;
 }

@@ -3,15 +3,15 @@
  */
 
 import type { DeviceTicket } from "../block/proxy-wire.ts";
-import type { ExportDescription } from "../proto/nbd/export-description.ts";
-import type { NbdExportStats } from "../proto/nbd/export.ts";
 import type { SocketAddress } from "../reactor/io.ts";
 import type { RealLevel } from "../reactor/level-capabilities.ts";
 import type { SharedSlabTable } from "../reactor/slab-space-shared.ts";
-import type { ConnectionCounts, NbdHandOff } from "../shares/nbd-service.ts";
+import type { ConnectionCounts } from "../shares/nbd-service.ts";
 import type { HistogramSnapshot } from "../util/histogram-snapshot.ts";
 import type { PipeState } from "./composer.ts";
 import type { Change, Insertion, Removal, StageListing } from "./replumb.ts";
+import type { ShareKind } from "./share-plan.ts";
+import type { ShareAnnouncement, ShareCounts, ShareHandOff } from "./shares/share-service.ts";
 import type { OutLeg, PipeEvent } from "./stage-plan.ts";
 import type { StageStats } from "./stage-stats.ts";
 
@@ -60,7 +60,7 @@ export interface PipeStats {
   readonly state: PipeState;
   readonly failure: string | null;
   /** Null where the share is on another reactor. */
-  readonly share: Readonly<NbdExportStats> | null;
+  readonly share: ShareCounts | null;
   readonly shareLatency: ShareLatency | null;
   /** Legs before what stands on them, bottom up; empty where they are on another reactor. */
   readonly stages: readonly StageStats[];
@@ -99,6 +99,12 @@ export interface PipeTree {
   readonly stages: readonly StageListing[];
 }
 
+/** One listener: an address may be listened on by one protocol. */
+export interface ListenerName {
+  readonly kind: ShareKind;
+  readonly address: SocketAddress;
+}
+
 /** What the main thread calls on a reactor. */
 export interface ReactorMethods {
   /** Opens the Io. First call. */
@@ -110,20 +116,20 @@ export interface ReactorMethods {
     readonly toReactor: number;
   }): Promise<DeviceTicket>;
   openProxy(params: PipeOpening & { readonly ticket: DeviceTicket }): Promise<void>;
-  listen(params: { readonly address: SocketAddress }): Promise<SocketAddress>;
-  unlisten(params: { readonly address: SocketAddress }): Promise<void>;
+  listen(params: ListenerName): Promise<SocketAddress>;
+  unlisten(params: ListenerName): Promise<void>;
   openShare(params: {
     readonly pipeId: number;
     readonly address: SocketAddress;
-  }): Promise<ExportDescription>;
-  addRemoteExport(params: {
+  }): Promise<ShareAnnouncement>;
+  addRemoteShare(params: {
     readonly address: SocketAddress;
-    readonly description: ExportDescription;
+    readonly announcement: ShareAnnouncement;
     readonly reactorId: number;
   }): Promise<void>;
-  removeRemoteExport(params: {
+  removeRemoteShare(params: {
     readonly address: SocketAddress;
-    readonly name: string;
+    readonly announcement: ShareAnnouncement;
   }): Promise<void>;
   /** The pipe is about to be closed, its share first: its stages hold nothing back any more. */
   hurryPipe(params: { readonly pipeId: number }): Promise<void>;
@@ -141,7 +147,7 @@ export interface ReactorMethods {
 
 /** What a reactor tells the main thread. */
 export type ReactorNote =
-  | { readonly kind: "hand-off"; readonly toReactor: number; readonly message: NbdHandOff }
+  | { readonly kind: "hand-off"; readonly toReactor: number; readonly message: ShareHandOff }
   | { readonly kind: "event"; readonly pipeId: number; readonly event: PipeEvent }
   /** A bug: the process has to end. */
   | { readonly kind: "fatal"; readonly stack: string };
@@ -149,5 +155,5 @@ export type ReactorNote =
 /** What the main thread tells a reactor. */
 export interface MainNote {
   readonly kind: "adopt";
-  readonly message: NbdHandOff;
+  readonly message: ShareHandOff;
 }

@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { GrammarError } from "./grammar-error.ts";
 import { planPipe, planPipes } from "./pipe-plan.ts";
 import { CALL_SOURCES, FILTERS, SHARES, SOURCES } from "./registry.ts";
+import { shareName } from "./share-plan.ts";
 import { nbdUri } from "./shares/nbd-share.ts";
 
 const SHARE = "nbd://127.0.0.1:0/x";
@@ -161,7 +162,7 @@ test("nbdUri gives a URI that means the same to us when it is odd", () => {
     ] as const) {
       const { share } = planPipe(`/a/b | ${nbdUri(address, name)}`);
       deepStrictEqual(share.address, address, name);
-      strictEqual(share.exportName, name);
+      strictEqual(shareName(share), name);
     }
   }
   strictEqual(nbdUri({ kind: "tcp", host: "::1", port: 1 }, "x"), "nbd://[::1]:1/x");

@@ -25,8 +25,9 @@ import {
   planNbdSource,
   planNbdUnixSource,
 } from "./sources/nbd-source.ts";
+import type { SharePlan } from "./share-plan.ts";
 import { StageOptions } from "./stage-options.ts";
-import type { BranchPlan, FilterPlan, OptionHelp, SharePlan, SourcePlan } from "./stage-plan.ts";
+import type { BranchPlan, FilterPlan, OptionHelp, SourcePlan } from "./stage-plan.ts";
 
 /** What `--help` says of a stage. */
 export interface StageHelp {

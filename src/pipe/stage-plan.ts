@@ -111,16 +111,6 @@ export interface BranchPlan {
   readonly filterStages: readonly CallStage[];
 }
 
-/** An NBD export. `address` may have port 0; several exports may be on one address. */
-export interface SharePlan {
-  readonly kind: "nbd";
-  readonly address: SocketAddress;
-  readonly exportName: string;
-  readonly description: string;
-  readonly readOnly: boolean;
-  readonly maxConnections: number | undefined;
-}
-
 /** One option of a stage, for `--help`. */
 export interface OptionHelp {
   readonly key: string;

@@ -11,6 +11,7 @@ import { COMMAND_CODES } from "./command-codes.ts";
 import { ENGINE_CODES } from "./engine-codes.ts";
 import { MACHINE_CODES } from "./machine-codes.ts";
 import { NETWORK_CODES } from "./network-codes.ts";
+import { NVME_CODES } from "./nvme-codes.ts";
 import { TEXT_CODES } from "./text-codes.ts";
 
 export interface CodeGroup {
@@ -24,6 +25,7 @@ export const CODE_GROUPS: readonly CodeGroup[] = [
   { title: "The command line, npm start and the library", codes: COMMAND_CODES },
   { title: "Files, sockets, memory, the way to the kernel", codes: MACHINE_CODES },
   { title: "Requests and other servers' exports", codes: NETWORK_CODES },
+  { title: "NVMe over Fabrics", codes: NVME_CODES },
   { title: "The engine and its events", codes: ENGINE_CODES },
 ];
 

@@ -8,8 +8,9 @@ import type { SocketAddress } from "../../reactor/io.ts";
 import { PenstockError } from "../../util/errors.ts";
 import type { UriStage } from "../ast.ts";
 import { GrammarError } from "../grammar-error.ts";
+import type { NbdSharePlan } from "../share-plan.ts";
 import type { StageOptions } from "../stage-options.ts";
-import { type OptionHelp, refuseHost, type SharePlan } from "../stage-plan.ts";
+import { type OptionHelp, refuseHost } from "../stage-plan.ts";
 
 /** spec: NBD proto.md: the port that IANA assigned */
 export const NBD_PORT_DEFAULT = 10809;
@@ -31,13 +32,13 @@ export const NBD_UNIX_OPTIONS: readonly OptionHelp[] = [
   ...COMMON_OPTIONS,
 ];
 
-export function planNbd(text: string, stage: UriStage, options: StageOptions): SharePlan {
+export function planNbd(text: string, stage: UriStage, options: StageOptions): NbdSharePlan {
   const host = stage.host === "" ? NBD_HOST_DEFAULT : stage.host;
   const port = stage.port ?? NBD_PORT_DEFAULT;
   return planExport(text, stage, options, { kind: "tcp", host, port });
 }
 
-export function planNbdUnix(text: string, stage: UriStage, options: StageOptions): SharePlan {
+export function planNbdUnix(text: string, stage: UriStage, options: StageOptions): NbdSharePlan {
   refuseHost(text, stage);
   const path = readSocketPath(options);
   return planExport(text, stage, options, { kind: "unix", path });
@@ -74,7 +75,7 @@ function planExport(
   stage: UriStage,
   options: StageOptions,
   address: SocketAddress,
-): SharePlan {
+): NbdSharePlan {
   const exportName = readExportName(text, stage);
   return {
     kind: "nbd",

@@ -1,0 +1,208 @@
+/**
+ * `nvmf://host:port/NQN?nsid=1`: a namespace of an NVMe subsystem over TCP as the last stage, and
+ * the URI under which another Penstock finds it. Stateless.
+ */
+
+import { resolve } from "node:path";
+import type { SocketAddress } from "../../reactor/io.ts";
+import { PenstockError } from "../../util/errors.ts";
+import { uuidOfName } from "../../util/uuid.ts";
+import type { UriStage } from "../ast.ts";
+import { percentEncode } from "../characters.ts";
+import { GrammarError } from "../grammar-error.ts";
+import { checkLength, parseInteger } from "../option-values.ts";
+import {
+  ANA_STATES,
+  type ControllerIdRange,
+  type NvmfSharePlan,
+  type NvmfSubsystemSettings,
+} from "../share-plan.ts";
+import type { StageOptions } from "../stage-options.ts";
+import type { OptionHelp } from "../stage-plan.ts";
+
+/** spec: NVMe/TCP 1.0 section 1.5: the port that IANA assigned to NVMe over TCP */
+export const NVMF_PORT_DEFAULT = 4420;
+export const NVMF_HOST_DEFAULT = "127.0.0.1";
+/** Namespaces of one subsystem: their ids are at most this. */
+export const NSID_MAX = 1024;
+/** spec: NVMe over Fabrics 1.1 section 3.3: 0xfff0 and above mean something else */
+const CONTROLLER_ID_MAX = 0xffef;
+/** spec: NVMe Base 2.0 Identify Controller, SN and MN */
+const NQN_BYTES_MAX = 223;
+const SERIAL_LENGTH_MAX = 20;
+const MODEL_LENGTH_MAX = 40;
+const TRANSFER_BYTES_MIN = 4096;
+const TRANSFER_BYTES_MAX = 1 << 20;
+const QUEUES_MAX = 128;
+const QUEUE_DEPTH_MIN = 2;
+const QUEUE_DEPTH_MAX = 1024;
+const IN_CAPSULE_BYTES_MAX = 65_536;
+const IN_CAPSULE_UNIT_BYTES = 16;
+const CONNECTIONS_MAX = 65_536;
+const HOSTS_MAX = 256;
+
+export const NVMF_OPTIONS: readonly OptionHelp[] = [
+  { key: "nsid", value: "NUMBER", text: "id of the namespace in its subsystem; default 1" },
+  { key: "uuid", value: "UUID", text: "of the namespace; default made from NQN and nsid" },
+  { key: "readonly", value: "BOOLEAN", text: "refuse writes on this share" },
+  { key: "reservations", value: "PATH", text: "file that keeps reservations over restarts" },
+  { key: "hosts", value: "NQN+NQN...", text: "hosts that may connect; default any" },
+  { key: "serial", value: "TEXT", text: "of the subsystem; default made from the NQN" },
+  { key: "model", value: "TEXT", text: "of the subsystem; default Penstock" },
+  { key: "cntlid", value: "FROM-TO", text: "controller ids, apart in each engine of a subsystem" },
+  {
+    key: "mdts",
+    value: "SIZE",
+    text: "longest transfer of a command, a power of two; default 1MiB",
+  },
+  { key: "queues", value: "NUMBER", text: "I/O queues of a controller" },
+  { key: "depth", value: "NUMBER", text: "entries of a queue" },
+  { key: "incapsule", value: "SIZE", text: "data that comes with a command; default 8KiB" },
+  { key: "ana", value: ANA_STATES.join("|"), text: "state of this path; default optimized" },
+  { key: "maxconnections", value: "NUMBER", text: "connections of the subsystem at a time" },
+];
+
+export function planNvmf(text: string, stage: UriStage, options: StageOptions): NvmfSharePlan {
+  const host = stage.host === "" ? NVMF_HOST_DEFAULT : stage.host;
+  const port = stage.port ?? NVMF_PORT_DEFAULT;
+  const nqn = readNqn(text, stage);
+  const nsid = options.integer("nsid", { min: 1, max: NSID_MAX, fallback: 1 });
+  return {
+    kind: "nvmf",
+    address: { kind: "tcp", host, port },
+    nqn,
+    nsid,
+    uuid: options.value("uuid", checkUuid, { fallback: uuidOfName(`nvmf:${nqn}:${nsid}`) }),
+    readOnly: options.boolean("readonly", { fallback: false }),
+    reservationsPath: options.value("reservations", checkPath, { fallback: undefined }),
+    subsystem: readSubsystem(options),
+  };
+}
+
+/** What a client of ours is given: `nvmf://127.0.0.1:4420/NQN?nsid=2`. */
+export function nvmfUri(address: SocketAddress, nqn: string, nsid: number): string {
+  const where = address.kind === "tcp" ? address : { host: "", port: 0 };
+  const host = where.host.includes(":") ? `[${where.host}]` : where.host;
+  const options = nsid === 1 ? "" : `?nsid=${nsid}`;
+  return `nvmf://${host.replaceAll("%", "%25")}:${where.port}/${percentEncode(nqn)}${options}`;
+}
+
+/** @throws GrammarError `nqn-invalid` */
+export function readNqn(text: string, stage: UriStage): string {
+  const nqn = stage.path.replace(/^\//, "");
+  try {
+    checkNqn(nqn);
+  } catch (thrown) {
+    if (!(thrown instanceof PenstockError)) throw thrown;
+    const { code, message } = thrown;
+    const span = stage.pathSpan.length > 0 ? stage.pathSpan : stage.span;
+    throw new GrammarError({ code, text, span, message });
+  }
+  return nqn;
+}
+
+/** NQNs joined by `+`: a comma has a meaning of its own in pipes. */
+export function readNqns(value: string): readonly string[] {
+  const nqns = value.split(/[+,]/);
+  if (nqns.length > HOSTS_MAX) {
+    throw new PenstockError({
+      code: "string-out-of-range",
+      message: `found ${nqns.length} NQNs, expected at most ${HOSTS_MAX}`,
+    });
+  }
+  for (const nqn of nqns) checkNqn(nqn);
+  return nqns;
+}
+
+/** spec: NVMe Base 2.0 section 4.7 */
+function checkNqn(nqn: string): void {
+  const lengthBytes = Buffer.byteLength(nqn);
+  const isNqn = /^nqn\.\d{4}-(?:0[1-9]|1[0-2])\.[a-z0-9.-]+(?::.+)?$/i.test(nqn);
+  if (isNqn && lengthBytes <= NQN_BYTES_MAX) return;
+  const found = nqn === "" ? "no NQN" : `"${nqn.slice(0, 80)}" of ${lengthBytes} bytes`;
+  throw new PenstockError({
+    code: "nqn-invalid",
+    message:
+      `found ${found}, expected at most ${NQN_BYTES_MAX} bytes such as ` +
+      "nqn.2026-11.io.penstock:vol1",
+  });
+}
+
+function readSubsystem(options: StageOptions): NvmfSubsystemSettings {
+  const optional = { fallback: undefined };
+  return {
+    hosts: options.value("hosts", readNqns, optional),
+    serial: options.value("serial", (value) => checkAscii(value, SERIAL_LENGTH_MAX), optional),
+    model: options.value("model", (value) => checkAscii(value, MODEL_LENGTH_MAX), optional),
+    controllerIds: options.value("cntlid", readControllerIds, optional),
+    transferBytesMax: readTransferBytes(options),
+    queuesMax: options.integer("queues", { min: 1, max: QUEUES_MAX, ...optional }),
+    queueDepthMax: options.integer("depth", {
+      min: QUEUE_DEPTH_MIN,
+      max: QUEUE_DEPTH_MAX,
+      ...optional,
+    }),
+    inCapsuleBytes: readInCapsuleBytes(options),
+    anaState: options.oneOf("ana", ANA_STATES, optional),
+    maxConnections: options.integer("maxconnections", {
+      min: 1,
+      max: CONNECTIONS_MAX,
+      ...optional,
+    }),
+  };
+}
+
+function readTransferBytes(options: StageOptions): number | undefined {
+  const limits = { minBytes: TRANSFER_BYTES_MIN, maxBytes: TRANSFER_BYTES_MAX };
+  const bytes = options.size("mdts", { ...limits, fallback: undefined });
+  if (bytes !== undefined && !Number.isInteger(Math.log2(bytes))) {
+    throw options.refuse("mdts", `found ${bytes} bytes, expected a power of two`);
+  }
+  return bytes;
+}
+
+function readInCapsuleBytes(options: StageOptions): number | undefined {
+  const maxBytes = IN_CAPSULE_BYTES_MAX;
+  const bytes = options.size("incapsule", { maxBytes, fallback: undefined });
+  if (bytes !== undefined && bytes % IN_CAPSULE_UNIT_BYTES !== 0) {
+    const unit = IN_CAPSULE_UNIT_BYTES;
+    throw options.refuse("incapsule", `found ${bytes} bytes, expected a multiple of ${unit}`);
+  }
+  return bytes;
+}
+
+function readControllerIds(value: string): ControllerIdRange {
+  const [from = "", to = "", ...others] = value.split("-");
+  const range = { min: 1, max: CONTROLLER_ID_MAX };
+  const ids = { min: parseInteger(from, range), max: parseInteger(to, range) };
+  if (others.length > 0 || ids.min > ids.max) {
+    throw new PenstockError({
+      code: "range-invalid",
+      message: `found "${value}", expected FROM-TO, the smaller one first, such as 1-1000`,
+    });
+  }
+  return ids;
+}
+
+function checkUuid(value: string): string {
+  const uuid = value.toLowerCase();
+  if (/^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(uuid)) return uuid;
+  throw new PenstockError({
+    code: "uuid-invalid",
+    message: `found "${value.slice(0, 40)}", expected a UUID: 8-4-4-4-12 hexadecimal digits`,
+  });
+}
+
+function checkPath(value: string): string {
+  return resolve(checkLength(value, {}));
+}
+
+/** spec: NVMe Base 2.0 section 1.5.2: ASCII strings have the codes 0x20 to 0x7e */
+function checkAscii(value: string, lengthMax: number): string {
+  checkLength(value, { lengthMax });
+  if (/^[ -~]+$/.test(value)) return value;
+  throw new PenstockError({
+    code: "string-out-of-range",
+    message: `found characters that are not ASCII, expected 1 to ${lengthMax} that are`,
+  });
+}

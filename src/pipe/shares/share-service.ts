@@ -1,0 +1,62 @@
+/**
+ * What a reactor needs of a protocol to share devices over it, whatever the protocol is.
+ *
+ * A service has the listeners and the shares of one reactor. A listener may be asked for a share
+ * of another reactor: it has been told where that is (`addRemote`), and hands the connection over.
+ */
+
+import type { Device } from "../../block/device.ts";
+import type { OperationLatency } from "../../block/operation-latency.ts";
+import type { ExportDescription } from "../../proto/nbd/export-description.ts";
+import type { SocketAddress } from "../../reactor/io.ts";
+import type { ConnectionCounts, NbdHandOff } from "../../shares/nbd-service.ts";
+import type { OpenedShare } from "../composer.ts";
+import type { SharePlan } from "../share-plan.ts";
+
+/** What a share's clients have done so far. */
+export interface ShareCounts {
+  readonly reads: number;
+  readonly writes: number;
+  readonly others: number;
+  readonly readBytes: number;
+  readonly writeBytes: number;
+  /** From reading a command to sending its reply, summed over all commands. */
+  readonly latencyMsSum: number;
+  readonly errors: number;
+  /** Open now. */
+  readonly connections: number;
+}
+
+/** What a listener on another reactor is told of a share. Plain values. */
+export type ShareAnnouncement = {
+  readonly kind: "nbd";
+  readonly description: ExportDescription;
+};
+
+/** A connection on its way to its share's reactor. Plain values. */
+export type ShareHandOff = { readonly kind: "nbd"; readonly message: NbdHandOff };
+
+/** A device that is shared. */
+export interface LiveShare extends OpenedShare {
+  readonly announcement: ShareAnnouncement;
+  readonly counts: ShareCounts;
+  readonly latency: OperationLatency;
+}
+
+/** Plans, announcements and hand-offs that it is given are of its own kind. */
+export interface ShareService {
+  readonly connectionCounts: Readonly<ConnectionCounts>;
+  /** Those that still negotiate too. */
+  readonly openConnections: number;
+  /** Listens, unless it already does. @returns the real address (port 0 replaced) */
+  listen(address: SocketAddress): Promise<SocketAddress>;
+  /** Connections stay. */
+  unlisten(address: SocketAddress): Promise<void>;
+  /** @throws PenstockError `export-exists` */
+  open(address: SocketAddress, device: Device, plan: SharePlan): Promise<LiveShare>;
+  addRemote(address: SocketAddress, announcement: ShareAnnouncement, reactorId: number): void;
+  removeRemote(address: SocketAddress, announcement: ShareAnnouncement): void;
+  adopt(handOff: ShareHandOff): void;
+  /** Ends everything. Idempotent. */
+  close(): Promise<void>;
+}
