@@ -5,14 +5,13 @@
  * buffer while they run.
  */
 
-import type { BufferPool, PoolBuffer } from "../reactor/buffer-pool.ts";
-import { assert } from "../util/assert.ts";
+import type { PoolBuffer } from "../reactor/buffer-pool.ts";
 import { PenstockError } from "../util/errors.ts";
 import type { AlignedPiece } from "./aligned-memory.ts";
+import { BufferRequest } from "./buffer-request.ts";
 import { DeviceError } from "./device-error.ts";
 import { ExtentList } from "./extents.ts";
 import { Operation } from "./operation.ts";
-import { type MemoryPin, Request } from "./request.ts";
 import { copyBytes } from "./segment-copy.ts";
 import type { Status } from "./status.ts";
 
@@ -125,9 +124,8 @@ export interface PieceOwner {
 }
 
 /** One request of a call. Pooled. */
-export class Piece extends Request {
+export class Piece extends BufferRequest {
   call: Call | null = null;
-  buffer: PoolBuffer | null = null;
   readonly #owner: PieceOwner;
 
   constructor(owner: PieceOwner) {
@@ -153,28 +151,6 @@ export class Piece extends Request {
     if (call.operation === Operation.read || call.bytes === null) return;
     const at = offset - call.offset;
     copyBytes(call.bytes, at, buffer.slab.bytes, buffer.offset, length);
-  }
-
-  override get canPin(): boolean {
-    return this.buffer !== null;
-  }
-
-  override pinMemory(): MemoryPin {
-    const { buffer } = this;
-    assert(buffer !== null, "a piece that can pin has a buffer");
-    buffer.retain();
-    return buffer;
-  }
-
-  override moveMemory(pool: BufferPool): MemoryPin | null {
-    const { buffer } = this;
-    assert(buffer !== null, "a piece that can pin has a buffer");
-    const fresh = pool.acquire(this.length);
-    if (fresh === null) return null;
-    this.buffer = fresh;
-    this.segments.clear();
-    this.segments.push(fresh.slab.id, fresh.offset, this.length);
-    return buffer;
   }
 
   letGo(): void {

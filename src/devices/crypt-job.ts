@@ -7,10 +7,11 @@
  * of its own. Both are pooled. A queue holds jobs that may not submit their next piece now.
  */
 
+import { BufferRequest } from "../block/buffer-request.ts";
 import { Operation, RequestFlag } from "../block/operation.ts";
-import { type MemoryPin, Request } from "../block/request.ts";
+import type { Request } from "../block/request.ts";
 import { Status } from "../block/status.ts";
-import type { BufferPool, PoolBuffer } from "../reactor/buffer-pool.ts";
+import type { PoolBuffer } from "../reactor/buffer-pool.ts";
 import { assert } from "../util/assert.ts";
 
 export const JobPhase = {
@@ -75,17 +76,14 @@ export interface CryptPieceOwner {
   pieceEnded(piece: CryptPiece): void;
 }
 
-export class CryptPiece extends Request {
+export class CryptPiece extends BufferRequest {
   job: CryptJob | null = null;
-  buffer: PoolBuffer | null = null;
   nextFree: CryptPiece | null = null;
   readonly #owner: CryptPieceOwner;
-  readonly #pool: BufferPool;
 
-  constructor(owner: CryptPieceOwner, pool: BufferPool) {
+  constructor(owner: CryptPieceOwner) {
     super();
     this.#owner = owner;
-    this.#pool = pool;
   }
 
   /** Makes it the job's next one: `buffer` holds, or gets, `length` bytes. Hot path. */
@@ -100,29 +98,6 @@ export class CryptPiece extends Request {
     this.stream = stream;
     this.segments.clear();
     this.segments.push(buffer.slab.id, buffer.offset, length);
-  }
-
-  /** A buffer of the pool's may stay with a leg that hangs; the reserve is not given away. */
-  override get canPin(): boolean {
-    return this.buffer?.home === this.#pool;
-  }
-
-  override pinMemory(): MemoryPin {
-    const { buffer } = this;
-    assert(buffer !== null, "only a submitted piece is pinned");
-    buffer.retain();
-    return buffer;
-  }
-
-  override moveMemory(pool: BufferPool): MemoryPin | null {
-    const { buffer } = this;
-    assert(buffer !== null, "only a submitted piece is moved");
-    const fresh = pool.acquire(this.length);
-    if (fresh === null) return null;
-    this.buffer = fresh;
-    this.segments.clear();
-    this.segments.push(fresh.slab.id, fresh.offset, this.length);
-    return buffer;
   }
 
   override complete(): void {

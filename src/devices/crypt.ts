@@ -270,7 +270,7 @@ export class CryptFilter extends Filter implements BufferWaiter, CryptPieceOwner
     }
     const length = Math.min(wanted, buffer.lengthBytes);
     if (job.phase !== JobPhase.compare) this.#fill(job, buffer, length);
-    const piece = this.#freePiece ?? new CryptPiece(this, this.reactor.buffers);
+    const piece = this.#freePiece ?? new CryptPiece(this);
     this.#freePiece = piece.nextFree;
     piece.nextFree = null;
     piece.prepare(job, buffer, length);

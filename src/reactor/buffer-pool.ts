@@ -19,6 +19,8 @@ const CLASS_MIN_SHIFT = 12;
 
 /** Whoever a buffer goes back to when its last reference is released. */
 export interface BufferHome {
+  /** Its buffer keeps its owner going when the pool has none: nobody may hold it for long. */
+  readonly isReserve: boolean;
   bufferReleased(buffer: PoolBuffer): void;
 }
 
@@ -64,6 +66,7 @@ export interface BufferPoolOptions {
 }
 
 export class BufferPool implements BufferHome {
+  readonly isReserve = false;
   #limitBytes: number;
   /** Memory taken from the slab space so far. */
   allocatedBytes = 0;
@@ -234,6 +237,7 @@ export class BufferPool implements BufferHome {
  * pool has none, so that one request can always finish.
  */
 export class BufferReserve implements BufferHome {
+  readonly isReserve = true;
   readonly #pool: BufferPool;
   #reserved: PoolBuffer | null;
   #closed = false;

@@ -3,10 +3,9 @@
  * connection; it is itself the device request in the common case (aligned, at most 1 MiB).
  */
 
+import { BufferRequest } from "../../block/buffer-request.ts";
 import { ExtentList } from "../../block/extents.ts";
-import { type MemoryPin, Request } from "../../block/request.ts";
-import type { BufferPool, PoolBuffer } from "../../reactor/buffer-pool.ts";
-import { assert } from "../../util/assert.ts";
+import type { PoolBuffer } from "../../reactor/buffer-pool.ts";
 
 /** What is sent back for a command. */
 export const ReplyKind = {
@@ -34,7 +33,8 @@ export interface CommandOwner {
   commandCompleted(command: NbdCommand): void;
 }
 
-export class NbdCommand extends Request {
+/** Its buffer: a read's data, a large write's payload, a block-status reply. */
+export class NbdCommand extends BufferRequest {
   readonly #owner: CommandOwner;
   /** `Command` of the wire. */
   command = 0;
@@ -50,8 +50,6 @@ export class NbdCommand extends Request {
   wireLength = 0;
   /** When its header was read, on the reactor's clock. */
   startMs = 0;
-  /** Memory of its own: a read's data, a large write's payload, a block-status reply. */
-  buffer: PoolBuffer | null = null;
   /** The receive buffer that a small write's payload lies in. */
   payloadIn: PoolBuffer | null = null;
   reply: ReplyKind = ReplyKind.done;
@@ -77,27 +75,8 @@ export class NbdCommand extends Request {
     this.#owner.commandCompleted(this);
   }
 
-  override get canPin(): boolean {
-    return this.buffer !== null || this.payloadIn !== null;
-  }
-
-  override pinMemory(): MemoryPin {
-    const memory = this.buffer ?? this.payloadIn;
-    assert(memory !== null, "a command with data has its memory");
-    memory.retain();
-    return memory;
-  }
-
-  override moveMemory(pool: BufferPool): MemoryPin | null {
-    const { buffer } = this;
-    assert(buffer !== null, "a read has its buffer");
-    // As large as the old one, so that what the connection holds stays what is counted.
-    const fresh = pool.acquire(buffer.lengthBytes);
-    if (fresh === null) return null;
-    this.buffer = fresh;
-    this.segments.clear();
-    this.segments.push(fresh.slab.id, fresh.offset, this.length);
-    return buffer;
+  protected override get memory(): PoolBuffer | null {
+    return this.buffer ?? this.payloadIn;
   }
 
   /** The list for block-status; made at its first use. */
