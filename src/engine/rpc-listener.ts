@@ -11,7 +11,7 @@
 
 import { statSync } from "node:fs";
 import { rm } from "node:fs/promises";
-import { createServer as createHttp1Server } from "node:http";
+import { createServer as createHttp1Server, type Server as HttpServer } from "node:http";
 import { createServer as createHttp2Server } from "node:http2";
 import { createConnection, createServer, isIP, type Server, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -25,6 +25,10 @@ const CONNECTIONS_MAX = 1024;
 const HTTP2_PREFACE = Buffer.from("PRI *");
 /** From connecting to the first bytes. */
 const FIRST_BYTES_MS_MAX = 10_000;
+/** For all of a request over HTTP/1.1; the answer takes as long as it takes. */
+const REQUEST_MS_MAX = 30_000;
+/** A client over TCP that says nothing for so long is asked whether it is there. */
+const KEEP_ALIVE_MS = 30_000;
 /** For answers on their way when the engine stops. */
 const DRAIN_MS_MAX = 2000;
 const DRAIN_STEP_MS = 5;
@@ -35,27 +39,33 @@ export class RpcListener {
   /** With the real port. */
   readonly address: EngineAddress;
   readonly #server: Server;
+  readonly #http1: HttpServer;
   readonly #requests: { readonly active: number };
   readonly #sockets: Set<Socket>;
 
   /**
    * @param anyName answers requests whatever they call us: where there is nothing to be guarded
+   * @param requestMs until a request over HTTP/1.1 is all there
    * @throws PenstockError `address-in-use`, `permission-denied`, `address-invalid`
    */
   static async open(
     address: EngineAddress,
     handler: RpcHandler,
-    { anyName = false }: { readonly anyName?: boolean } = {},
+    {
+      anyName = false,
+      requestMs = REQUEST_MS_MAX,
+    }: { readonly anyName?: boolean; readonly requestMs?: number } = {},
   ): Promise<RpcListener> {
     if (address.kind === "unix") await removeStale(address.path);
     const requests = { active: 0 };
     const answering = counted(handler, requests);
     const guarded = anyName ? answering : guard(address, answering);
-    const http1 = createHttp1Server(guarded);
+    const http1 = openHttp1(guarded, requestMs);
     const http2 = createHttp2Server(guarded);
     http2.on("sessionError", () => undefined);
     const sockets = new Set<Socket>();
-    const server = createServer((socket) => {
+    const keepAlive = { keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS };
+    const server = createServer(keepAlive, (socket) => {
       sockets.add(socket);
       socket.on("close", () => sockets.delete(socket));
       socket.on("error", () => socket.destroy());
@@ -67,13 +77,14 @@ export class RpcListener {
     } catch (thrown) {
       throw listenError(address, thrown);
     }
-    return new RpcListener(address, { server, requests, sockets });
+    return new RpcListener(address, { server, http1, requests, sockets });
   }
 
   private constructor(
     address: EngineAddress,
     parts: {
       readonly server: Server;
+      readonly http1: HttpServer;
       readonly requests: { readonly active: number };
       readonly sockets: Set<Socket>;
     },
@@ -84,6 +95,7 @@ export class RpcListener {
         ? { ...address, port: real.port }
         : address;
     this.#server = parts.server;
+    this.#http1 = parts.http1;
     this.#requests = parts.requests;
     this.#sockets = parts.sockets;
   }
@@ -101,7 +113,17 @@ export class RpcListener {
       await sleep(DRAIN_STEP_MS);
     }
     for (const socket of this.#sockets) socket.destroy();
+    this.#http1.close();
   }
+}
+
+/** It gets its connections from us; told that it listens, it looks at how old requests are. */
+function openHttp1(handler: RpcHandler, requestMs: number): HttpServer {
+  const times = { headersTimeout: requestMs, requestTimeout: requestMs };
+  const options = { ...times, connectionsCheckingInterval: requestMs / 2 };
+  const server = createHttp1Server(options, handler);
+  server.emit("listening");
+  return server;
 }
 
 function counted(handler: RpcHandler, requests: { active: number }): RpcHandler {
