@@ -27,6 +27,7 @@ export const DEBIAN_PACKAGE_BY_TOOL: Readonly<Record<string, string>> = {
   nbdkit: "nbdkit",
   nbdsh: "python3-libnbd",
   "nbd-client": "nbd-client",
+  nvme: "nvme-cli",
   "python3-nbd": "python3-libnbd",
   "qemu-img": "qemu-utils",
   "qemu-io": "qemu-utils",

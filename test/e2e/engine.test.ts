@@ -3,12 +3,12 @@
 
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { appendFileSync, existsSync, readFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseEngineAddress } from "../../src/api/engine-address.ts";
 import { askEngine } from "../../src/api/engine-client.ts";
+import { freePort } from "../../src/testing/free-port.ts";
 import { forEachLevel, type Level } from "../../src/testing/levels.ts";
 import { NbdRawClient } from "../../src/testing/nbd-raw-client.ts";
 import { PENSTOCK, type PenstockProcess, startEngine } from "../../src/testing/penstock-process.ts";
@@ -52,15 +52,6 @@ async function rigOf(
     return stdout;
   };
   return { engine, run, attempt };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  ok(address !== null && typeof address === "object");
-  return address.port;
 }
 
 /** Lists as programs do, until every pipe is ready; the test's own time limit ends it. */

@@ -2,10 +2,10 @@
 
 import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { freePort } from "../../src/testing/free-port.ts";
 import { forEachLevel } from "../../src/testing/levels.ts";
 import { NbdRawClient } from "../../src/testing/nbd-raw-client.ts";
 import {
@@ -35,15 +35,6 @@ async function exercise(uri: string): Promise<void> {
 
 async function stopsCleanly(server: PenstockProcess, signal: NodeJS.Signals): Promise<void> {
   deepStrictEqual(await server.stop(signal), { code: 0, signal: null }, server.stderr);
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  ok(address !== null && typeof address === "object");
-  return address.port;
 }
 
 forEachLevel(

@@ -1,10 +1,10 @@
 /** Every NBD command, flag and option through libnbd: the scripts in scripts/ say what is shown. */
 
 import { writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
 
 import { forEachExport } from "../../src/testing/export-matrix.ts";
+import { freePort } from "../../src/testing/free-port.ts";
 import { forEachLevel } from "../../src/testing/levels.ts";
 import { forLongRun } from "../../src/testing/long-run.ts";
 import { missingNbdsh, runNbdsh } from "../../src/testing/nbdsh.ts";
@@ -59,12 +59,3 @@ forEachLevel("nbdsh: several exports on one listener", { skip: SKIP }, async (t,
     sizes: sizes.join(","),
   });
 });
-
-/** Free a moment ago; good enough on loopback, where nothing else asks for ports. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === "object" && address !== null ? address.port : 0;
-}

@@ -39,6 +39,8 @@ export interface GuestOptions {
   readonly timeoutMs?: number;
   readonly memoryMib?: number;
   readonly qemuArguments?: readonly string[];
+  /** Ports of 127.0.0.1 here that lead to TCP ports of the guest. */
+  readonly forwards?: readonly { readonly port: number; readonly guestPort: number }[];
   /** Default 0; "any" returns whatever it was. */
   readonly exitCode?: number | "any";
   /** Called for each line the script prints; `send` writes to the script's standard input. */
@@ -84,11 +86,15 @@ function qemuArguments(
   initramfsPath: string,
   consolePath: string,
 ): string[] {
+  const forwards = (options.forwards ?? []).map(
+    ({ port, guestPort }) => `hostfwd=tcp:127.0.0.1:${port}-:${guestPort}`,
+  );
   return [
     ...["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-machine", "q35"],
     ...["-m", String(options.memoryMib ?? MEMORY_MIB_DEFAULT)],
     ...["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"],
-    ...["-netdev", "user,id=net0", "-device", "virtio-net-pci,netdev=net0,romfile="],
+    ...["-netdev", ["user,id=net0", ...forwards].join(",")],
+    ...["-device", "virtio-net-pci,netdev=net0,romfile="],
     ...["-serial", `file:${consolePath}`, "-serial", "stdio"],
     ...["-kernel", imagePath, "-initrd", initramfsPath],
     ...["-append", "console=ttyS0 panic=-1 quiet loglevel=5"],
