@@ -1,4 +1,4 @@
-/** Finds a TCP port of 127.0.0.1 that nobody listens on, for servers that can't choose their own. */
+/** Finds a TCP port of 127.0.0.1 that nobody listens on, for servers that need to be told one. */
 
 import { createServer } from "node:net";
 
