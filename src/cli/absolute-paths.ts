@@ -11,7 +11,7 @@ import { GrammarError } from "../pipe/grammar-error.ts";
 
 const SECRET_OPTION = "key";
 const SECRET_FILE = "file:";
-const SOCKET_OPTION = "socket";
+const PATH_OPTIONS: readonly string[] = ["socket", "reservations"];
 
 interface Replacement {
   readonly span: Span;
@@ -53,7 +53,7 @@ function ofBarePath(stage: Stage & { readonly kind: "uri" }, folder: string): Re
 function ofOptions({ options }: Stage, folder: string): Replacement[] {
   return options.flatMap(({ key, value, valueSpan }) => {
     const prefix = key === SECRET_OPTION ? SECRET_FILE : "";
-    if (key !== SECRET_OPTION && key !== SOCKET_OPTION) return [];
+    if (key !== SECRET_OPTION && !PATH_OPTIONS.includes(key)) return [];
     if (!value.startsWith(prefix)) return [];
     const path = value.slice(prefix.length);
     if (path === "" || isAbsolute(path)) return [];

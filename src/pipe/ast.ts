@@ -12,12 +12,14 @@ export interface Span {
   readonly length: number;
 }
 
-/** One `key=value`. Keys are unique within their stage. */
+/** One `key=value`, or a flag: `key` alone. Keys are unique within their stage. */
 export interface StageOption {
   /** Matches `[a-z][a-z0-9_-]*`. */
   readonly key: string;
-  /** Decoded; may be empty. Readers give it a type, see StageOptions. */
+  /** Decoded; may be empty, and is for a flag. Readers give it a type, see StageOptions. */
   readonly value: string;
+  /** There is no `=`: a boolean that is true. */
+  readonly isFlag?: true;
   readonly span: Span;
   readonly valueSpan: Span;
 }

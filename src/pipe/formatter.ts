@@ -50,6 +50,8 @@ function formatArguments(stage: CallStage): string {
 }
 
 function formatOptions(options: readonly StageOption[]): string {
-  const texts = options.map(({ key, value }) => `${key}=${percentEncode(value)}`);
+  const texts = options.map(({ key, value, isFlag }) =>
+    isFlag === true ? key : `${key}=${percentEncode(value)}`,
+  );
   return texts.length === 0 ? "" : `?${texts.join("&")}`;
 }

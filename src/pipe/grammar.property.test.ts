@@ -44,12 +44,16 @@ const authority = fc.oneof(
   fc.record({ host, port: fc.option(fc.integer({ min: 0, max: 65535 }), { nil: undefined }) }),
 );
 const options: fc.Arbitrary<StageOption[]> = fc.uniqueArray(
-  fc.record({
-    key: fc.stringMatching(/^[a-z][a-z0-9_-]{0,8}$/),
-    value,
-    span: fc.constant(NO_SPAN),
-    valueSpan: fc.constant(NO_SPAN),
-  }),
+  fc
+    .record({
+      key: fc.stringMatching(/^[a-z][a-z0-9_-]{0,8}$/),
+      value: fc.option(value),
+      span: fc.constant(NO_SPAN),
+      valueSpan: fc.constant(NO_SPAN),
+    })
+    .map(({ value, ...others }) =>
+      value === null ? { ...others, value: "", isFlag: true } : { ...others, value },
+    ),
   { maxLength: 4, selector: (option) => option.key },
 );
 

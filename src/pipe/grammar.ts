@@ -7,7 +7,7 @@
  *               / name [ "#" label ] [ arguments ] [ "?" options ]
  *     arguments = "(" pipe *( "," pipe ) [ ";" option *( ( ";" / "&" ) option ) ] ")" [ "#" label ]
  *     options   = option *( "&" option )
- *     option    = key "=" value
+ *     option    = key [ "=" value ]
  *     uri       = scheme "://" [ host [ ":" port ] ] [ "/" ... ]
  *
  * White space is free around `|`, `,`, `;` and parentheses and refused elsewhere. In paths and

@@ -57,9 +57,9 @@ test("enter listens once per address, and announces only what lives elsewhere", 
 test("enter gives each share a listener of its own when any port will do", async () => {
   const log: string[] = [];
   const directory = new ListenerDirectory();
-  const any: SocketAddress = { kind: "tcp", host: "127.0.0.1", port: 0 };
-  const one = await directory.enter(share("a", any), reactorOf(0, log));
-  await directory.enter(share("a", any), reactorOf(0, log));
+  const free: SocketAddress = { kind: "tcp", host: "127.0.0.1", port: 0 };
+  const one = await directory.enter(share("a", free), reactorOf(0, log));
+  await directory.enter(share("a", free), reactorOf(0, log));
   deepStrictEqual(one.address, { kind: "tcp", host: "127.0.0.1", port: 4242 });
   deepStrictEqual(log, ["0 listen", "0 listen"]);
 });

@@ -1,5 +1,5 @@
 /**
- * The options of one stage while it is parsed: single `key=value` words, keys unique, bounded.
+ * The options of one stage while it is parsed: `key=value` or `key`, keys unique, bounded.
  *
  * State: the options so far; owned by the parser until the stage is complete.
  */
@@ -44,12 +44,8 @@ export class OptionList {
 function parseOption(text: string, span: Span): StageOption {
   const word = text.slice(span.offset, span.offset + span.length);
   const keyLength = /^(?:[a-z][a-z0-9_-]*)?/.exec(word)?.[0].length ?? 0;
-  if (keyLength === word.length) {
-    const message = `found ${quote(word)} without a value, expected key=value`;
-    const end = { offset: span.offset + span.length, length: 0 };
-    throw new GrammarError({ code: "bad-option", text, span: end, message });
-  }
-  if (keyLength === 0 || word.charAt(keyLength) !== "=") {
+  const isFlag = keyLength === word.length;
+  if (keyLength === 0 || !(isFlag || word.charAt(keyLength) === "=")) {
     throw new GrammarError({
       code: "bad-option",
       text,
@@ -60,6 +56,10 @@ function parseOption(text: string, span: Span): StageOption {
     });
   }
   checkNameLength(text, { offset: span.offset, length: keyLength }, "key");
+  if (isFlag) {
+    const end = { offset: span.offset + span.length, length: 0 };
+    return { key: word, value: "", isFlag, span, valueSpan: end };
+  }
   const valueOffset = span.offset + keyLength + 1;
   const valueSpan = { offset: valueOffset, length: span.offset + span.length - valueOffset };
   return { key: word.slice(0, keyLength), value: percentDecode(text, valueSpan), span, valueSpan };

@@ -50,7 +50,7 @@ export function planOneFilter(text: string): { plan: FilterPlan; stage: CallStag
 /**
  * Plans pipes that are to run together. All before any is opened, so that a mistake in the last
  * one does not touch the first.
- * @throws GrammarError, or PenstockError `export-exists`, `namespace-exists`: two would be one share
+ * @throws GrammarError, PenstockError `export-exists`, `namespace-exists`: two would be one
  */
 export function planPipes(texts: readonly string[]): PipePlan[] {
   const plans = texts.map(planPipe);

@@ -7,8 +7,11 @@ import { planPipe, planPipes } from "./pipe-plan.ts";
 import { CALL_SOURCES, FILTERS, SHARES, SOURCES } from "./registry.ts";
 import { shareName } from "./share-plan.ts";
 import { nbdUri } from "./shares/nbd-share.ts";
+import { nvmfUri } from "./shares/nvmf-share.ts";
 
 const SHARE = "nbd://127.0.0.1:0/x";
+/** 34 characters. */
+const NVMF = "nvmf:///nqn.2026-11.io.penstock:v1";
 
 function errorOf(text: string): GrammarError {
   try {
@@ -18,6 +21,15 @@ function errorOf(text: string): GrammarError {
     return error;
   }
   throw new Error(`planned: ${text}`);
+}
+
+type BadCase = readonly [text: string, code: string, offset: number, words: RegExp];
+
+function checkError([text, code, offset, words]: BadCase): void {
+  const error = errorOf(text);
+  strictEqual(error.code, code, text);
+  strictEqual(error.offset, offset, text);
+  ok(words.test(error.message), `${text}: ${error.message}`);
 }
 
 test("every example of the registry can be planned when it stands in its place", () => {
@@ -56,7 +68,7 @@ test("the help of a stage names exactly the options that it reads", () => {
 });
 
 test("planPipe points at the character when a stage is wrong", () => {
-  const cases: readonly (readonly [text: string, code: string, offset: number, words: RegExp])[] = [
+  const cases: readonly BadCase[] = [
     [`maloc:///a?size=1MiB | ${SHARE}`, "unknown-scheme", 0, /did you mean "malloc"/],
     ["/a/b | nbe://h/x", "unknown-scheme", 7, /did you mean "nbd"/],
     [`nbd://h:0/x | ${SHARE}`, "bad-port", 6, /port 0/],
@@ -105,15 +117,44 @@ test("planPipe points at the character when a stage is wrong", () => {
     [`/a/b | nbd+unix:///x?socket=/${"s".repeat(107)}`, "socket-path-invalid", 28, /108 bytes/],
     ["/a/b | nbd+unix://h/x?socket=/s", "unexpected-host", 18, /found a host/],
     ["/a/b | nbd://h/x?maxconnections=0", "integer-out-of-range", 32, /from 1/],
+    [
+      "/a/b?size | nvmf:///nqn.2026-11.x:y",
+      "bad-option",
+      9,
+      /"size" without a value, .*size=VALUE/,
+    ],
+    ["/a/b | crypt?key | nbd:///x", "bad-option", 16, /"key" without a value/],
     [`/a/b | nbd://h/${"n".repeat(4097)}`, "name-too-long", 14, /4097 bytes/],
     [`/a/b | nbd://h/x?description=${"%C3%A4".repeat(2049)}`, "string-out-of-range", 29, /4098/],
   ];
-  for (const [text, code, offset, words] of cases) {
-    const error = errorOf(text);
-    strictEqual(error.code, code, text);
-    strictEqual(error.offset, offset, text);
-    ok(words.test(error.message), `${text}: ${error.message}`);
-  }
+  for (const each of cases) checkError(each);
+});
+
+test("planPipe points at the character when an nvmf share is wrong", () => {
+  const cases: readonly BadCase[] = [
+    ["/a/b | nvmf://h:4420", "nqn-invalid", 7, /found no NQN/],
+    ["/a/b | nvmf://h:4420/", "nqn-invalid", 20, /found no NQN/],
+    ["/a/b | nvmf://h/vol1", "nqn-invalid", 15, /found "vol1"/],
+    [`/a/b | nvmf:///nqn.2026-11.x:${"y".repeat(210)}`, "nqn-invalid", 14, /of 224 bytes/],
+    [`/a/b | ${NVMF}?nsid=0`, "integer-out-of-range", 47, /from 1 to 1024/],
+    [`/a/b | ${NVMF}?uuid=x`, "uuid-invalid", 47, /found "x", expected a UUID/],
+    [`/a/b | ${NVMF}?hosts=nqn.2026-11.x:a+b`, "nqn-invalid", 48, /found "b" of 1 bytes/],
+    [`/a/b | ${NVMF}?serial=%C3%A4`, "string-out-of-range", 49, /not ASCII/],
+    [`/a/b | ${NVMF}?model=${"m".repeat(41)}`, "string-out-of-range", 48, /41 characters/],
+    [`/a/b | ${NVMF}?cntlid=7`, "integer-invalid", 49, /expected an integer from 1 to 65519/],
+    [`/a/b | ${NVMF}?cntlid=9-7`, "range-invalid", 49, /the smaller one first/],
+    [`/a/b | ${NVMF}?cntlid=0-7`, "integer-out-of-range", 49, /from 1/],
+    [`/a/b | ${NVMF}?mdts=12KiB`, "option-refused", 47, /a power of two/],
+    [`/a/b | ${NVMF}?mdts=2MiB`, "size-out-of-range", 47, /1MiB/],
+    [`/a/b | ${NVMF}?queues=0`, "integer-out-of-range", 49, /from 1/],
+    [`/a/b | ${NVMF}?depth=1`, "integer-out-of-range", 48, /from 2/],
+    [`/a/b | ${NVMF}?incapsule=100B`, "option-refused", 52, /a multiple of 16/],
+    [`/a/b | ${NVMF}?ana=optimised`, "choice-invalid", 46, /did you mean "optimized"/],
+    [`/a/b | ${NVMF}?maxconnections=0`, "integer-out-of-range", 57, /from 1/],
+    [`/a/b | ${NVMF}?reservations=`, "string-out-of-range", 55, /an empty value/],
+    [`/a/b | ${NVMF}?hosst=x`, "unknown-option", 42, /did you mean "hosts"/],
+  ];
+  for (const each of cases) checkError(each);
 });
 
 test("planPipe fills in what a share leaves open, and keeps what it says", () => {
@@ -139,7 +180,82 @@ test("planPipe fills in what a share leaves open, and keeps what it says", () =>
   });
 });
 
-test("planPipes refuses two pipes that would be one share, but not on free ports", () => {
+test("planPipe fills in what an nvmf share leaves open, and keeps what it says", () => {
+  const { share } = planPipe(`/a/b | ${NVMF}`);
+  const nothing = {
+    hosts: undefined,
+    serial: undefined,
+    model: undefined,
+    controllerIds: undefined,
+    transferBytesMax: undefined,
+    queuesMax: undefined,
+    queueDepthMax: undefined,
+    inCapsuleBytes: undefined,
+    anaState: undefined,
+    maxConnections: undefined,
+  };
+  deepStrictEqual(share, {
+    kind: "nvmf",
+    address: { kind: "tcp", host: "127.0.0.1", port: 4420 },
+    nqn: "nqn.2026-11.io.penstock:v1",
+    nsid: 1,
+    uuid: "820e9307-63a6-5037-9ecd-9fb25ab9faf6",
+    readOnly: false,
+    reservationsPath: undefined,
+    subsystem: nothing,
+  });
+  const said =
+    "nvmf://[::1]:1/nqn.2026-11.x:a%20b?nsid=2&uuid=8F1D1C7E-3A53-4D0A-9A5E-7E6F2B9C4D10&" +
+    "readonly&reservations=/r/s&hosts=nqn.2026-11.x:h1+nqn.2026-11.x:h2&serial=S&model=M%20N&" +
+    "cntlid=5-7&mdts=64KiB&queues=3&depth=33&incapsule=4KiB&ana=inaccessible&maxconnections=9";
+  const all = planPipe(`/a/b | ${said}`);
+  strictEqual(all.shareText, said);
+  deepStrictEqual(all.share, {
+    kind: "nvmf",
+    address: { kind: "tcp", host: "::1", port: 1 },
+    nqn: "nqn.2026-11.x:a b",
+    nsid: 2,
+    uuid: "8f1d1c7e-3a53-4d0a-9a5e-7e6f2b9c4d10",
+    readOnly: true,
+    reservationsPath: "/r/s",
+    subsystem: {
+      hosts: ["nqn.2026-11.x:h1", "nqn.2026-11.x:h2"],
+      serial: "S",
+      model: "M N",
+      controllerIds: { min: 5, max: 7 },
+      transferBytesMax: 65_536,
+      queuesMax: 3,
+      queueDepthMax: 33,
+      inCapsuleBytes: 4096,
+      anaState: "inaccessible",
+      maxConnections: 9,
+    },
+  });
+});
+
+test("planPipes refuses one namespace twice, whatever its address", () => {
+  const pipe = (share: string): string => `null:///x?size=1MiB | ${share}`;
+  const other = NVMF.replace("///", "//127.0.0.2:0/");
+  throws(() => planPipes([pipe(NVMF), pipe(other)]), { code: "namespace-exists" });
+  strictEqual(planPipes([pipe(NVMF), pipe(`${other}?nsid=2`)]).length, 2);
+});
+
+test("nvmfUri gives a URI that means the same to us when it is odd", () => {
+  for (const nqn of ["nqn.2026-11.io.penstock:vol1", "nqn.2026-11.x:|,()?&#;% ä"]) {
+    for (const host of ["::1", "h", "127.0.0.1"]) {
+      for (const nsid of [1, 7]) {
+        const address = { kind: "tcp", host, port: 65_535 } as const;
+        const { share } = planPipe(`/a/b | ${nvmfUri(address, nqn, nsid)}`);
+        deepStrictEqual(share.address, address);
+        strictEqual(shareName(share), `${nqn} nsid ${nsid}`);
+      }
+    }
+  }
+  const address = { kind: "tcp", host: "::1", port: 1 } as const;
+  strictEqual(nvmfUri(address, "nqn.2026-11.x:y", 1), "nvmf://[::1]:1/nqn.2026-11.x:y");
+});
+
+test("planPipes refuses two pipes two pipes that would be one share, but not on free ports", () => {
   const pipe = (share: string): string => `null:///x?size=1MiB | ${share}`;
   throws(() => planPipes([pipe("nbd://h:1/a"), pipe("nbd://h:1/b"), pipe("nbd://h:1/a")]), {
     code: "export-exists",

@@ -15,6 +15,7 @@ import { planSlice, SLICE_OPTIONS } from "./filters/slice-filter.ts";
 import { GrammarError, quote } from "./grammar-error.ts";
 import { suggestName } from "./nearest-name.ts";
 import { NBD_OPTIONS, NBD_UNIX_OPTIONS, planNbd, planNbdUnix } from "./shares/nbd-share.ts";
+import { NVMF_OPTIONS, planNvmf } from "./shares/nvmf-share.ts";
 import { FILE_OPTIONS, planFile } from "./sources/file-source.ts";
 import { MEMORY_OPTIONS, planMalloc, planNull } from "./sources/memory-sources.ts";
 import { MIRROR_OPTIONS, planMirror } from "./sources/mirror-source.ts";
@@ -172,6 +173,13 @@ export const SHARES: readonly UriEntry<SharePlan>[] = [
     text: "an NBD export on a Unix socket",
     options: NBD_UNIX_OPTIONS,
     plan: planNbdUnix,
+  },
+  {
+    scheme: "nvmf",
+    example: "nvmf://127.0.0.1:4420/nqn.2026-11.io.penstock:vol1",
+    text: "a namespace of an NVMe subsystem over TCP; port 0 takes any free one",
+    options: NVMF_OPTIONS,
+    plan: planNvmf,
   },
 ];
 

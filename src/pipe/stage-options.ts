@@ -70,9 +70,9 @@ export class StageOptions {
     return this.value(key, (value) => parseInteger(value, rules), rules);
   }
 
-  /** `true`, `yes`, `on`, `1` or their opposites. */
+  /** `true`, `yes`, `on`, `1` or their opposites; the key alone is true. */
   boolean<F = never>(key: string, rules: Fallback<F> = {}): boolean | F {
-    return this.value(key, parseBoolean, rules);
+    return this.#find(key)?.isFlag === true || this.value(key, parseBoolean, rules);
   }
 
   /** One of `values`, spelt exactly. */
@@ -90,6 +90,7 @@ export class StageOptions {
     if (option === undefined) {
       return this.#fallback(key, rules);
     }
+    this.#refuseFlag(option);
     const reference = parseSecretReference(option.value);
     if (reference === undefined) {
       throw new GrammarError({
@@ -114,6 +115,7 @@ export class StageOptions {
     if (option === undefined) {
       return this.#fallback(key, rules);
     }
+    this.#refuseFlag(option);
     try {
       return convert(option.value);
     } catch (thrown) {
@@ -158,6 +160,12 @@ export class StageOptions {
       "unknown-option",
       message,
     );
+  }
+
+  #refuseFlag({ key, isFlag, valueSpan }: StageOption): void {
+    if (isFlag !== true) return;
+    const message = `found ${quote(key)} without a value, expected ${key}=VALUE`;
+    throw this.#error(valueSpan, "bad-option", message);
   }
 
   #find(key: string): StageOption | undefined {

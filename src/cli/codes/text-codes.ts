@@ -31,7 +31,7 @@ export const TEXT_CODES: CodeList = {
     todo: "Write ./disk.img for a file here, SCHEME:// for a source, NAME?key=value for a filter.",
   },
   "bad-option": {
-    means: "What stands where an option has to be is not key=value.",
+    means: "What stands where an option has to be is none: key=value, or key alone for true.",
     causes: "A missing =, an && for an &, an option's name in capital letters.",
     todo: "Write ?key=value&key=value; quote the whole pipe for the shell.",
   },
