@@ -18,18 +18,19 @@ import type { Request } from "../block/request.ts";
 import { compareSegments } from "../block/segment-copy.ts";
 import { SegmentList } from "../block/segments.ts";
 import { Status } from "../block/status.ts";
+import { takeReserve } from "../block/take-reserve.ts";
 import { Command, CommandFlag, NbdError } from "../proto/nbd/constants.ts";
 import type { InitiatorCommand } from "../proto/nbd/initiator-command.ts";
 import type { InitiatorSession } from "../proto/nbd/initiator-session.ts";
 import { statusForError } from "../proto/nbd/status.ts";
-import type { BufferWaiter } from "../reactor/buffer-pool.ts";
+import type { BufferReserve, BufferWaiter } from "../reactor/buffer-pool.ts";
 import type { Timer } from "../reactor/clock.ts";
 import type { SocketAddress } from "../reactor/io.ts";
 import type { Flushable, Reactor } from "../reactor/reactor.ts";
 import type { Slab } from "../reactor/slab.ts";
 import { assert, unreachable } from "../util/assert.ts";
 import { Link, type LinkOwner, type LinkState } from "./nbd/link.ts";
-import { LossLedger } from "./nbd/loss-ledger.ts";
+import { LossLedger } from "./remote/loss-ledger.ts";
 import { NbdTask, Step } from "./nbd/task.ts";
 import { describeExport, incompatibility, offers, operationsOf } from "./nbd/terms.ts";
 
@@ -81,6 +82,8 @@ export class NbdDevice extends Device implements LinkOwner, BufferWaiter, Flusha
   readonly #timeoutMs: number;
   readonly #changes = new RangeTable((request) => this.#begin(request));
   readonly #ledger = new LossLedger();
+  /** With it comparisons go on, piece by piece, when the pool is empty. */
+  readonly #reserve: BufferReserve;
   #session: InitiatorSession;
   #free: NbdTask | null = null;
   /** Tasks in use, in no order. */
@@ -105,7 +108,8 @@ export class NbdDevice extends Device implements LinkOwner, BufferWaiter, Flusha
   /**
    * Connects and agrees on terms.
    * @throws PenstockError of `Io.connect` and the handshake (`export-unknown`, `not-nbd`, ...),
-   *   `connection-timeout`, `size-invalid`, `block-size-invalid`, `transfer-size-invalid`
+   *   `connection-timeout`, `size-invalid`, `block-size-invalid`, `transfer-size-invalid`,
+   *   `out-of-buffers`
    */
   static async open(reactor: Reactor, options: NbdOptions): Promise<NbdDevice> {
     const failFast = options.failFast === true;
@@ -137,6 +141,7 @@ export class NbdDevice extends Device implements LinkOwner, BufferWaiter, Flusha
     parts: { readonly link: Link; readonly session: InitiatorSession; readonly timeoutMs: number },
   ) {
     super(reactor, info, operationsOf(parts.session));
+    this.#reserve = takeReserve(reactor.buffers, info.name);
     this.#link = parts.link;
     this.#session = parts.session;
     this.#timeoutMs = parts.timeoutMs;
@@ -182,6 +187,7 @@ export class NbdDevice extends Device implements LinkOwner, BufferWaiter, Flusha
     this.#closeTimer?.cancel();
     this.#ticker?.cancel();
     await this.#link.close();
+    this.#reserve.close();
     if (this.#zeroSlab !== null) this.reactor.io.slabs.release(this.#zeroSlab);
     this.#zeroSlab = null;
   }
@@ -299,7 +305,7 @@ export class NbdDevice extends Device implements LinkOwner, BufferWaiter, Flusha
         task.flags = isRead ? 0 : this.#fuaFlag(request);
         // The second half of a compare-and-write's memory is what to write.
         const isSecond = request.operation === Operation.compareAndWrite;
-        this.#sendData(task, request.segments, isSecond ? request.length : 0);
+        this.#sendData(task, request.segments, isSecond ? request.length : 0, request.length);
         return;
       }
       case Step.flush:
@@ -319,11 +325,11 @@ export class NbdDevice extends Device implements LinkOwner, BufferWaiter, Flusha
     }
   }
 
-  /** The whole range of the request, with data. Hot path. */
-  #sendData(task: NbdTask, segments: SegmentList, start: number): void {
+  /** The range of the request that is not done, or `length` of it, with data. Hot path. */
+  #sendData(task: NbdTask, segments: SegmentList, start: number, length: number): void {
     const request = task.request as Request; // set while it is in use
-    task.offset = request.offset;
-    task.length = request.length;
+    task.offset = request.offset + task.done;
+    task.length = length;
     task.segments = segments;
     task.segmentStart = start;
     this.#link.submit(task);
@@ -381,21 +387,23 @@ export class NbdDevice extends Device implements LinkOwner, BufferWaiter, Flusha
     return request.offset % preferredBlockBytes === 0 && request.length % preferredBlockBytes === 0;
   }
 
+  /** Reads what is to be compared, as much of it as there is memory for; the next part. */
   #issueCompare(task: NbdTask, request: Request): void {
     // After a reconnection everything is issued: what waits for memory goes on waiting.
     if (task.awaitsBounce) return;
-    task.bounce ??= this.reactor.buffers.acquire(request.length);
+    task.bounce ??= this.#reserve.acquirePiece(request.length);
     if (task.bounce === null) {
       task.awaitsBounce = true;
       if (this.#bounceQueue.push(task) === 1) this.reactor.buffers.wait(this);
       return;
     }
-    const { slab, offset } = task.bounce;
+    const { slab, offset, lengthBytes } = task.bounce;
+    const length = Math.min(request.length - task.done, lengthBytes);
     task.bounceSegments.clear();
-    task.bounceSegments.push(slab.id, offset, request.length);
+    task.bounceSegments.push(slab.id, offset, length);
     task.command = Command.read;
     task.flags = 0;
-    this.#sendData(task, task.bounceSegments, 0);
+    this.#sendData(task, task.bounceSegments, 0, length);
   }
 
   #issueStatus(task: NbdTask, request: Request): void {
@@ -418,16 +426,21 @@ export class NbdDevice extends Device implements LinkOwner, BufferWaiter, Flusha
   #compare(task: NbdTask, request: Request): void {
     const { bounce } = task;
     assert(bounce !== null, "a comparison has its buffer");
-    const { segments, length } = request;
+    const { segments } = request;
+    const { done, length } = task;
     const { slabs } = this.reactor.io;
-    const equal = compareSegments(slabs, segments, 0, bounce.slab.bytes, bounce.offset, length);
+    const equal = compareSegments(slabs, segments, done, bounce.slab.bytes, bounce.offset, length);
+    task.done += equal;
     if (equal < length) {
-      request.errorOffset = request.offset + equal;
+      request.errorOffset = request.offset + task.done;
       this.#end(task, request, Status.compareFailed);
+    } else if (task.done < request.length) {
+      this.#issue(task);
     } else if (request.operation === Operation.compare) {
       this.#end(task, request, Status.ok);
     } else {
       task.hasCompared = true;
+      task.done = 0;
       task.step = Step.transfer;
       this.#issue(task);
     }

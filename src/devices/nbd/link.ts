@@ -14,10 +14,11 @@ import type { InitiatorCommand } from "../../proto/nbd/initiator-command.ts";
 import type { ConnectionEnd } from "../../proto/stream/initiator-stream.ts";
 import type { InitiatorSession } from "../../proto/nbd/initiator-session.ts";
 import type { RequestBank } from "../../proto/nbd/request-bank.ts";
-import type { Timer } from "../../reactor/clock.ts";
 import type { SocketAddress } from "../../reactor/io.ts";
 import type { Reactor } from "../../reactor/reactor.ts";
 import { toPenstockError } from "../../util/errors.ts";
+import { OutageClock, type OutageOwner } from "../remote/outage-clock.ts";
+import { retryUntilDone } from "../remote/retry.ts";
 import { Association, type AssociationOwner } from "./association.ts";
 
 export interface LinkParts {
@@ -52,10 +53,7 @@ export interface LinkOwner {
 
 export type LinkState = "opening" | "up" | "down" | "lost" | "closed";
 
-const RETRY_MS_MIN = 50;
-const RETRY_MS_MAX = 1000;
-
-export class Link implements AssociationOwner {
+export class Link implements AssociationOwner, OutageOwner {
   state: LinkState = "opening";
   /** Why it is not up, for people; "" while it is. */
   reason = "";
@@ -66,11 +64,7 @@ export class Link implements AssociationOwner {
   readonly #banks: RequestBank[] = [];
   #associationNumber = 0;
   #association: Association | null = null;
-  /** When the outage began that no answer has ended yet. */
-  #outageSinceMs: number | null = null;
-  #rideOutTimer: Timer | null = null;
-  /** The ride-out is over: the next loss is the last. */
-  #isOverdue = false;
+  readonly #outage: OutageClock;
   #isTimeout = false;
   /** Requests have failed, and it is not to come back. */
   #isOver = false;
@@ -79,10 +73,15 @@ export class Link implements AssociationOwner {
   constructor(parts: LinkParts) {
     this.#parts = parts;
     this.#reactor = parts.reactor;
+    this.#outage = new OutageClock({ ...parts, clock: parts.reactor.clock }, this);
   }
 
   get isUp(): boolean {
     return this.#association?.isUp === true;
+  }
+
+  get isGone(): boolean {
+    return this.#association === null;
   }
 
   get connectionCount(): number {
@@ -118,7 +117,7 @@ export class Link implements AssociationOwner {
   ended(command: InitiatorCommand): void {
     // A server that only ever says that it goes is not back.
     const isBack = command.error !== NbdError.eshutdown;
-    if (this.#outageSinceMs !== null && isBack) this.#endOutage();
+    if (this.#outage.isRunning && isBack) this.#outage.end();
     this.owner?.ended(command);
   }
 
@@ -130,7 +129,7 @@ export class Link implements AssociationOwner {
     if (this.#abort.signal.aborted) return;
     const { rideOutMs, recovers } = this.#parts;
     this.state = "down";
-    this.#beginOutage();
+    this.#outage.begin();
     if (rideOutMs > 0 || recovers) this.#reconnecting = this.#reconnect();
   }
 
@@ -146,83 +145,36 @@ export class Link implements AssociationOwner {
   /** No new connection is made any more. */
   stopLooking(): void {
     this.#abort.abort();
-    this.#rideOutTimer?.cancel();
-    this.#rideOutTimer = null;
+    this.#outage.cancel();
   }
 
-  #beginOutage(): void {
-    const { rideOutMs } = this.#parts;
-    if (rideOutMs === 0 || this.#isOverdue) {
-      this.#giveUp();
-      return;
-    }
-    this.#outageSinceMs ??= this.#reactor.clock.nowMs();
-    this.#rideOutTimer ??= this.#startTimer(rideOutMs);
+  disconnect(): void {
+    this.fail("it answers nothing", true);
   }
 
-  #startTimer(delayMs: number): Timer {
-    return this.#reactor.clock.startTimer(delayMs, () => {
-      this.#rideOutTimer = null;
-      if (this.#outageSinceMs === null) return;
-      if (this.isUp && !this.#isOverdue) {
-        // It is back, but has not answered anything yet: once, it gets the time for that.
-        this.#isOverdue = true;
-        this.#rideOutTimer = this.#startTimer(this.#parts.answerMsMax);
-      } else if (this.#association === null) {
-        this.#giveUp();
-      } else {
-        // Its memory is in use until the connections have ended: `lost` goes on from here.
-        this.#isOverdue = true;
-        this.fail("it answers nothing", true);
-      }
-    });
-  }
-
-  #endOutage(): void {
-    this.#outageSinceMs = null;
-    this.#isOverdue = false;
-    this.#rideOutTimer?.cancel();
-    this.#rideOutTimer = null;
-  }
-
-  #giveUp(): void {
-    this.#endOutage();
+  giveUp(): void {
     this.state = "lost";
     this.#isOver = !this.#parts.recovers;
     this.owner?.linkLost(this.#isTimeout);
   }
 
-  async #reconnect(): Promise<void> {
-    const { signal } = this.#abort;
-    for (let delayMs = RETRY_MS_MIN; ; delayMs = Math.min(delayMs * 2, RETRY_MS_MAX)) {
-      if (signal.aborted || this.#isOver) return;
+  #reconnect(): Promise<void> {
+    return retryUntilDone(this.#reactor.clock, this.#abort.signal, async () => {
+      if (this.#isOver) return true;
       try {
         const session = await this.open();
         if (this.#isOver) {
           this.state = "lost";
-          return;
+          return true;
         }
         this.reason = "";
-        if (this.owner?.activeCount === 0) this.#endOutage();
+        if (this.owner?.activeCount === 0) this.#outage.end();
         this.owner?.linkUp(session);
-        return;
+        return true;
       } catch (thrown) {
         this.reason = toPenstockError(thrown).message;
+        return false;
       }
-      await this.#sleep(delayMs);
-    }
-  }
-
-  #sleep(delayMs: number): Promise<void> {
-    const { signal } = this.#abort;
-    return new Promise((resolve) => {
-      const done = (): void => {
-        timer.cancel();
-        signal.removeEventListener("abort", done);
-        resolve();
-      };
-      const timer = this.#reactor.clock.startTimer(delayMs, done);
-      signal.addEventListener("abort", done);
     });
   }
 }

@@ -7,7 +7,7 @@ import { AwaitedRequest } from "../../block/awaited-request.ts";
 import { ExtentFlag, ExtentList } from "../../block/extents.ts";
 import { Operation, RequestFlag } from "../../block/operation.ts";
 import { Prng } from "../../util/prng.ts";
-import { LossLedger } from "./loss-ledger.ts";
+import { LossLedger } from "../remote/loss-ledger.ts";
 import { NbdTask } from "./task.ts";
 
 const BLOCK = 512;

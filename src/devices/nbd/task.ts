@@ -18,7 +18,7 @@ import { Status } from "../../block/status.ts";
 import { InitiatorCommand } from "../../proto/nbd/initiator-command.ts";
 import type { PoolBuffer } from "../../reactor/buffer-pool.ts";
 
-import type { LossLedger } from "./loss-ledger.ts";
+import type { LossLedger } from "../remote/loss-ledger.ts";
 
 export const Step = { transfer: 0, zero: 1, flush: 2, compareRead: 3, status: 4 } as const;
 export type Step = (typeof Step)[keyof typeof Step];

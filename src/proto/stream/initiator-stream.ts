@@ -86,6 +86,8 @@ export abstract class InitiatorStream<C extends Sendable<C>, B extends Initiator
   /** The next receive is put off. */
   #isResting = false;
   #hasSaidGoodbye = false;
+  /** The server has broken the protocol: it hears so, and no more is received. */
+  #isBroken = false;
   #timer: Timer | null = null;
 
   constructor(parts: InitiatorStreamParts<C, B>) {
@@ -107,6 +109,11 @@ export abstract class InitiatorStream<C extends Sendable<C>, B extends Initiator
   protected abstract failing(): void;
   /** Nothing is in flight any more. Called once. */
   protected abstract closed(): void;
+
+  /** The reader has found what is against the protocol. */
+  protected violated(text: string): void {
+    this.fail(`the server breaks the protocol: ${text}`, "protocol");
+  }
 
   /** Bytes have come while there is no reader. */
   protected handshakeBytes(): void {
@@ -145,8 +152,21 @@ export abstract class InitiatorStream<C extends Sendable<C>, B extends Initiator
   fail(message: string, code = "connection-lost", isFinal = false): void {
     if (this.state >= StreamState.closing) return;
     this.state = StreamState.closing;
-    this.#end = { isFinal, code, message };
     this.#stream.shutdown();
+    this.reactor.markDirty(this);
+    if (this.#isBroken) return;
+    this.#end = { isFinal, code, message };
+    this.failing();
+  }
+
+  /** As `fail`, but `addGoodbye` is sent first. Nothing is received any more. */
+  protected failAfterGoodbye(message: string, code: string): void {
+    if (this.state >= StreamState.closing || this.#isBroken) return;
+    this.#isBroken = true;
+    this.state = StreamState.ending;
+    this.#end = { isFinal: false, code, message };
+    this.#timer?.cancel();
+    this.#timer = this.reactor.clock.startTimer(DISCONNECT_MS_MAX, () => this.fail(message, code));
     this.reactor.markDirty(this);
     this.failing();
   }
@@ -159,19 +179,19 @@ export abstract class InitiatorStream<C extends Sendable<C>, B extends Initiator
 
   buffersAvailable(): void {
     this.#isWaiting = false;
-    if (this.state < StreamState.closing) this.receive();
+    if (this.state < StreamState.closing && !this.#isBroken) this.receive();
   }
 
   restEnded(): void {
     this.#isResting = false;
-    if (this.state < StreamState.closing) this.receive();
+    if (this.state < StreamState.closing && !this.#isBroken) this.receive();
   }
 
   /** Reads the answers that are there, and waits for the next. Hot path. */
   protected read(reader: AnswerReader): void {
     const violation = reader.read();
-    if (violation !== null) this.fail(`the server breaks the protocol: ${violation}`, "protocol");
-    if (this.state < StreamState.closing && !this.#rests(reader)) this.receive();
+    if (violation !== null) this.violated(violation);
+    if (this.state < StreamState.closing && !this.#isBroken && !this.#rests(reader)) this.receive();
   }
 
   /** Starts a receive: of a read's data where it goes, else into the window. Hot path. */
@@ -219,7 +239,12 @@ export abstract class InitiatorStream<C extends Sendable<C>, B extends Initiator
       this.addGoodbye();
     }
     if (!bank.isEmpty) this.#stream.send(this.#sendOp, bank.finish());
-    else if (isGoodbye) this.#stream.end();
+    else if (isGoodbye) this.#goodbyeSent();
+  }
+
+  #goodbyeSent(): void {
+    if (this.#isBroken) this.fail("broken");
+    else this.#stream.end();
   }
 
   // hot path
@@ -234,7 +259,7 @@ export abstract class InitiatorStream<C extends Sendable<C>, B extends Initiator
     }
     this.#releaseBank();
     if (result <= 0) this.fail(`sending failed (errno ${-result})`);
-    if (this.#hasSaidGoodbye && this.state === StreamState.ending) this.#stream.end();
+    if (this.#hasSaidGoodbye && this.state === StreamState.ending) this.#goodbyeSent();
     this.reactor.markDirty(this);
   }
 
