@@ -14,8 +14,9 @@ import { type PipePlan, planPipe } from "./pipe-plan.ts";
 import { ReactorPool, type ReactorPoolOptions, type RemoteReactor } from "./reactor-pool.ts";
 import type { PipeRecord, PipeStats, PipeTree, ReactorStats } from "./reactor-protocol.ts";
 import type { Change, Insertion, Removal, StageListing } from "./replumb.ts";
-import { shareUri } from "./shares/share-uri.ts";
+import { type GroupPlace, ShareGroups } from "./share-groups.ts";
 import type { SharePlan } from "./share-plan.ts";
+import { shareUri } from "./shares/share-uri.ts";
 import type { SocketAddress } from "../reactor/io.ts";
 import type { BranchPlan } from "./stage-plan.ts";
 
@@ -69,6 +70,7 @@ interface OpenPipe extends ServedPipe {
   /** The servers of its sources, perhaps other pipes of this process. */
   readonly servers: readonly SocketAddress[];
   readonly place: ListenerPlace;
+  readonly group: GroupPlace;
   readonly shareReactor: RemoteReactor;
   readonly deviceReactor: RemoteReactor;
 }
@@ -77,6 +79,7 @@ export class PipeHost {
   readonly #pool: ReactorPool;
   readonly #options: PipeHostOptions;
   readonly #listeners = new ListenerDirectory();
+  readonly #groups = new ShareGroups();
   readonly #pipes = new Map<number, OpenPipe>();
   readonly #openings = new Set<Promise<unknown>>();
   #lastId = 0;
@@ -126,7 +129,7 @@ export class PipeHost {
       throw new PenstockError({ code: "stage-tapped", message });
     }
     this.#pipes.delete(id);
-    const failure = await closeAll(pipe.id, pipe.place, [pipe.shareReactor, pipe.deviceReactor]);
+    const failure = await closeAll(pipe);
     if (failure !== null) throw failure;
   }
 
@@ -190,7 +193,11 @@ export class PipeHost {
     const id = this.#lastId;
     onId?.(id);
     const tapped = this.#tapped(plan.branch.source.taps);
-    const { deviceReactor, shareReactor } = tapped ?? this.#place(id);
+    const wanted = tapped ?? this.#place(id);
+    const group = this.#groups.enter(share, wanted.shareReactor);
+    const shareReactor = group.reactor;
+    const isTogether = tapped === undefined && wanted.deviceReactor === wanted.shareReactor;
+    const deviceReactor = isTogether ? shareReactor : wanted.deviceReactor;
     let place: ListenerPlace | null = null;
     try {
       const kept = record === undefined ? {} : { record };
@@ -202,12 +209,12 @@ export class PipeHost {
       const { shareText } = plan;
       const labels = labelsOf(plan.branch);
       const served = { id, text: plan.text, uri };
-      const where = { place, shareReactor, deviceReactor, servers: serversOf(plan.branch) };
+      const where = { place, group, shareReactor, deviceReactor, servers: serversOf(plan.branch) };
       this.#pipes.set(id, { ...served, ...where, shareText, labels, tappedId: tapped?.id });
       return served;
     } catch (thrown) {
       options.onFailing?.();
-      await closeAll(id, place, [shareReactor, deviceReactor]);
+      await closeAll({ id, place, group, shareReactor, deviceReactor });
       throw thrown;
     }
   }
@@ -338,11 +345,12 @@ function* labelsIn(stages: readonly StageListing[]): Generator<string> {
 
 /** Listener first, then the share's side, then the source's. The first failure, after all ended. */
 async function closeAll(
-  pipeId: number,
-  place: ListenerPlace | null,
-  reactors: readonly RemoteReactor[],
+  pipe: Pick<OpenPipe, "id" | "group" | "shareReactor" | "deviceReactor"> & {
+    readonly place: ListenerPlace | null;
+  },
 ): Promise<PenstockError | null> {
-  const parts = [...new Set(reactors)];
+  const { id: pipeId, place, group, shareReactor, deviceReactor } = pipe;
+  const parts = [...new Set([shareReactor, deviceReactor])];
   const steps = [
     ...parts.map((reactor) => () => reactor.call("hurryPipe", { pipeId })),
     async () => place?.leave(),
@@ -350,5 +358,6 @@ async function closeAll(
   ];
   const first = new FirstFailure();
   for (const step of steps) await first.attempt(step);
+  group.leave();
   return first.failure;
 }
