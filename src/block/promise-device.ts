@@ -10,7 +10,7 @@
 
 import {
   BUFFER_BYTES_MAX,
-  BufferReserve,
+  type BufferReserve,
   type BufferWaiter,
   type PoolBuffer,
 } from "../reactor/buffer-pool.ts";
@@ -22,6 +22,7 @@ import type { ExtentList } from "./extents.ts";
 import { Operation, RequestFlag } from "./operation.ts";
 import { Call, Piece, type PieceOwner } from "./promise-call.ts";
 import { Status } from "./status.ts";
+import { takeReserve } from "./take-reserve.ts";
 
 /** Requests of one PromiseDevice that run at once. */
 const RUNNING_MAX = 1024;
@@ -29,8 +30,6 @@ const RUNNING_MAX = 1024;
 export const PENDING_CALLS_MAX = 65_536;
 /** Memory that one read makes. */
 export const READ_BYTES_MAX = 1024 * 1024 * 1024;
-/** Enough for any block size, little enough to be had from the smallest pool. */
-const RESERVE_BYTES = 16 * 1024;
 
 export interface WriteOptions {
   /** The data is on stable media when the promise is fulfilled. */
@@ -63,16 +62,8 @@ export class PromiseDevice implements BufferWaiter, PieceOwner {
    * @throws PenstockError `out-of-buffers` when the pool cannot give the reserve
    */
   constructor(device: Device, memory: AlignedMemory | null = null) {
-    const reserve = BufferReserve.create(device.reactor.buffers, RESERVE_BYTES);
-    if (reserve === null) {
-      throw new PenstockError({
-        code: "out-of-buffers",
-        message: `no buffer of ${RESERVE_BYTES} bytes is left for ${device.info.name}`,
-        retryable: true,
-      });
-    }
+    this.#reserve = takeReserve(device.reactor.buffers, device.info.name);
     this.device = device;
-    this.#reserve = reserve;
     this.#memory = memory;
   }
 
@@ -235,8 +226,7 @@ export class PromiseDevice implements BufferWaiter, PieceOwner {
   }
 
   #acquire(wanted: number): PoolBuffer | null {
-    const buffer =
-      this.#reserve.acquire(wanted) ?? this.#reserve.acquire(Math.min(wanted, RESERVE_BYTES));
+    const buffer = this.#reserve.acquirePiece(wanted);
     if (buffer === null && !this.#isWaiting) {
       this.#isWaiting = true;
       this.device.reactor.buffers.wait(this);

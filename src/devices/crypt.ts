@@ -21,7 +21,8 @@ import { Operation, type OperationTable, RequestFlag, Support } from "../block/o
 import type { Request } from "../block/request.ts";
 import { compareSegments } from "../block/segment-copy.ts";
 import { Status } from "../block/status.ts";
-import { BufferReserve, type BufferWaiter, type PoolBuffer } from "../reactor/buffer-pool.ts";
+import { takeReserve } from "../block/take-reserve.ts";
+import type { BufferReserve, BufferWaiter, PoolBuffer } from "../reactor/buffer-pool.ts";
 import { IoLevel } from "../reactor/io.ts";
 import { NodeSectorCipher } from "../sys/node-cipher.ts";
 import type { SectorCipher } from "../sys/sector-cipher.ts";
@@ -63,14 +64,7 @@ export class CryptFilter extends Filter implements BufferWaiter, CryptPieceOwner
   static async open(below: Joint, options: CryptOptions): Promise<CryptFilter> {
     const { reactor } = below;
     const info = describeInfo(below.info, options);
-    const reserve = BufferReserve.create(reactor.buffers, RESERVE_BYTES);
-    if (reserve === null) {
-      throw new PenstockError({
-        code: "out-of-buffers",
-        message: `no buffer of ${RESERVE_BYTES} bytes is left for ${options.name}`,
-        retryable: true,
-      });
-    }
+    const reserve = takeReserve(reactor.buffers, options.name, RESERVE_BYTES);
     try {
       const key = await options.readKey();
       const aesBits = key.length * 4;
@@ -262,8 +256,7 @@ export class CryptFilter extends Filter implements BufferWaiter, CryptPieceOwner
     const { maxTransferBytes } = this.info;
     const most = job.phase === JobPhase.zeroes ? ZERO_PIECE_BYTES : maxTransferBytes;
     const wanted = Math.min(request.length - job.submitted, most, maxTransferBytes);
-    const buffer =
-      this.#reserve.acquire(wanted) ?? this.#reserve.acquire(Math.min(wanted, RESERVE_BYTES));
+    const buffer = this.#reserve.acquirePiece(wanted);
     if (buffer === null) {
       this.#waitForBuffers();
       return false;

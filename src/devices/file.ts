@@ -15,7 +15,8 @@ import type { Request } from "../block/request.ts";
 import { compareSegments, copyFromSegments, copyToSegments } from "../block/segment-copy.ts";
 import { SEGMENT_COUNT_MAX } from "../block/segments.ts";
 import { Status } from "../block/status.ts";
-import { BufferReserve, type BufferWaiter, type PoolBuffer } from "../reactor/buffer-pool.ts";
+import { takeReserve } from "../block/take-reserve.ts";
+import type { BufferReserve, BufferWaiter } from "../reactor/buffer-pool.ts";
 import { Errno } from "../reactor/errno.ts";
 import { AllocateMode, type OpenedFile } from "../reactor/io.ts";
 import type { Reactor } from "../reactor/reactor.ts";
@@ -41,8 +42,6 @@ export interface FileOptions {
 
 const OPTIMAL_IO_BYTES = 128 * 1024;
 const DISCARD_GRANULARITY_BYTES = 4096;
-/** What a device sets aside to go on, piece by piece, when the pool is empty. */
-const RESERVE_BYTES = 16 * 1024;
 
 /** With these a durable write was refused before it began. */
 const DURABLE_REFUSALS: readonly Status[] = [
@@ -66,7 +65,9 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
   /** Set by the first failed flush or durable write; never cleared. */
   #fault: Status = Status.ok;
 
-  /** @throws PenstockError of `Io.openFile`; `size-invalid`, `block-size-invalid` */
+  /**
+   * @throws PenstockError of `Io.openFile`; `size-invalid`, `block-size-invalid`, `out-of-buffers`
+   */
   static async open(reactor: Reactor, options: FileOptions): Promise<FileDevice> {
     const file = await reactor.io.openFile({
       path: options.path,
@@ -87,7 +88,7 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
   private constructor(reactor: Reactor, file: OpenedFile, info: DeviceInfo) {
     super(reactor, info, FILE_OPERATIONS);
     this.#file = file;
-    this.#reserve = takeReserve(reactor, info);
+    this.#reserve = takeReserve(reactor.buffers, info.name);
     this.#canPunch = file.canPunch;
     this.#canZero = file.canZero;
   }
@@ -228,7 +229,7 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
   /** Goes through an aligned buffer: for direct I/O on unaligned memory, and for compare. */
   #bounce(op: FileOp): void {
     const request = op.request as Request;
-    op.bounce ??= this.#acquireBounce(request.length);
+    op.bounce ??= this.#reserve.acquirePiece(request.length);
     if (op.bounce === null) {
       if (this.#bounceQueue.push(op) === 1) this.reactor.buffers.wait(this);
       return;
@@ -250,12 +251,6 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
     }
     const durable = (request.flags & RequestFlag.fua) !== 0 && !op.isProbe;
     io.write(op, this.#file.file, slab, at, length, position, durable);
-  }
-
-  /** One small buffer is always free at last, so that one request goes on. */
-  #acquireBounce(lengthBytes: number): PoolBuffer | null {
-    const reserve = this.#reserve;
-    return reserve.acquire(lengthBytes) ?? reserve.acquire(Math.min(lengthBytes, RESERVE_BYTES));
   }
 
   #bounceReads(op: FileOp, request: Request): boolean {
@@ -457,16 +452,6 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
 /** How many bytes of the request the bounce buffer holds at a time. */
 function bouncePiece(op: FileOp, request: Request): number {
   return Math.min(request.length - op.bounceStart, op.bounce?.lengthBytes ?? 0);
-}
-
-function takeReserve(reactor: Reactor, info: DeviceInfo): BufferReserve {
-  const reserve = BufferReserve.create(reactor.buffers, RESERVE_BYTES);
-  if (reserve !== null) return reserve;
-  throw new PenstockError({
-    code: "out-of-buffers",
-    message: `no buffer of ${RESERVE_BYTES} bytes is left for ${info.name}`,
-    retryable: true,
-  });
 }
 
 /** @param faults of the medium so far; each makes another instance of it */

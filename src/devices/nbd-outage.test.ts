@@ -279,6 +279,42 @@ function hog(rig: FaultRig): () => void {
   };
 }
 
+test(
+  "NbdDevice compares in pieces, one request after the other, while there is no memory",
+  inWorld({ initiator: { connections: 1 } }, async (rig) => {
+    await rig.startTarget();
+    const user = new PromiseDevice(await rig.openDevice());
+    const { device } = user;
+    const length = 16 * BLOCK;
+    const slab = rig.reactor.io.slabs.allocate(2 * length);
+    const data = slab.bytes.subarray(0, length);
+    for (let index = 0; index < length; index++) data[index] = 1 + (index % 251);
+    await user.writeAt(BLOCK, data);
+    const heldBytes = rig.reactor.buffers.heldBytes;
+    const giveBack = hog(rig);
+    const run = async (operation: Operation): Promise<readonly [Status, number]> => {
+      const request = new AwaitedRequest();
+      request.segments.push(slab.id, 0, operation === Operation.compare ? length : 2 * length);
+      const status = await request.run(device, { operation, offset: BLOCK, length });
+      return [status, request.errorOffset];
+    };
+    const equal = await Promise.all(Array.from({ length: 3 }, () => run(Operation.compare)));
+    deepStrictEqual(equal, Array(3).fill([Status.ok, -1]));
+    // What is expected, then what is to be written.
+    slab.bytes.fill(9, length);
+    data[length - 2] = 0;
+    const otherByte = BLOCK + length - 2;
+    deepStrictEqual(await run(Operation.compareAndWrite), [Status.compareFailed, otherByte]);
+    data[length - 2] = 1 + ((length - 2) % 251);
+    deepStrictEqual(await run(Operation.compareAndWrite), [Status.ok, -1]);
+    deepStrictEqual(await run(Operation.compareAndWrite), [Status.compareFailed, BLOCK]);
+    giveBack();
+    deepStrictEqual(await user.readAt(BLOCK, length), new Uint8Array(length).fill(9));
+    strictEqual(rig.reactor.buffers.heldBytes, heldBytes, "all of it came back");
+    await user.close();
+  }),
+);
+
 for (const when of ["while the link is down", "after the reconnection"]) {
   test(
     `NbdDevice compares once when memory is there again ${when}`,

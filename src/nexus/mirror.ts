@@ -23,7 +23,8 @@ import { RangeTable } from "../block/range-table.ts";
 import type { Request } from "../block/request.ts";
 import { compareSegments, copyFromSegments, copyToSegments } from "../block/segment-copy.ts";
 import { Status, statusName } from "../block/status.ts";
-import { BufferReserve, type BufferWaiter } from "../reactor/buffer-pool.ts";
+import { takeReserve } from "../block/take-reserve.ts";
+import type { BufferReserve, BufferWaiter } from "../reactor/buffer-pool.ts";
 import type { Reactor } from "../reactor/reactor.ts";
 import { assert } from "../util/assert.ts";
 import { PenstockError } from "../util/errors.ts";
@@ -91,16 +92,7 @@ export class Mirror
       throw new PenstockError({ code: "child-count", message });
     }
     const { maxTransferBytes } = mirrorInfo(name, factsOf(options));
-    const reserve = BufferReserve.create(reactor.buffers, maxTransferBytes);
-    if (reserve === null) {
-      throw new PenstockError({
-        code: "out-of-buffers",
-        message:
-          `no buffer of ${maxTransferBytes} bytes is left for ${name}: ` +
-          "each mirror keeps one, give more memory (--buffer-limit)",
-        retryable: true,
-      });
-    }
+    const reserve = takeReserve(reactor.buffers, name, maxTransferBytes);
     return new Mirror(reactor, options, reserve);
   }
 

@@ -239,6 +239,7 @@ export class BufferPool implements BufferHome {
 export class BufferReserve implements BufferHome {
   readonly isReserve = true;
   readonly #pool: BufferPool;
+  readonly #lengthBytes: number;
   #reserved: PoolBuffer | null;
   #closed = false;
 
@@ -251,7 +252,16 @@ export class BufferReserve implements BufferHome {
   private constructor(pool: BufferPool, buffer: PoolBuffer) {
     this.#pool = pool;
     this.#reserved = buffer;
+    this.#lengthBytes = buffer.lengthBytes;
     buffer.home = this;
+  }
+
+  /**
+   * For work that can be done in pieces: a buffer for all of it, else one of the reserve's size,
+   * else null. What holds the reserve is released within bounded time, so that work goes on.
+   */
+  acquirePiece(wantedBytes: number): PoolBuffer | null {
+    return this.acquire(wantedBytes) ?? this.acquire(Math.min(wantedBytes, this.#lengthBytes));
   }
 
   /** From the pool, else the reserved buffer if it is free and large enough, else null. */
