@@ -232,7 +232,7 @@ export const IoFlag = {
 /** PRINFO, CDW12 bits 26-29: protection information, which no namespace of ours has. */
 export const IO_PROTECTION_MASK = 0x3c00_0000;
 
-/** Reservation types. spec: Base 2.0 figure 382 */
+/** Reservation types. spec: Base 2.0 figure 407 */
 export const ReservationType = {
   none: 0,
   writeExclusive: 1,

@@ -63,21 +63,68 @@ export function setPadded(bytes: Uint8Array, at: number, lengthBytes: number, te
   }
 }
 
-/** The 16 bytes at `at`, in the order of a UUID's text, as lower-case text. */
-export function getUuid(bytes: Uint8Array, at: number): string {
+/** `lengthBytes` bytes as lower-case hexadecimal digits, in their order. */
+export function getHex(bytes: Uint8Array, at: number, lengthBytes: number): string {
   let hex = "";
-  for (let index = 0; index < 16; index++) {
+  for (let index = 0; index < lengthBytes; index++) {
     hex += (bytes[at + index] ?? 0).toString(16).padStart(2, "0");
   }
+  return hex;
+}
+
+/** @param hex twice as many hexadecimal digits; hyphens between them do not matter */
+export function setHex(bytes: Uint8Array, at: number, lengthBytes: number, hex: string): void {
+  const digits = hex.replaceAll("-", "");
+  assert(digits.length === 2 * lengthBytes, "hexadecimal text has two digits for each byte");
+  assert(/^[0-9a-fA-F]*$/.test(digits), "hexadecimal text has no other characters");
+  for (let index = 0; index < lengthBytes; index++) {
+    bytes[at + index] = Number.parseInt(digits.slice(2 * index, 2 * index + 2), 16);
+  }
+}
+
+/** The 16 bytes at `at`, in the order of a UUID's text, as lower-case text. */
+export function getUuid(bytes: Uint8Array, at: number): string {
+  const hex = getHex(bytes, at, 16);
   const parts = [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20)];
   return `${parts.join("-")}-${hex.slice(20)}`;
 }
 
-/** @param uuid 32 hexadecimal digits; hyphens anywhere between them do not matter */
+/** @param uuid 32 hexadecimal digits, with or without hyphens */
 export function setUuid(bytes: Uint8Array, at: number, uuid: string): void {
-  const hex = uuid.replaceAll("-", "");
-  assert(/^[0-9a-fA-F]{32}$/.test(hex), "a UUID has 32 hexadecimal digits");
-  for (let index = 0; index < 16; index++) {
-    bytes[at + index] = Number.parseInt(hex.slice(2 * index, 2 * index + 2), 16);
+  setHex(bytes, at, 16, uuid);
+}
+
+/** Where a number lies in a structure, and its bytes: 8 is a double's 53 bits of 64. */
+export type Field = readonly [offset: number, lengthBytes: 1 | 2 | 4 | 8];
+
+/** Writes the numbers that `fields` names. */
+export function encodeFields<Name extends string>(
+  view: DataView,
+  fields: Readonly<Record<Name, Field>>,
+  values: Readonly<Record<Name, number>>,
+): void {
+  for (const name of Object.keys(fields) as Name[]) {
+    const [offset, lengthBytes] = fields[name];
+    const value = values[name];
+    if (lengthBytes === 1) view.setUint8(offset, value);
+    else if (lengthBytes === 2) view.setUint16(offset, value, true);
+    else if (lengthBytes === 4) view.setUint32(offset, value, true);
+    else setUint64(view, offset, value);
   }
+}
+
+/** Reads the numbers that `fields` names; all of the structure must be there. */
+export function decodeFields<Name extends string>(
+  view: DataView,
+  fields: Readonly<Record<Name, Field>>,
+): Record<Name, number> {
+  const values: Partial<Record<Name, number>> = {};
+  for (const name of Object.keys(fields) as Name[]) {
+    const [offset, lengthBytes] = fields[name];
+    if (lengthBytes === 1) values[name] = view.getUint8(offset);
+    else if (lengthBytes === 2) values[name] = view.getUint16(offset, true);
+    else if (lengthBytes === 4) values[name] = view.getUint32(offset, true);
+    else values[name] = getUint64(view, offset);
+  }
+  return values as Record<Name, number>;
 }
