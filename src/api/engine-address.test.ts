@@ -32,7 +32,6 @@ test("anything else is refused with what was expected", () => {
     "host",
     "host:",
     ":9440",
-    "host:65536",
     "https://h:1",
     "::1:80",
     "a b:1",
@@ -43,6 +42,10 @@ test("anything else is refused with what was expected", () => {
       message: /expected unix:PATH or HOST:PORT/,
     });
   }
+  throws(() => parseEngineAddress("host:65536"), {
+    code: "engine-address-invalid",
+    message: /found port 65536, expected at most 65535/,
+  });
   throws(() => parseEngineAddress(`unix:/${"x".repeat(107)}`), {
     code: "engine-address-invalid",
     message: /108 bytes, expected at most 107/,

@@ -26,9 +26,10 @@ export function parseEngineAddress(text: string): EngineAddress {
   const found = TCP.exec(text);
   const host = found?.[1] ?? found?.[2] ?? "";
   const port = Number(found?.[3]);
-  if (host === "" || host.length > HOST_LENGTH_MAX || !(port <= PORT_MAX)) {
+  if (host === "" || host.length > HOST_LENGTH_MAX) {
     throw invalid(`found "${text.slice(0, HOST_LENGTH_MAX)}", ${EXPECTED}`);
   }
+  if (port > PORT_MAX) throw invalid(`found port ${port}, expected at most ${PORT_MAX}`);
   return { kind: "tcp", host, port };
 }
 

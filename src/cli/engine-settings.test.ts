@@ -98,6 +98,11 @@ test("a wrong setting is named, with what was found and what was expected", asyn
     ["buffer-limit: 1KiB", /buffer-limit: found "1KiB"/],
     ["supervisor: maybe", /supervisor: found "maybe", expected true or false$/],
     ["listen: []", /listen: found \[\], expected 1 to 64 words$/],
+    [
+      "io: auto\nlisten: foo",
+      /engine\.yaml:2: listen: found "foo", expected unix:PATH or HOST:PORT/,
+    ],
+    ["metrics: [unix:/x, 127.0.0.1:99999]", /metrics: found port 99999, expected at most 65535$/],
     ["listen: {a: 1}", /listen: found \[?\{"a":1\}/],
     ["log-level: loud", /log-level: found "loud"\. Allowed choices are debug, info/],
     ["reactors: 1\nreactors: 2", /engine\.yaml:2:1: Map keys must be unique/],
@@ -116,6 +121,10 @@ test("a wrong setting is named, with what was found and what was expected", asyn
   await rejects(settle(t, { args: ["--config", "/nowhere/engine.yaml"] }), {
     code: "setting-invalid",
     message: /^\/nowhere\/engine\.yaml: cannot be read: ENOENT/,
+  });
+  await rejects(settle(t, { args: ["--config", "/dev/zero"] }), {
+    code: "setting-invalid",
+    message: /^\/dev\/zero: found more than 65536 bytes$/,
   });
 });
 

@@ -7,9 +7,10 @@
  * them. Errors name the setting, what was found and what was expected, of a file with its line.
  */
 
-import { readFile, stat } from "node:fs/promises";
+import { type FileHandle, open } from "node:fs/promises";
 import { type Command, InvalidArgumentError, type Option } from "commander";
 import type { LineCounter, Pair } from "yaml";
+import { parseEngineAddress } from "../api/engine-address.ts";
 import { suggestName } from "../pipe/nearest-name.ts";
 import { PenstockError, toPenstockError } from "../util/errors.ts";
 import { settingOf, variableOf } from "./engine-options.ts";
@@ -79,7 +80,7 @@ function apply(command: Command, option: Option, { value, source, where }: Setti
 }
 
 function readValue(option: Option, value: unknown, where: string): unknown {
-  if (option.variadic) return listOf(value, where);
+  if (option.variadic) return addressesOf(value, where);
   if (option.isBoolean() || option.negate) return switchOf(value, where);
   const text = typeof value === "number" ? String(value) : value;
   if (typeof text !== "string" || text === "") {
@@ -101,6 +102,19 @@ function listOf(value: unknown, where: string): readonly string[] {
   throw invalid(where, `found ${shown(value)}, expected 1 to ${VALUES_MAX} words`);
 }
 
+/** Options that may be given several times are addresses. */
+function addressesOf(value: unknown, where: string): readonly string[] {
+  const list = listOf(value, where);
+  for (const each of list) {
+    try {
+      parseEngineAddress(each);
+    } catch (thrown) {
+      throw invalid(where, toPenstockError(thrown).message);
+    }
+  }
+  return list;
+}
+
 function switchOf(value: unknown, where: string): boolean {
   if (value === true || value === "true" || value === "1") return true;
   if (value === false || value === "false" || value === "0") return false;
@@ -109,15 +123,32 @@ function switchOf(value: unknown, where: string): boolean {
 
 async function readSettings(path: string): Promise<string> {
   try {
-    const { size } = await stat(path);
-    if (size > FILE_BYTES_MAX) {
-      throw invalid(path, `found ${size} bytes, expected at most ${FILE_BYTES_MAX}`);
+    const file = await open(path);
+    try {
+      return await readAll(file, path);
+    } finally {
+      await file.close();
     }
-    return await readFile(path, "utf8");
   } catch (thrown) {
     if (thrown instanceof PenstockError) throw thrown;
     throw invalid(path, `cannot be read: ${toPenstockError(thrown).message}`);
   }
+}
+
+/** Of something without an end no more than the most that it may have. */
+async function readAll(file: FileHandle, path: string): Promise<string> {
+  const { size } = await file.stat();
+  if (size > FILE_BYTES_MAX) {
+    throw invalid(path, `found ${size} bytes, expected at most ${FILE_BYTES_MAX}`);
+  }
+  const buffer = Buffer.alloc(FILE_BYTES_MAX + 1);
+  let length = 0;
+  while (length < buffer.length) {
+    const { bytesRead } = await file.read(buffer, length, buffer.length - length);
+    if (bytesRead === 0) return buffer.toString("utf8", 0, length);
+    length += bytesRead;
+  }
+  throw invalid(path, `found more than ${FILE_BYTES_MAX} bytes`);
 }
 
 function isCollection(value: unknown): value is { toJSON(): unknown } {
