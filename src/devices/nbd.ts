@@ -17,12 +17,11 @@ import type { InitiatorSession } from "../proto/nbd/initiator-session.ts";
 import { statusForError } from "../proto/nbd/status.ts";
 import type { SocketAddress } from "../reactor/io.ts";
 import type { Reactor } from "../reactor/reactor.ts";
-import { assert, unreachable } from "../util/assert.ts";
+import { unreachable } from "../util/assert.ts";
 import { Link, type LinkOwner, type LinkState } from "./nbd/link.ts";
-import { NbdTask } from "./nbd/task.ts";
+import { NbdTask, Step } from "./nbd/task.ts";
 import { describeExport, incompatibility, offers, operationsOf } from "./nbd/terms.ts";
 import { RemoteDevice, TICKS_PER_TIMEOUT } from "./remote/remote-device.ts";
-import { Step } from "./remote/remote-task.ts";
 
 export interface NbdOptions {
   readonly address: SocketAddress;
@@ -101,11 +100,9 @@ export class NbdDevice extends RemoteDevice<NbdTask> implements LinkOwner {
     info: DeviceInfo,
     parts: { readonly link: Link; readonly session: InitiatorSession; readonly timeoutMs: number },
   ) {
-    super(reactor, info, operationsOf(parts.session));
-    this.#reserve = takeReserve(reactor.buffers, info.name);
+    super(reactor, info, operationsOf(parts.session), parts.timeoutMs);
     this.#link = parts.link;
     this.#session = parts.session;
-    this.#timeoutMs = parts.timeoutMs;
     this.#link.owner = this;
   }
 
@@ -145,9 +142,6 @@ export class NbdDevice extends RemoteDevice<NbdTask> implements LinkOwner {
       case Step.status:
         if (task.endStatus()) this.end(task, request, Status.ok);
         else this.issueAgain(task);
-        return;
-      case Step.compare:
-        assert(false, "NBD has no command that compares");
         return;
       default:
         unreachable(task.step);
@@ -233,9 +227,6 @@ export class NbdDevice extends RemoteDevice<NbdTask> implements LinkOwner {
       case Step.status:
         this.#issueStatus(task, request);
         return;
-      case Step.compare:
-        assert(false, "NBD has no command that compares");
-        return;
       default:
         unreachable(task.step);
     }
@@ -305,7 +296,8 @@ export class NbdDevice extends RemoteDevice<NbdTask> implements LinkOwner {
 
   /** Reads what is to be compared, as much of it as there is memory for; the next part. */
   #issueCompare(task: NbdTask, request: Request): void {
-    if (!this.acquireBounce(task, request.length)) return;
+    const length = this.acquireBounce(task, request.length - task.done);
+    if (length === 0) return;
     task.command = Command.read;
     task.flags = 0;
     this.#sendData(task, task.bounceSegments, 0, length);
@@ -329,8 +321,9 @@ export class NbdDevice extends RemoteDevice<NbdTask> implements LinkOwner {
   }
 
   #compare(task: NbdTask, request: Request): void {
-    const equal = this.equalBytes(task, request, 0);
-    if (equal < request.length) {
+    const equal = this.equalBytes(task, request, task.done);
+    task.done += equal;
+    if (equal < task.length) {
       request.errorOffset = request.offset + task.done;
       this.end(task, request, Status.compareFailed);
     } else if (task.done < request.length) {

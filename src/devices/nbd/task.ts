@@ -19,6 +19,7 @@ import { InitiatorCommand } from "../../proto/nbd/initiator-command.ts";
 import type { PoolBuffer } from "../../reactor/buffer-pool.ts";
 
 import type { LossLedger } from "../remote/loss-ledger.ts";
+import type { RemoteTask } from "../remote/remote-task.ts";
 
 export const Step = { transfer: 0, zero: 1, flush: 2, compareRead: 3, status: 4 } as const;
 export type Step = (typeof Step)[keyof typeof Step];
@@ -34,7 +35,7 @@ const FIRST_STEP: readonly Step[] = [
   Step.status, // block-status
 ];
 
-export class NbdTask extends InitiatorCommand {
+export class NbdTask extends InitiatorCommand implements RemoteTask {
   request: Request | null = null;
   step: Step = Step.transfer;
   /** Bytes of the request that earlier commands have done. */
@@ -53,8 +54,6 @@ export class NbdTask extends InitiatorCommand {
   /** What compare reads into. */
   bounce: PoolBuffer | null = null;
   readonly bounceSegments: SegmentList = new SegmentList();
-  /** The next task that is to be settled, and with what. */
-  nextSettled: NbdTask | null = null;
   isSettled = false;
   outcome: Status = Status.ok;
   awaitsBounce = false;
