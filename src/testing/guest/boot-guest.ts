@@ -38,6 +38,8 @@ export interface GuestOptions {
   /** Default two minutes, from power on to power off. */
   readonly timeoutMs?: number;
   readonly memoryMib?: number;
+  /** Default 2: what test machines have. */
+  readonly cpus?: number;
   readonly qemuArguments?: readonly string[];
   /** Ports of 127.0.0.1 here that lead to TCP ports of the guest. */
   readonly forwards?: readonly { readonly port: number; readonly guestPort: number }[];
@@ -90,7 +92,8 @@ function qemuArguments(
     ({ port, guestPort }) => `hostfwd=tcp:127.0.0.1:${port}-:${guestPort}`,
   );
   return [
-    ...["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-machine", "q35"],
+    ...["-accel", "tcg,thread=multi", "-cpu", "max", "-machine", "q35"],
+    ...["-smp", String(options.cpus ?? 2)],
     ...["-m", String(options.memoryMib ?? MEMORY_MIB_DEFAULT)],
     ...["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"],
     ...["-netdev", ["user,id=net0", ...forwards].join(",")],

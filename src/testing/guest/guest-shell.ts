@@ -29,7 +29,7 @@ export interface RunOptions {
 
 export interface RunResult {
   readonly exitCode: number;
-  /** Standard output. */
+  /** Standard output; of a script that failed also the end of its trace and standard error. */
   readonly output: string;
 }
 
@@ -114,7 +114,7 @@ export class GuestShell {
   }
 }
 
-/** Boots a guest; it is turned off after the test. Failures of steps come with its console. */
+/** Boots a guest; it is turned off after the test. */
 export async function startGuestShell(
   t: TestScope,
   options: GuestShellOptions = {},
@@ -147,7 +147,9 @@ printf '${token}0\\n'
 while read -r line && [ "$line" != stop ]; do
   echo "$line" | base64 -d >/tmp/step
   result=0
-  sh -ex /tmp/step </dev/null || result=$?
+  sh -ex /tmp/step </dev/null 2>/tmp/step.trace || result=$?
+  cat /tmp/step.trace >&2
+  [ $result = 0 ] || tail -n 15 /tmp/step.trace
   printf '${token}%d\\n' $result
 done
 `;
