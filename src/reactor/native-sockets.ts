@@ -176,7 +176,7 @@ class NativeListener extends IoOp implements Listener {
  * Bytes that may wait in the kernel to be sent on one connection: a client that asks for much and
  * reads nothing must not take the memory of all sockets of the machine (tcp_mem).
  */
-const NOT_SENT_BYTES_MAX = 256 * 1024;
+const NOT_SENT_BYTES_MAX = 1024 * 1024;
 
 /** A peer that vanished without a word is noticed after about two minutes. */
 function tuneTcp(fd: number, memory: NativeMemory): void {

@@ -211,8 +211,9 @@ export class NativeTurn {
 
   /** One round: submit, run completions, run the reactor. True when anything happened. */
   #step(): boolean {
-    this.#queue.enter();
-    const reaped = this.#queue.reap(this.#sink);
+    const queue = this.#queue;
+    if (queue.pending > 0 || queue.hasTaskWork) queue.enter();
+    const reaped = queue.reap(this.#sink);
     this.stats.completions += reaped;
     const worked = this.handler?.runTurn() ?? false;
     return reaped > 0 || worked;

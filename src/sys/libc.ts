@@ -95,8 +95,8 @@ export const MapFlag = {
   noReserve: 0x4000,
   populate: 0x8000,
 } as const;
-/** madvise: free the pages and read as zeroes afterwards (shared memory too). */
-export const MADVISE_REMOVE = 9;
+/** Of madvise: `dontNeed` frees the pages, which read as zeroes afterwards. spec: madvise(2) */
+export const Advice = { dontNeed: 4, dontFork: 10, hugePages: 14 } as const;
 
 /** @returns the address, or a negative errno */
 export function mmap(options: {

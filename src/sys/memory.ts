@@ -1,10 +1,10 @@
 /**
- * Native memory: shared anonymous mappings, viewed without a copy.
+ * Native memory: anonymous mappings of the whole process, viewed without a copy.
  */
 
 import { PenstockError } from "../util/errors.ts";
 import { viewMemory } from "./ffi.ts";
-import { MADVISE_REMOVE, MapFlag, ProtectionFlag, madvise, mmap } from "./libc.ts";
+import { Advice, MapFlag, ProtectionFlag, madvise, mmap } from "./libc.ts";
 
 export interface NativeMemory {
   readonly address: number;
@@ -12,24 +12,33 @@ export interface NativeMemory {
   readonly buffer: ArrayBuffer;
 }
 
+/** Mappings at least this long may have huge pages, which the kernel makes where it can. */
+const HUGE_MAPPING_BYTES_MIN = 1024 * 1024;
+
 /**
  * Maps zero-filled memory that all threads of the process see. Never unmapped.
  * @param lengthBytes a multiple of the page size, at most 1 GiB
  * @throws PenstockError `out-of-memory`
  */
 export function mapShared(lengthBytes: number): NativeMemory {
-  const address = mmap({
+  const mapped = mmap({
     lengthBytes,
     protection: ProtectionFlag.read | ProtectionFlag.write,
-    flags: MapFlag.shared | MapFlag.anonymous | MapFlag.noReserve,
+    flags: MapFlag.private | MapFlag.anonymous | MapFlag.noReserve,
   });
-  if (address < 0n) {
+  if (mapped < 0n) {
     throw new PenstockError({
       code: "out-of-memory",
-      message: `cannot map ${lengthBytes} bytes (errno ${-Number(address)})`,
+      message: `cannot map ${lengthBytes} bytes (errno ${-Number(mapped)})`,
     });
   }
-  return viewShared(Number(address), lengthBytes);
+  const address = Number(mapped);
+  // Between fork and exec of a child nobody may copy pages on write: the kernel, which fills ours
+  // for I/O in flight, would go on with the old ones.
+  madvise(address, lengthBytes, Advice.dontFork);
+  // Fewer misses of the address cache; a kernel without huge pages refuses, which does no harm.
+  if (lengthBytes >= HUGE_MAPPING_BYTES_MIN) madvise(address, lengthBytes, Advice.hugePages);
+  return viewShared(address, lengthBytes);
 }
 
 const PAGE_BYTES = 4096;
@@ -58,7 +67,7 @@ export function emptyShared(memory: {
   readonly address: number;
   readonly lengthBytes: number;
 }): void {
-  const result = madvise(memory.address, memory.lengthBytes, MADVISE_REMOVE);
+  const result = madvise(memory.address, memory.lengthBytes, Advice.dontNeed);
   if (result < 0) {
     throw new PenstockError({
       code: "internal",

@@ -51,9 +51,9 @@ forEachLevel(
         );
         for (let round = 1; round <= ROUNDS; round += 1) {
           const server = await startPenstock(t, pipe, { level });
-          const load = writers.map(async (writer) => {
-            await writer.run(await NbdRawClient.open(server.uri));
-          });
+          // All are there before the time runs: a busy machine may take longer to greet them.
+          const clients = await Promise.all(writers.map(() => NbdRawClient.open(server.uri)));
+          const load = writers.map((writer, index) => writer.run(clients[index] as NbdRawClient));
           await sleep(LOAD_MS_MIN + prng.below(LOAD_MS_MAX - LOAD_MS_MIN));
           assert.deepEqual(await server.stop("SIGKILL"), { code: null, signal: "SIGKILL" });
           await Promise.all(load);
