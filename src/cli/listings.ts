@@ -24,6 +24,8 @@ export interface DeviceView {
   readonly sizeBytes: number;
   readonly blockSizeBytes: number;
   readonly readOnly: boolean;
+  /** Another engine may write it, too. */
+  readonly shared: boolean;
   readonly inFlight: number;
   /** "ready"; of a mirror's legs what the mirror says: "in-sync", "faulted". */
   readonly state: string;
@@ -94,7 +96,16 @@ function devicesUnder(
     return leg.flatMap((each) => devicesUnder(pipe, each, ofLeg));
   });
   const reason = isFaulted(health) && health.reason !== "" ? health.reason : null;
-  const facts = { sizeBytes, blockSizeBytes, readOnly, inFlight, state: health.state, reason };
+  const shared = stage.details.shared === true;
+  const facts = {
+    sizeBytes,
+    blockSizeBytes,
+    readOnly,
+    shared,
+    inFlight,
+    state: health.state,
+    reason,
+  };
   return [...legs, { pipe, stage: id, place, kind, ...facts, text }];
 }
 
@@ -119,7 +130,11 @@ const DEVICE_COLUMNS: readonly Column<DeviceView>[] = [
   },
   { title: "SIZE", text: ({ sizeBytes }) => formatSize(sizeBytes) },
   { title: "BLOCK", text: ({ blockSizeBytes }) => String(blockSizeBytes) },
-  { title: "MODE", text: ({ readOnly }) => (readOnly ? "read-only" : "read-write") },
+  {
+    title: "MODE",
+    text: ({ readOnly, shared }) =>
+      `${readOnly ? "read-only" : "read-write"}${shared ? ", shared" : ""}`,
+  },
   { title: "IN FLIGHT", align: "right", text: ({ inFlight }) => String(inFlight) },
   { title: "TEXT", text: ({ text }) => text },
 ];

@@ -5,7 +5,7 @@ import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { after, test } from "node:test";
 import { AwaitedRequest } from "../block/awaited-request.ts";
 import { deviceConformance } from "../block/conformance.ts";
-import { Operation, RequestFlag } from "../block/operation.ts";
+import { Operation, RequestFlag, Support } from "../block/operation.ts";
 import { PromiseDevice } from "../block/promise-device.ts";
 import { Status } from "../block/status.ts";
 import { Errno } from "../reactor/errno.ts";
@@ -311,6 +311,21 @@ for (const level of real) {
       await first.close();
       const third = await FileDevice.open(reactor, options);
       await third.close();
+    }));
+
+  test(`file with shared=1 is there for two, who see each other's writes, at ${level}`, () =>
+    withReactor(level, async ({ reactor }) => {
+      const options = { path: `${folder}/shared-${level}.img`, sizeBytes: 65_536, shared: true };
+      const one = await FileDevice.open(reactor, options);
+      const other = new PromiseDevice(await FileDevice.open(reactor, options));
+      assert.deepEqual(one.describe(), { shared: true });
+      // Nothing keeps the other one from writing between its two halves.
+      assert.equal(one.operations.compareAndWrite, Support.refuse);
+      const writer = new PromiseDevice(one);
+      await writer.writeAt(4096, new Uint8Array(4096).fill(3));
+      assert.ok((await other.readAt(4096, 4096)).every((byte) => byte === 3));
+      await writer.close();
+      await other.close();
     }));
 
   test(`file has every acknowledged write in the file at once, at ${level}`, () =>

@@ -7,7 +7,13 @@
  * kernel marks pages clean that it failed to write, so that a second fsync would lie).
  */
 
-import { Device, type DeviceInfo, modifies, TRANSFER_BYTES_MAX } from "../block/device.ts";
+import {
+  Device,
+  type DeviceDetails,
+  type DeviceInfo,
+  modifies,
+  TRANSFER_BYTES_MAX,
+} from "../block/device.ts";
 import { statusOfErrno } from "../block/errno-status.ts";
 import { ExclusiveGate } from "../block/exclusive-gate.ts";
 import { Operation, type OperationTable, RequestFlag, Support } from "../block/operation.ts";
@@ -32,6 +38,8 @@ export interface FileOptions {
   /** Creates the file, or grows it to this. */
   readonly sizeBytes?: number;
   readonly readOnly?: boolean;
+  /** Another process may write it as well, see `SHARED_FILE_OPERATIONS`. */
+  readonly shared?: boolean;
   /** O_DIRECT. */
   readonly direct?: boolean;
   /** Default: the medium's logical block size. */
@@ -59,6 +67,7 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
   /** Ops that wait for a bounce buffer. */
   #bounceQueue: FileOp[] = [];
   readonly #reserve: BufferReserve;
+  readonly #isShared: boolean;
   #canPunch: boolean;
   #canZero: boolean;
   #zeroes: Slab | null = null;
@@ -73,24 +82,35 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
       path: options.path,
       write: options.readOnly !== true,
       direct: options.direct === true,
+      shared: options.shared === true,
       ...(options.sizeBytes === undefined ? {} : { createSizeBytes: options.sizeBytes }),
       ...(options.holder === undefined ? {} : { holder: options.holder }),
     });
     try {
       const faults = reactor.mediumFaults.count(file.identity);
-      return new FileDevice(reactor, file, describe(file, faults, options));
+      return new FileDevice(reactor, file, describe(file, faults, options), options);
     } catch (error) {
       await reactor.io.closeFile(file.file);
       throw error;
     }
   }
 
-  private constructor(reactor: Reactor, file: OpenedFile, info: DeviceInfo) {
-    super(reactor, info, FILE_OPERATIONS);
+  private constructor(
+    reactor: Reactor,
+    file: OpenedFile,
+    info: DeviceInfo,
+    { shared }: FileOptions,
+  ) {
+    super(reactor, info, shared === true ? SHARED_FILE_OPERATIONS : FILE_OPERATIONS);
     this.#file = file;
+    this.#isShared = shared === true;
     this.#reserve = takeReserve(reactor.buffers, info.name);
     this.#canPunch = file.canPunch;
     this.#canZero = file.canZero;
+  }
+
+  override describe(): DeviceDetails {
+    return this.#isShared ? { shared: true } : {};
   }
 
   // hot path
@@ -500,4 +520,10 @@ const FILE_OPERATIONS: OperationTable = {
   compare: Support.emulated,
   compareAndWrite: Support.emulated,
   blockStatus: Support.native,
+};
+
+/** What another process writes in between is not kept apart from a comparison. */
+const SHARED_FILE_OPERATIONS: OperationTable = {
+  ...FILE_OPERATIONS,
+  compareAndWrite: Support.refuse,
 };

@@ -80,6 +80,8 @@ export interface SourcePlan {
   readonly legs?: readonly BranchPlan[];
   /** The server that it uses, which may be this process. */
   readonly server?: SocketAddress;
+  /** Others may write what it stands on as well: nothing may rely on its keeping what it has. */
+  readonly isShared?: true;
   /** What it may take, in ms, to go on without a leg that hangs. Absent: it does not. */
   readonly patienceMs?: number;
   /**

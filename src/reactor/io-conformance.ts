@@ -112,6 +112,7 @@ const FILE_CASES: readonly Case[] = [
   { title: "identity tells files apart", run: files.identityTellsFilesApart },
   { title: "a writer excludes others and is named", run: files.writerExcludesOthers },
   { title: "readers share and keep writers out", run: files.readersShareAndKeepWritersOut },
+  { title: "shared writers keep others out", run: files.sharedWritersKeepOthersOut },
   { title: "direct I/O is there or refused", run: files.directIsThereOrRefused },
   { title: "file data matches a model beyond 4 GiB", run: fileData.matchesModelBeyond4GiB },
   { title: "an advanced vector moves the rest", run: fileData.advancedVectorMovesTheRest },

@@ -63,6 +63,8 @@ export type SocketHandle = number;
 export interface OpenFileOptions {
   readonly path: string;
   readonly write: boolean;
+  /** Others may write it as well, if they say so too; exclusive writers stay away. */
+  readonly shared?: boolean;
   /** Bypass the page cache (O_DIRECT); an error where the level or the file system cannot. */
   readonly direct?: boolean;
   /**

@@ -81,8 +81,9 @@ export class NativeFiles {
   }
 
   async #claim(fd: number, identity: string, options: OpenFileOptions): Promise<void> {
-    if (lockFile(fd, options.write) < 0) throw await claimedError(identity, options.path);
-    if (!options.write) return;
+    const isExclusive = options.write && options.shared !== true;
+    if (lockFile(fd, isExclusive) < 0) throw await claimedError(identity, options.path);
+    if (!isExclusive) return;
     const holder = options.holder ?? "penstock";
     this.#claims.set(fd, await FileClaim.take(identity, options.path, holder));
   }
@@ -97,8 +98,8 @@ async function openFd(options: OpenFileOptions): Promise<number> {
   if (stat?.isFIFO() === true) throw invalidFileError(options.path, "a pipe");
   const isDevice = stat?.isBlockDevice() === true;
   // O_EXCL without O_CREAT on a block device: refused while it is mounted or held elsewhere.
-  if (isDevice && options.write) flags |= O_EXCL;
-  else if (options.createSizeBytes !== undefined && options.write) flags |= O_CREAT;
+  if (isDevice && options.write && options.shared !== true) flags |= O_EXCL;
+  else if (!isDevice && options.createSizeBytes !== undefined && options.write) flags |= O_CREAT;
   try {
     return await open(options.path, flags, 0o600);
   } catch (error) {

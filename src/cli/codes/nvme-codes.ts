@@ -13,6 +13,11 @@ export const NVME_CODES: CodeList = {
     causes: "No name after the host, a name without nqn.YYYY-MM.DOMAIN:, more than 223 bytes.",
     todo: "Write for example nvmf://127.0.0.1:4420/nqn.2026-11.io.penstock:vol1.",
   },
+  "shared-leg": {
+    means: "A leg of a mirror was opened with shared=1.",
+    causes: "A mirror that is to be served by two engines, over the same files.",
+    todo: "Leave shared=1 out; share the mirror from one engine, and use several paths to that.",
+  },
   "uuid-invalid": {
     means: "The option takes a UUID.",
     causes: "A digit that is missing, or braces around it.",

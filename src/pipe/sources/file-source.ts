@@ -14,6 +14,11 @@ import { readBlockSize } from "./block-size.ts";
 export const FILE_OPTIONS: readonly OptionHelp[] = [
   { key: "size", value: "SIZE", text: "create the file, sparse, or grow it to this" },
   { key: "direct", value: "BOOLEAN", text: "bypass the page cache (O_DIRECT)" },
+  {
+    key: "shared",
+    value: "BOOLEAN",
+    text: "another engine may serve it too, with shared=1: one NVMe subsystem over two paths",
+  },
   { key: "readonly", value: "BOOLEAN", text: "open for reading only" },
   { key: "blocksize", value: "512|4096", text: "default: the medium's logical block size" },
 ];
@@ -29,12 +34,15 @@ export function planFile(text: string, stage: UriStage, options: StageOptions): 
   const direct = options.boolean("direct", { fallback: false });
   const readOnly = options.boolean("readonly", { fallback: false });
   const blockSizeBytes = readBlockSize(options);
+  const shared = options.boolean("shared", { fallback: false });
   return {
+    ...(shared ? { isShared: true } : {}),
     open: ({ reactor, holder }) =>
       FileDevice.open(reactor, {
         path,
         direct,
         readOnly,
+        shared,
         holder,
         ...(sizeBytes === undefined ? {} : { sizeBytes }),
         ...(blockSizeBytes === undefined ? {} : { blockSizeBytes }),

@@ -22,6 +22,18 @@ test("a mirror has 1 to 16 legs, each a pipe without a share", () => {
   throws(() => planPipe(`mirror | ${SHARE}`), { code: "child-count" });
 });
 
+test("a mirror refuses a leg that others may write, at its option", () => {
+  const shared = "file:///a?direct=1&shared=1";
+  for (const leg of [shared, `${shared} | log`]) {
+    const text = `mirror(${LEG}, ${leg}) | ${SHARE}`;
+    throws(() => planPipe(text), { code: "shared-leg", offset: text.indexOf("shared=1") });
+  }
+  const nested = `mirror(${LEG}, mirror(${shared})) | ${SHARE}`;
+  throws(() => planPipe(nested), { code: "shared-leg" });
+  planPipe(`file:///a?shared=1 | log | ${SHARE}`);
+  planPipe(`mirror(file:///a?shared=0) | ${SHARE}`);
+});
+
 for (const [options, code, message] of [
   ["meta=tail", "not-yet", /not yet in this version/],
   ["meta=/var/lib/m", "not-yet", /not yet in this version/],

@@ -50,6 +50,7 @@ export function planMirror(
       "mirror(file:///a, file:///b)";
     throw new GrammarError({ code: "child-count", text, span: stage.nameSpan, message });
   }
+  for (const leg of legs) refuseShared(text, leg);
   options.value("meta", checkMeta, { fallback: "none" });
   const childTimeoutMs = options.duration("timeout", {
     minMs: TIMEOUT_MS_MIN,
@@ -83,6 +84,20 @@ export function planMirror(
       });
     },
   };
+}
+
+/** Two mirrors over one leg would each make it equal to their own others. */
+function refuseShared(text: string, { source, sourceStage }: BranchPlan): void {
+  if (source.isShared !== true) return;
+  const option = sourceStage.options.find(({ key }) => key === "shared");
+  throw new GrammarError({
+    code: "shared-leg",
+    text,
+    span: option?.span ?? sourceStage.span,
+    message:
+      "found a leg with shared=1 under a mirror, expected legs that nobody else writes: " +
+      "a mirror cannot be served by two engines until they fence each other",
+  });
 }
 
 /** Who is in sync is recorded by whoever opened the pipe, where that keeps records. */

@@ -116,6 +116,20 @@ export async function writerExcludesOthers(h: Harness): Promise<void> {
   await h.closeFile(second.file);
 }
 
+export async function sharedWritersKeepOthersOut(h: Harness): Promise<void> {
+  const path = h.path("two.img");
+  const options = { path, write: true, shared: true };
+  const one = await h.open({ ...options, createSizeBytes: 4096 });
+  const other = await h.open(options);
+  await rejects(h.open({ path, write: true }), { code: "claimed" });
+  await h.closeFile(one.file);
+  await rejects(h.open({ path, write: true }), { code: "claimed" });
+  await h.closeFile(other.file);
+  const alone = await h.open({ path, write: true, holder: "pipe vol1" });
+  await rejects(h.open(options), { code: "claimed", message: /pipe vol1/ });
+  await h.closeFile(alone.file);
+}
+
 export async function readersShareAndKeepWritersOut(h: Harness): Promise<void> {
   const path = h.path("shared.img");
   const made = await h.create("shared.img", 4096);

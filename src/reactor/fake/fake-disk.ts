@@ -37,7 +37,7 @@ const SYNC_LATENCY_DEFAULT: FakeLatency = { minMs: 0.2, maxMs: 4 };
 /** An open file's claim. */
 export interface FileHolder {
   readonly file: FakeFile;
-  readonly write: boolean;
+  readonly isExclusive: boolean;
   readonly holder: string;
 }
 

@@ -19,6 +19,8 @@ const PAGE_BYTES = 4096;
 export class FakeOpenFile {
   readonly file: FakeFile;
   readonly write: boolean;
+  /** Nobody else may write it meanwhile, nor read it. */
+  readonly isExclusive: boolean;
   readonly alignmentBytes: number;
   readonly holder: string;
   /** The operation started last; a file is closed when nothing is in flight. */
@@ -27,6 +29,7 @@ export class FakeOpenFile {
   constructor(file: FakeFile, options: OpenFileOptions) {
     this.file = file;
     this.write = options.write;
+    this.isExclusive = options.write && options.shared !== true;
     this.alignmentBytes = options.direct === true ? BLOCK_BYTES : 1;
     this.holder = options.holder ?? "another process";
   }
@@ -119,7 +122,7 @@ export class FakeFileTable {
 
   #checkClaims(opened: FakeOpenFile): void {
     for (const other of this.#disk.holders) {
-      if (other.file !== opened.file || !(other.write || opened.write)) continue;
+      if (other.file !== opened.file || !(other.isExclusive || opened.isExclusive)) continue;
       throw new PenstockError({
         code: "claimed",
         message: `${opened.file.path} is in use by ${other.holder}`,

@@ -102,10 +102,10 @@ async function openOrCreate(options: OpenFileOptions): Promise<{ fd: number; cre
   try {
     // Without O_NONBLOCK opening a pipe without a peer would never come back.
     const flags = (write ? O_RDWR : O_RDONLY) | O_NONBLOCK;
-    const isDevice = write && (await isBlockDevice(path));
+    const isExclusive = write && options.shared !== true && (await isBlockDevice(path));
     try {
       // O_EXCL without O_CREAT on a block device: refused while mounted or held by another.
-      return { fd: await open(path, isDevice ? flags | O_EXCL : flags), created: false };
+      return { fd: await open(path, isExclusive ? flags | O_EXCL : flags), created: false };
     } catch (error) {
       if (!write || createSizeBytes === undefined || !isMissing(error)) throw error;
     }
@@ -117,7 +117,7 @@ async function openOrCreate(options: OpenFileOptions): Promise<{ fd: number; cre
 
 async function takeClaim(medium: Medium, options: OpenFileOptions): Promise<Claim> {
   const { identity } = medium;
-  if (options.write) {
+  if (options.write && options.shared !== true) {
     if (readerCounts.has(identity)) throw await claimedError(identity, options.path);
     return FileClaim.take(identity, options.path, options.holder ?? "penstock");
   }
