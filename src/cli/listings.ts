@@ -40,6 +40,8 @@ export interface ShareView {
   readonly uri: string;
   readonly sizeBytes: number;
   readonly readOnly: boolean;
+  /** What its protocol tells of it: `protocol`, `connections`, a subsystem's `hosts`. */
+  readonly details: StageListing["details"];
   /** Canonical text of the stage, with the port that was asked for. */
   readonly text: string;
 }
@@ -109,11 +111,11 @@ function devicesUnder(
   return [...legs, { pipe, stage: id, place, kind, ...facts, text }];
 }
 
-function shareOf({ name, uri, share, stages }: PipeDetailView): ShareView[] {
+function shareOf({ name, uri, share, shareDetails, stages }: PipeDetailView): ShareView[] {
   const top = stages.at(-1);
   if (top === undefined || uri === null) return [];
   const { sizeBytes, readOnly } = top;
-  return [{ pipe: name, uri, sizeBytes, readOnly, text: share ?? "" }];
+  return [{ pipe: name, uri, sizeBytes, readOnly, details: shareDetails, text: share ?? "" }];
 }
 
 function isNotFound(thrown: unknown): boolean {
@@ -144,4 +146,27 @@ const SHARE_COLUMNS: readonly Column<ShareView>[] = [
   { title: "URI", text: ({ uri }) => uri },
   { title: "SIZE", text: ({ sizeBytes }) => formatSize(sizeBytes) },
   { title: "MODE", text: ({ readOnly }) => (readOnly ? "read-only" : "read-write") },
+  { title: "SUBSYSTEM", text: ({ details }) => shown(details.subsystem) },
+  { title: "NSID", align: "right", text: ({ details }) => shown(details.nsid) },
+  { title: "CONNECTIONS", align: "right", text: ({ details }) => shown(details.connections) },
+  { title: "HOSTS", text: ({ details }) => hostsOf(details).map(hostText).join(", ") },
 ];
+
+/** An NVMe host that is connected. */
+interface HostDetails {
+  readonly nqn?: unknown;
+  readonly controllers?: unknown;
+  readonly queues?: unknown;
+}
+
+function hostsOf({ hosts }: ShareView["details"]): readonly HostDetails[] {
+  return Array.isArray(hosts) ? hosts : [];
+}
+
+function hostText({ nqn, queues }: HostDetails): string {
+  return `${shown(nqn)} (queues ${shown(queues)})`;
+}
+
+function shown(value: unknown): string {
+  return typeof value === "string" || typeof value === "number" ? String(value) : "";
+}

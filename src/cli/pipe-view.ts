@@ -32,6 +32,8 @@ export interface PipeView {
 /** `pipe show -o json`. */
 export interface PipeDetailView extends PipeView {
   readonly share: string | null;
+  /** What the share tells of itself. */
+  readonly shareDetails: StageListing["details"];
   /** Source first. */
   readonly stages: readonly StageListing[];
 }
@@ -50,11 +52,12 @@ export function pipeView(pipe: Pipe): PipeView {
 }
 
 export function pipeDetailView(tree: PipeTree): PipeDetailView {
-  const { pipe, stages, shareText } = tree;
+  const { pipe, stages, shareText, shareDetails } = tree;
   if (pipe === undefined) throw new TypeError("the engine answered without a pipe");
   return {
     ...pipeView(pipe),
     share: shareText === "" ? null : shareText,
+    shareDetails: shareDetails ?? {},
     stages: stages.map(stageView),
   };
 }

@@ -39,6 +39,7 @@ const READY: PipeWithStages = {
     uri: "nbd://h:1/a",
     text: "null:///x | limit#gold | nbd://h/a",
     shareText: "nbd://h/a",
+    shareDetails: { protocol: "nbd", connections: 2 },
     stages: [{ ...STAGE, id: "1", place: "1", label: null, legs: [[STAGE], [STAGE]] }, STAGE],
   },
 };

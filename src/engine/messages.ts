@@ -54,6 +54,7 @@ export function treeMessage({ pipe, tree }: PipeWithStages): PipeTree {
     pipe: pipeMessage(pipe),
     stages: (tree?.stages ?? []).map(stageMessage),
     shareText: tree?.shareText ?? "",
+    ...(tree === null ? {} : { shareDetails: plainDetails(tree.shareDetails) }),
   });
 }
 

@@ -6,6 +6,7 @@
  * an opening that fails leaves nothing behind. On the main thread.
  */
 
+import type { DeviceDetails } from "../block/device.ts";
 import { assert } from "../util/assert.ts";
 import { PenstockError, toPenstockError } from "../util/errors.ts";
 import { FirstFailure } from "../util/first-failure.ts";
@@ -58,6 +59,8 @@ export interface ServedPipeStats extends ServedPipe {
 export interface ServedPipeTree extends ServedPipe, PipeTree {
   /** Canonical text of the share's stage. */
   readonly shareText: string;
+  /** What the share tells of itself. */
+  readonly shareDetails: DeviceDetails;
 }
 
 interface OpenPipe extends ServedPipe {
@@ -246,11 +249,12 @@ export class PipeHost {
     }
     const { uri, shareText } = pipe;
     const tree = await call(pipe.deviceReactor);
+    const shareDetails = await pipe.shareReactor.call("describeShare", { pipeId: id });
     const text = `${tree.text} | ${shareText}`;
     const labels = [...labelsIn(tree.stages)];
     // It may have been closed meanwhile.
     if (this.#pipes.has(id)) this.#pipes.set(id, { ...pipe, text, labels });
-    return { id, uri, text, shareText, stages: tree.stages };
+    return { id, uri, text, shareText, shareDetails, stages: tree.stages };
   }
 
   /**

@@ -3,6 +3,7 @@
  * pipes. Answers the main thread's calls; owns all of it until `stop`.
  */
 
+import type { DeviceDetails } from "../block/device.ts";
 import { openProxy } from "../block/proxy-device.ts";
 import { serveDevice } from "../block/proxy-server.ts";
 import type { DeviceTicket } from "../block/proxy-wire.ts";
@@ -172,6 +173,10 @@ export class ReactorHost implements ReactorMethods {
     return this.#part(pipeId).pipe.change((branch) => {
       return { text: branch.text, stages: listStages(branch) };
     });
+  }
+
+  async describeShare({ pipeId }: { pipeId: number }): Promise<DeviceDetails> {
+    return this.#parts.get(pipeId)?.share?.describe() ?? {};
   }
 
   async stats(only: { pipeId: number } | null): Promise<ReactorStats> {

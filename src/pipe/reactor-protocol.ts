@@ -2,6 +2,7 @@
  * What the main thread and a reactor's thread say to each other. Plain values only.
  */
 
+import type { DeviceDetails } from "../block/device.ts";
 import type { DeviceTicket } from "../block/proxy-wire.ts";
 import type { SocketAddress } from "../reactor/io.ts";
 import type { RealLevel } from "../reactor/level-capabilities.ts";
@@ -139,6 +140,8 @@ export interface ReactorMethods {
   removeStage(params: { readonly pipeId: number } & Removal): Promise<PipeTree>;
   changeStage(params: { readonly pipeId: number } & Change): Promise<PipeTree>;
   describePipe(params: { readonly pipeId: number }): Promise<PipeTree>;
+  /** Empty when the share is not open. */
+  describeShare(params: { readonly pipeId: number }): Promise<DeviceDetails>;
   /** `pipes` has one of them, or all. */
   stats(params: { readonly pipeId: number } | null): Promise<ReactorStats>;
   /** Closes everything; the thread ends by itself afterwards. Last call. */

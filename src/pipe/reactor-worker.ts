@@ -54,6 +54,7 @@ function main(): void {
     removeStage: (params) => host.removeStage(params),
     changeStage: (params) => host.changeStage(params),
     describePipe: (params) => host.describePipe(params),
+    describeShare: (params) => host.describeShare(params),
     stats: (params) => host.stats(params),
     stop: async () => {
       await host.stop();

@@ -42,11 +42,12 @@ test("listings show every device and share, as a table, JSON and YAML", async (t
     uri,
     sizeBytes: 8 * MIB,
     readOnly: false,
+    details: { protocol: "nbd", connections: 0 },
     text: "nbd://127.0.0.1:0/vol1",
   });
   match(
     await run("share", "list"),
-    /^PIPE +URI +SIZE +MODE\nvol1 .* read-write\nro .* read-only\n$/,
+    /^PIPE +URI +SIZE +MODE +SUBSYSTEM .*\nvol1 .* read-write +- +- +0 +-\nro .* read-only +- +- +0 +-\n$/,
   );
 
   // A relative path is the typing shell's, not the engine's.

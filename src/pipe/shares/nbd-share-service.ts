@@ -50,6 +50,7 @@ export class NbdShares implements ShareService {
       announcement: { kind: "nbd", description: exported.description },
       counts: exported.stats,
       latency: exported.latency,
+      describe: () => ({ protocol: "nbd", connections: exported.stats.connections }),
       close: () => service.removeExport(exported),
     };
   }

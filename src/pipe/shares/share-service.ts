@@ -5,7 +5,7 @@
  * of another reactor: it has been told where that is (`addRemote`), and hands the connection over.
  */
 
-import type { Device } from "../../block/device.ts";
+import type { Device, DeviceDetails } from "../../block/device.ts";
 import type { OperationLatency } from "../../block/operation-latency.ts";
 import type { ExportDescription } from "../../proto/nbd/export-description.ts";
 import type { SocketAddress } from "../../reactor/io.ts";
@@ -41,6 +41,8 @@ export interface LiveShare extends OpenedShare {
   readonly announcement: ShareAnnouncement;
   readonly counts: ShareCounts;
   readonly latency: OperationLatency;
+  /** For listings, of this moment. */
+  describe(): DeviceDetails;
 }
 
 /** Plans, announcements and hand-offs that it is given are of its own kind. */
