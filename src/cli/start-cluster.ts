@@ -15,11 +15,11 @@ import type { GetStatsResponse } from "../api/penstock/engine/v1/engine_pb.ts";
 import { percentEncode } from "../pipe/characters.ts";
 import { legHealth } from "../pipe/pipe-graph.ts";
 import type { StageListing } from "../pipe/replumb.ts";
-import type { LevelChoice } from "../reactor/open-io.ts";
+import { chooseLevel, type LevelChoice } from "../reactor/open-io.ts";
 import { toPenstockError } from "../util/errors.ts";
 import { EngineChild, type EngineEnd } from "./engine-child.ts";
 import { pipeDetailView } from "./pipe-view.ts";
-import { legPath, type LegState, repairLegs, writeState } from "./start-legs.ts";
+import { type LegFolder, legPath, noteServing, repairLegs, settleLegs } from "./start-legs.ts";
 
 export const LEG_COUNT = 3;
 /** A leg that does not answer for this long is given up. */
@@ -64,36 +64,39 @@ export class Cluster {
   /** engine-1, -2, -3. */
   readonly legs: readonly ClusterEngine[];
   readonly mirror: ClusterEngine;
-  /** The leg (from 0) that the others were copied from at the start, or null. */
-  readonly repairedFrom: number | null;
-  readonly #folder: string;
+  /** Of each disk that was mended at the start: the leg (from 0) that the others are copies of. */
+  readonly repairedFrom: ReadonlyMap<string, number>;
+  readonly #folder: LegFolder;
   readonly #sockets: string | null;
-  #written = "";
   #stopped: Promise<EngineEnd> | null = null;
 
   /** @throws PenstockError; nothing runs then */
   static async start(options: ClusterOptions): Promise<Cluster> {
-    const { folder, disks } = options;
-    const sockets = await socketFolder(folder);
     const names = Array.from({ length: LEG_COUNT + 1 }, (_, index) => `engine-${index + 1}`);
+    const folder: LegFolder = {
+      path: options.folder,
+      names: options.disks.map(({ name }) => name),
+      legCount: LEG_COUNT,
+      engines: names.map((name) => join(options.folder, name)),
+      level: await chooseLevel(options.io),
+    };
+    // What a starter that was killed has left behind, before its pipes come back by themselves.
+    await settleLegs(folder);
+    const sockets = await socketFolder(folder.path);
     const started = await Promise.allSettled(
-      names.map((name) => startEngine(name, sockets ?? folder, options)),
+      names.map((name) => startEngine(name, sockets ?? folder.path, options)),
     );
     const children = started.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
     try {
       for (const each of started) if (each.status === "rejected") throw each.reason;
-      // What a starter that was killed has left behind. From here on nobody else has the files.
-      await Promise.all(children.map(forgetPipes));
-      const diskNames = disks.map(({ name }) => name);
-      const repairedFrom = await repairLegs(folder, diskNames, LEG_COUNT);
+      // From here on nobody else has the files.
+      const repairedFrom = await repairLegs(folder);
       const legs = await Promise.all(
         children.slice(0, LEG_COUNT).map((child, leg) => shareFiles(child, leg, options)),
       );
+      await noteServing(folder);
       const mirror = await shareMirrors(children[LEG_COUNT] as EngineChild, legs, options);
-      const cluster = new Cluster({ legs, mirror, repairedFrom, folder, sockets });
-      const inSync = legs.map((_leg, index) => index);
-      await cluster.#write({ inSync, isClean: false });
-      return cluster;
+      return new Cluster({ legs, mirror, repairedFrom, folder, sockets });
     } catch (thrown) {
       await Promise.all(children.map((child) => child.stop()));
       if (sockets !== null) await rm(sockets, { recursive: true, force: true });
@@ -104,8 +107,8 @@ export class Cluster {
   private constructor(parts: {
     readonly legs: readonly ClusterEngine[];
     readonly mirror: ClusterEngine;
-    readonly repairedFrom: number | null;
-    readonly folder: string;
+    readonly repairedFrom: ReadonlyMap<string, number>;
+    readonly folder: LegFolder;
     readonly sockets: string | null;
   }) {
     this.legs = parts.legs;
@@ -119,18 +122,15 @@ export class Cluster {
     return [...this.legs, this.mirror];
   }
 
-  /** Of each engine, in their order; null: it does not answer. Notes which legs are in sync. */
+  /** Of each engine, in their order; null: it does not answer. Never rejects. */
   async stats(): Promise<readonly (GetStatsResponse | null)[]> {
-    const all = await Promise.all(
+    return await Promise.all(
       this.engines.map(({ child }) =>
         child.end === null
           ? child.ask(({ engine }) => engine.getStats({})).catch(() => null)
           : null,
       ),
     );
-    const legs = legsOf(all.at(-1) ?? null);
-    if (legs.length > 0) await this.#write({ inSync: inSyncOf(legs), isClean: false });
-    return all;
   }
 
   /** The legs' states now, with reasons. @throws PenstockError: the mirror's engine is silent */
@@ -161,24 +161,15 @@ export class Cluster {
   }
 
   async #stop(): Promise<EngineEnd> {
-    const { child } = this.mirror;
-    const legs = await this.legStates().catch(() => null);
-    if (child.end === null) await forgetPipes(child).catch(() => undefined);
-    const end = await child.stop();
-    const ends = await Promise.all(this.legs.map((leg) => leg.child.stop()));
-    // A leg whose last flush has failed may lack what the others have.
-    const inSync = inSyncOf(legs ?? []).filter((leg) => ends[leg]?.code === 0);
-    if (legs !== null && end.code === 0) await this.#write({ inSync, isClean: true });
-    if (this.#sockets !== null) await rm(this.#sockets, { recursive: true, force: true });
-    return end;
-  }
-
-  /** Never without any leg: then what was known before is worth more. */
-  async #write(state: LegState): Promise<void> {
-    const text = JSON.stringify(state);
-    if (text === this.#written || state.inSync.length === 0) return;
-    this.#written = text;
-    await writeState(this.#folder, state);
+    try {
+      const end = await this.mirror.child.stop();
+      const ends = await Promise.all(this.legs.map((leg) => leg.child.stop()));
+      const failedLegs = ends.flatMap(({ code }, leg) => (code === 0 ? [] : [leg]));
+      await settleLegs(this.#folder, { isClean: end.code === 0, failedLegs });
+      return end;
+    } finally {
+      if (this.#sockets !== null) await rm(this.#sockets, { recursive: true, force: true });
+    }
   }
 }
 
@@ -207,10 +198,6 @@ function worstOf(mirrors: readonly (readonly LegView[])[]): readonly LegView[] {
   });
 }
 
-function inSyncOf(legs: readonly LegView[]): number[] {
-  return legs.flatMap(({ state }, index) => (state === IN_SYNC ? [index] : []));
-}
-
 async function startEngine(
   name: string,
   sockets: string,
@@ -233,12 +220,6 @@ async function socketFolder(folder: string): Promise<string | null> {
   } catch {
     return await mkdtemp(join(tmpdir(), "penstock-"));
   }
-}
-
-async function forgetPipes(child: EngineChild): Promise<void> {
-  await child.ask(async ({ pipes }) => {
-    for (const { name } of (await pipes.listPipes({})).pipes) await pipes.deletePipe({ name });
-  });
 }
 
 async function shareFiles(

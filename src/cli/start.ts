@@ -127,11 +127,9 @@ class Session {
 
   #introduce(): void {
     const { legs, mirror, repairedFrom } = this.#cluster;
-    if (repairedFrom !== null) {
-      print(
-        "The last run ended with legs that may differ: " +
-          `all are copies of engine-${repairedFrom + 1}'s.`,
-      );
+    if (repairedFrom.size > 0) {
+      const sources = [...repairedFrom].map(([disk, leg]) => `${disk} of engine-${leg + 1}'s`);
+      print(`The last run ended with legs that may differ: all are copies, ${sources.join(", ")}.`);
     }
     for (const { name, child, uris } of legs) {
       print(`${name}, process ${child.pid}, shares a file: ${uris[DISK]}`);

@@ -17,11 +17,12 @@
  * Calls for one name come one after the other; the registry sees to that.
  */
 
-import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import type { OutLeg } from "../pipe/stage-plan.ts";
 import { PenstockError, toPenstockError } from "../util/errors.ts";
+import { removeFile, replaceFile, syncFolder } from "./replace-file.ts";
 import { isPipeName } from "./request-fields.ts";
 import { wrongFieldOf } from "./stored-fields.ts";
 
@@ -94,35 +95,21 @@ export class PipeStore {
 
   /** Durable when it settles. @throws PenstockError `store-failed`; then either version is there */
   async put(pipe: StoredPipe): Promise<void> {
+    const path = join(this.#folder, `${pipe.name}${SUFFIX}`);
     const temporary = join(this.#folder, `.${pipe.name}.tmp`);
-    await storing(this.#folder, async () => {
-      try {
-        await writeDurably(temporary, encodeRecord(pipe));
-        await rename(temporary, join(this.#folder, `${pipe.name}${SUFFIX}`));
-      } catch (thrown) {
-        // On a full disk it would hold what little there is.
-        await removeFile(temporary);
-        throw thrown;
-      }
-      await this.#syncFolder();
-    });
+    await storing(this.#folder, () =>
+      replaceFile({ path, temporary, mode: FILE_MODE }, (file) =>
+        file.writeFile(encodeRecord(pipe)),
+      ),
+    );
   }
 
   /** Durable when it settles. @throws PenstockError `store-failed` */
   async delete(name: string): Promise<void> {
     await storing(this.#folder, async () => {
       await rm(join(this.#folder, `${name}${SUFFIX}`), { force: true });
-      await this.#syncFolder();
+      await syncFolder(this.#folder);
     });
-  }
-
-  async #syncFolder(): Promise<void> {
-    const folder = await open(this.#folder, "r");
-    try {
-      await folder.sync();
-    } finally {
-      await folder.close();
-    }
   }
 
   /** Null when it is not ours to read. A pipe that has no end must hold no start up. */
@@ -143,21 +130,6 @@ export class PipeStore {
       return { name, pipe: null, problem: new PenstockError({ code: known, message: text }) };
     }
   }
-}
-
-async function writeDurably(path: string, bytes: Buffer): Promise<void> {
-  const file = await open(path, "w", FILE_MODE);
-  try {
-    await file.writeFile(bytes);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
-
-/** As far as it can be: what is left is removed at the next start. */
-async function removeFile(path: string): Promise<void> {
-  await rm(path, { force: true }).catch(() => undefined);
 }
 
 export function encodeRecord(pipe: StoredPipe): Buffer {

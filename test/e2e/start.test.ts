@@ -214,10 +214,32 @@ test("the commands that it names work, and a leg that is killed is made whole ag
   strictEqual(await live.exited, 0);
 
   const again = await startLive(t, "--data-dir", folder, "--port", "0");
-  match(again.lines[0] ?? "", /all are copies of engine-2's\.$/);
+  match(again.lines[0] ?? "", /all are copies, disk of engine-2's, scratch of engine-2's\.$/);
   const reader = await NbdRawClient.open(again.diskUri);
   for (let count = 0; count < 8; count++) {
     ok(second.equals(await reader.read(1 << 20, second.length)), `read ${count}`);
+  }
+  await reader.disconnect();
+  process.kill(again.pid, "SIGTERM");
+  strictEqual(await again.exited, 0);
+});
+
+test("a leg that was out is not copied from, though all is killed at once", async (t) => {
+  const folder = makeTempDir(t);
+  const live = await startLive(t, "--data-dir", folder, "--port", "0");
+  const client = await NbdRawClient.open(live.diskUri);
+  await client.write(0, Buffer.alloc(4096, 1));
+  // The first of the legs, which would be copied from.
+  process.kill(live.enginePids[0] ?? 0, "SIGKILL");
+  await client.write(0, Buffer.alloc(4096, 2));
+  // At the very moment of the answer.
+  for (const pid of [...live.enginePids.slice(1), live.pid]) process.kill(pid, "SIGKILL");
+  await live.exited;
+  const again = await startLive(t, "--data-dir", folder, "--port", "0");
+  match(again.lines[0] ?? "", /disk of engine-2's/);
+  const reader = await NbdRawClient.open(again.diskUri);
+  for (let count = 0; count < 8; count++) {
+    ok((await reader.read(0, 4096)).equals(Buffer.alloc(4096, 2)), `read ${count}`);
   }
   await reader.disconnect();
   process.kill(again.pid, "SIGTERM");
