@@ -51,6 +51,11 @@ export class HelperPool {
     if (this.#underWay > 0) this.#queue.setSignals(on);
   }
 
+  /** True when a call has no answer read yet. Hot path. */
+  get isBusy(): boolean {
+    return this.#underWay > 0;
+  }
+
   /** True when an answer waits to be reaped. Hot path. */
   get hasAnswers(): boolean {
     return this.#underWay > 0 && this.#queue.hasAnswer;

@@ -65,6 +65,8 @@ export interface NativeLevel {
   readonly level: IoLevel;
   /** Helper threads at most. */
   readonly helpersMax: number;
+  /** The queue's `wait` ends with a helper's answer, too. */
+  readonly waitSeesHelpers: boolean;
   /** Its queue serves a reactor that rests (`TurnHandler.restMs`). */
   readonly canRest: boolean;
   makeQueue(clock: Clock, helpers: HelperPool, requestTurn: () => void): OperationQueue;
@@ -86,6 +88,7 @@ const SEEK_HOLE = 4;
 export abstract class NativeIo implements Io, CompletionSink {
   readonly level: IoLevel;
   readonly canRest: boolean;
+  readonly #waitSeesHelpers: boolean;
   readonly clock: RealClock;
   readonly slabs: SharedSlabSpace;
   readonly #queue: OperationQueue;
@@ -103,6 +106,7 @@ export abstract class NativeIo implements Io, CompletionSink {
     const sharesThread = options.sharesThread === true;
     this.level = level.level;
     this.canRest = level.canRest && !sharesThread;
+    this.#waitSeesHelpers = level.waitSeesHelpers;
     this.clock = new RealClock();
     this.slabs = new SharedSlabSpace(options.slabTable ?? createSharedSlabTable());
     const requestTurn = (): void => this.requestTurn();
@@ -134,6 +138,8 @@ export abstract class NativeIo implements Io, CompletionSink {
 
   setTurnHandler(handler: TurnHandler): void {
     assert(this.#turn.handler === null, "an Io has one reactor");
+    const helpers = this.#helpers;
+    const isUnseen = !this.#waitSeesHelpers;
     this.#turn.handler = {
       runTurn: () => {
         const delivered = this.#deliverArrived();
@@ -153,7 +159,7 @@ export abstract class NativeIo implements Io, CompletionSink {
       endRest: () => handler.endRest?.(),
       takeBulkHint: () => handler.takeBulkHint?.() === true,
       get hasPollers() {
-        return handler.hasPollers === true;
+        return (isUnseen && helpers.isBusy) || handler.hasPollers === true;
       },
     };
   }

@@ -255,7 +255,7 @@ export class NativeTurn {
   /** Sleeps inside the ring for a moment, where that is likely to be enough. True: it was. */
   #block(): boolean {
     const blockMs = this.#polling.blockMs();
-    // Other reactors ring by the eventfd, which the ring does not see.
+    // Other reactors, and helpers, ring by the eventfd, which the ring does not see.
     if (blockMs === 0 || this.handler?.hasPollers === true) return false;
     this.#queue.wait(blockMs);
     this.stats.blocks++;

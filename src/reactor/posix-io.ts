@@ -14,6 +14,7 @@ const HELPERS_MAX = 4;
 const POSIX: NativeLevel = {
   level: IoLevel.posix,
   helpersMax: HELPERS_MAX,
+  waitSeesHelpers: true,
   canRest: true,
   makeQueue: (clock, helpers, requestTurn) => new PosixQueue(clock, helpers, requestTurn),
 };

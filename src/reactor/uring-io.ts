@@ -17,6 +17,7 @@ const URING: NativeLevel = {
   level: IoLevel.uring,
   // For seek, which is no ring operation.
   helpersMax: 1,
+  waitSeesHelpers: false,
   canRest: true,
   makeQueue: () => {
     const ring = new Ring({
