@@ -31,8 +31,12 @@ export interface ReservationHooks {
   deliverLater(step: () => void): void;
 }
 
-interface Change {
+export interface ReservationChange {
+  /** Called with the state that is current when all changes before it have ended. */
   decide(state: ReservationState): ReservationOutcome;
+  /** The outcome is durable and current, or never will be; once. */
+  made(): void;
+  /** ... and hosts' commands that were to end have ended; once, after `made`. */
   done(status: number): void;
 }
 
@@ -52,7 +56,7 @@ export class NvmeReservations {
   #refusals: Uint8Array = new Uint8Array(0);
   /** What is refused to a host that is not in the table. */
   #refusalOfOthers = 0;
-  readonly #waiting: Change[] = [];
+  readonly #waiting: ReservationChange[] = [];
   #isSaving = false;
 
   /** Loads what the store has; without one, reservations end with the process. Never rejects. */
@@ -106,15 +110,9 @@ export class NvmeReservations {
     return (refusal & (1 << access)) !== 0;
   }
 
-  /**
-   * Decides on the state that is current when all changes before it have ended, then makes the
-   * outcome durable and current. @param done once, in this call or later
-   */
-  change(
-    decide: (state: ReservationState) => ReservationOutcome,
-    done: (status: number) => void,
-  ): void {
-    this.#waiting.push({ decide, done });
+  /** Decides, then makes the outcome durable and current; in this call or later. */
+  change(change: ReservationChange): void {
+    this.#waiting.push(change);
     this.#next();
   }
 
@@ -123,14 +121,14 @@ export class NvmeReservations {
       const change = this.#waiting.shift();
       if (change === undefined) return;
       if (this.trouble !== null) {
-        change.done(NvmeStatus.internalError);
+        fail(change, NvmeStatus.internalError);
         continue;
       }
       const outcome = change.decide(this.#state);
       const { state } = outcome;
       const isChanged = state !== this.#state;
       if (isChanged && state.persists && this.#store === null) {
-        change.done(NvmeStatus.invalidField);
+        fail(change, NvmeStatus.invalidField);
       } else if (isChanged && this.#store !== null && (state.persists || this.#state.persists)) {
         this.#save(this.#store, change, outcome);
       } else {
@@ -139,11 +137,11 @@ export class NvmeReservations {
     }
   }
 
-  #save(store: ReservationStore, change: Change, outcome: ReservationOutcome): void {
+  #save(store: ReservationStore, change: ReservationChange, outcome: ReservationOutcome): void {
     this.#isSaving = true;
     const ended = (hasFailed: boolean): void => {
       this.#isSaving = false;
-      if (hasFailed) change.done(NvmeStatus.internalError);
+      if (hasFailed) fail(change, NvmeStatus.internalError);
       else this.#commit(change, outcome);
       this.#next();
     };
@@ -157,9 +155,10 @@ export class NvmeReservations {
     else this.#hooks.deliverLater(save);
   }
 
-  #commit(change: Change, outcome: ReservationOutcome): void {
+  #commit(change: ReservationChange, outcome: ReservationOutcome): void {
     this.#state = outcome.state;
     this.#derive();
+    change.made();
     const done = (): void => change.done(outcome.status);
     const hooks = this.#hooks;
     if (hooks === null) {
@@ -186,4 +185,9 @@ export class NvmeReservations {
     const reads = refusesRead(this.#state, host) ? REFUSES_READS : 0;
     return reads | (refusesWrite(this.#state, host) ? REFUSES_WRITES : 0);
   }
+}
+
+function fail(change: ReservationChange, status: number): void {
+  change.made();
+  change.done(status);
 }

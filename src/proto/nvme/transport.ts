@@ -12,12 +12,16 @@
  */
 
 import type { Device } from "../../block/device.ts";
+import type { IoCounters } from "./io-counters.ts";
 import type { Sqe } from "./sqe.ts";
 
-/** A command that the model answers. It stays as it is until `complete`. */
+/**
+ * A command that the model answers. Its SQE stays as it is until `complete`. It may stay without
+ * an answer for ever (async event requests); a link does not wait for it when it ends.
+ */
 export interface SlowCommand {
   readonly sqe: Sqe;
-  /** What the host has sent with it, in whole, empty if nothing; readable until `complete`. */
+  /** What the host has sent with it, in whole, empty if nothing; read during the call only. */
   readonly data: Uint8Array;
   /** Room that the host has for an answer's data, in bytes: the SGL's length, 0 if none. */
   readonly replyBytesMax: number;
@@ -37,14 +41,14 @@ export interface QueueLink {
   readonly peer: string;
   /** The listener's address, as `addressKey` writes it. */
   readonly listener: string;
-  /** Taken from the host and not ended: slow ones, and those that the device has. */
+  /** Commands for a device that have come in and not ended. */
   readonly commandsInFlight: number;
   /** Called once, before the Connect is answered with success. */
   attach(place: QueuePlace): void;
   /**
-   * Ends it now: reads nothing more, answers nothing more that has not begun, closes; when the last
-   * command has really ended, `SubsystemTarget.queueEnded` follows, in a later call, not in this
-   * one. Idempotent.
+   * Ends it now: reads nothing more, starts nothing more, answers nothing more that has not begun,
+   * closes; when the last command for a device has really ended, `SubsystemTarget.queueEnded`
+   * follows, in a later call, not in this one. Idempotent.
    */
   end(reason: string): void;
   /**
@@ -76,7 +80,7 @@ export interface SubsystemTarget {
   readonly nqn: string;
   /** A Connect for this subsystem, with its data; the answer may take until others have ended. */
   connect(command: SlowCommand): void;
-  /** The link's connection is closed and nothing of it is in flight, attached or not. */
+  /** The link's connection is closed and no device has a command of it, attached or not. */
   queueEnded(link: QueueLink): void;
 }
 
@@ -135,6 +139,8 @@ export interface NamespaceFace {
   readonly readOnly: boolean;
   /** Blocks are 2 ** this bytes: 9 or 12. */
   readonly blockShift: number;
+  /** What its hosts have asked for, over all queues. The transport counts. */
+  readonly counters: IoCounters;
   /** Changes when the device is resized. */
   readonly blocks: number;
   /** 0, or the path related status that every I/O command gets (ANA). Hot path. */
