@@ -144,6 +144,8 @@ function identifyNamespace(
     case Cns.csiIndependentNamespace:
       return encodeIdentifyIndependentNamespace({
         ...commonFields(namespace),
+        // Not those of CNS 00h: the same bits mean other things here, such as a rotating medium.
+        nsfeat: 0,
         fpi: 0,
         nvmsetid: 0,
         endgid: 0,
@@ -159,7 +161,6 @@ function identifyNamespace(
 
 function commonFields(namespace: NvmeNamespace) {
   return {
-    nsfeat: Nsfeat.preferredSizes,
     nmic: Nmic.shared,
     rescap: rescapOf(namespace),
     anagrpid: namespace.anaGroup,
@@ -174,6 +175,7 @@ function nvmNamespace(namespace: NvmeNamespace): Uint8Array {
   const discarded = zeroBased(discardGranularityBytes, blockShift);
   return encodeIdentifyNamespace({
     ...commonFields(namespace),
+    nsfeat: Nsfeat.preferredSizes,
     nsze: blocks,
     ncap: blocks,
     nuse: blocks,

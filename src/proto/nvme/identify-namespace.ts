@@ -217,6 +217,7 @@ export function currentFormat(namespace: IdentifyNamespace): LbaFormat | null {
 
 /** CNS 08h: what every namespace has, whatever its command set. */
 export interface IdentifyIndependentNamespace {
+  /** Not `Nsfeat`: bit 3 identifiers never reused, 4 rotating medium, 5 no volatile write cache. */
   readonly nsfeat: number;
   readonly nmic: number;
   readonly rescap: number;
