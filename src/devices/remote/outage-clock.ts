@@ -49,11 +49,12 @@ export class OutageClock {
     return this.#isRunning;
   }
 
-  /** Nothing can be sent any more, and nothing is in flight. */
+  /** Nothing can be sent any more. Called again when nothing is in flight any more, if it was. */
   begin(): void {
     const { rideOutMs } = this.#parts;
     if (rideOutMs === 0 || this.#isOverdue) {
-      this.#giveUp();
+      if (this.#owner.isGone) this.#giveUp();
+      else this.#owner.disconnect();
       return;
     }
     this.#isRunning = true;

@@ -56,7 +56,7 @@ export class HostCommand {
   next: HostCommand | null = null;
 
   /** Makes an empty command of it, without data. Hot path. */
-  begin(opcode: number, nsid: number): void {
+  prepare(opcode: number, nsid: number): void {
     const { sqe } = this;
     sqe.clear();
     sqe.opcode = opcode;

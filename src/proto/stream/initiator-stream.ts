@@ -15,7 +15,8 @@ import type { ByteStream } from "../../reactor/byte-stream.ts";
 import { CallbackOp } from "../../reactor/callback-op.ts";
 import type { Timer } from "../../reactor/clock.ts";
 import type { Flushable, Reactor, Rester } from "../../reactor/reactor.ts";
-import { type InitiatorBank, pushRanges, type Sendable } from "./initiator-bank.ts";
+import type { InitiatorBank, Sendable } from "./initiator-bank.ts";
+import { pushRanges } from "./push-ranges.ts";
 import type { ReceiveWindow } from "./receive-window.ts";
 import { RestControl } from "./rest-control.ts";
 
@@ -66,6 +67,8 @@ export abstract class InitiatorStream<C extends Sendable<C>, B extends Initiator
   implements Flushable, BufferWaiter, Rester
 {
   isDirty = false;
+  /** The connection ended at the other side, not by `fail`. */
+  endedByPeer = false;
   /** Free for the host: the connection's bank, to be used again. */
   readonly bank: B;
   protected readonly reactor: Reactor;
@@ -258,6 +261,7 @@ export abstract class InitiatorStream<C extends Sendable<C>, B extends Initiator
       }
     }
     this.#releaseBank();
+    if (result <= 0 && this.state < StreamState.closing) this.endedByPeer = true;
     if (result <= 0) this.fail(`sending failed (errno ${-result})`);
     if (this.#hasSaidGoodbye && this.state === StreamState.ending) this.#goodbyeSent();
     this.reactor.markDirty(this);
@@ -285,6 +289,7 @@ export abstract class InitiatorStream<C extends Sendable<C>, B extends Initiator
       return;
     }
     if (result <= 0) {
+      this.endedByPeer = true;
       const isEnd = result === 0;
       this.fail(isEnd ? "the server has ended it" : `receiving failed (errno ${-result})`);
       return;

@@ -1,0 +1,632 @@
+/**
+ * NvmfDevice: a namespace of an NVMe-oF subsystem as a source, `nvmf://host:port/NQN`.
+ *
+ * What it does with requests while they wait is `RemoteDevice`'s; which controller they go to, and
+ * what becomes of it, is `PathSet`'s. Here is how each operation becomes commands of NVMe, and what
+ * is done with their statuses.
+ */
+
+import { type DeviceDetails, type DeviceInfo, modifies } from "../block/device.ts";
+import { Operation, RequestFlag } from "../block/operation.ts";
+import type { Request } from "../block/request.ts";
+import type { SegmentList } from "../block/segments.ts";
+import { Status } from "../block/status.ts";
+import {
+  DatasetAttribute,
+  DATASET_RANGE_BYTES,
+  IoFlag,
+  IoOpcode,
+} from "../proto/nvme/constants.ts";
+import { nqnOfUuid } from "../proto/nvme/nqn.ts";
+import { setSlba } from "../proto/nvme/sqe.ts";
+import {
+  blockStatusOf,
+  codeOf,
+  DNR,
+  isAnaStatus,
+  isPathRelated,
+  NvmeStatus,
+} from "../proto/nvme/status.ts";
+import { setUint64 } from "../proto/nvme/wire.ts";
+import { Direction, type HostCommand } from "../proto/nvme-tcp/initiator-command.ts";
+import type { Timer } from "../reactor/clock.ts";
+import type { SocketAddress } from "../reactor/io.ts";
+import type { Reactor } from "../reactor/reactor.ts";
+import { assert, unreachable } from "../util/assert.ts";
+import type { ControllerSession, NamespaceTerms } from "./nvmf/controller-session.ts";
+import type { Path } from "./nvmf/path.ts";
+import { type LinkState, PathSet, type PathSetOwner } from "./nvmf/path-set.ts";
+import { FusedWrite, NvmfTask, Step } from "./nvmf/task.ts";
+import {
+  abilitiesOf,
+  type Abilities,
+  describeNamespace,
+  incompatibility,
+  operationsOf,
+} from "./nvmf/terms.ts";
+import { RemoteDevice, TICKS_PER_TIMEOUT } from "./remote/remote-device.ts";
+
+export interface NvmfOptions {
+  /** One controller each, of the same subsystem; at least one. */
+  readonly addresses: readonly SocketAddress[];
+  readonly subsystemNqn: string;
+  /** Default: the first namespace. */
+  readonly nsid?: number;
+  /** The stage, canonical: "nvmf://127.0.0.1:4420/nqn...". */
+  readonly name: string;
+  /** UUID that no opening before had. */
+  readonly openingId: string;
+  /** UUID that controllers know the host by; default: `openingId`. */
+  readonly hostId?: string;
+  /** Default: made from the host id. */
+  readonly hostNqn?: string;
+  readonly readOnly?: boolean;
+  /** I/O queues to each controller, 1 to 64; default 4. */
+  readonly queues?: number;
+  /** Commands on each queue at a time, 1 to 255; default 128. */
+  readonly queueDepth?: number;
+  readonly headerDigest?: boolean;
+  readonly dataDigest?: boolean;
+  /** A controller may give the host up that it has not heard of for this long; default 5 s. */
+  readonly keepAliveMs?: number;
+  /** Under a nexus: requests fail soon instead of riding out an outage, and it stays lost. */
+  readonly failFast?: boolean;
+  /** A command unanswered for this long ends the connections; default 30 s, fail-fast 5 s. */
+  readonly timeoutMs?: number;
+  readonly connectTimeoutMs?: number;
+  /** How long an outage may last before requests fail; default 60 s, fail-fast 0. */
+  readonly rideOutMs?: number;
+}
+
+/** What became of a device, for listings. */
+export interface NvmfCondition {
+  readonly link: LinkState;
+  /** I/O queues that are connected, over all paths. */
+  readonly connections: number;
+  /** Set for good: the device has to be opened again. */
+  readonly fault: Status;
+  readonly reason: string;
+  /** What the namespace has by now; more than `info` says once it has grown. */
+  readonly sizeBytes: number;
+  readonly paths: readonly PathCondition[];
+}
+
+export interface PathCondition {
+  readonly address: string;
+  readonly isUp: boolean;
+  readonly isUsed: boolean;
+  /** `AnaState`. */
+  readonly anaState: number;
+  readonly reason: string;
+}
+
+const QUEUES = 4;
+const QUEUE_DEPTH = 128;
+const KEEP_ALIVE_MS = 5000;
+const TIMEOUT_MS = 30_000;
+const TIMEOUT_MS_FAIL_FAST = 5000;
+const CONNECT_MS = 2000;
+const RIDE_OUT_MS = 60_000;
+/** A command is aborted after this part of its time-out. */
+const ABORT_TICKS = (3 * TICKS_PER_TIMEOUT) / 4;
+/** Answers that only mean "try again" are followed this often. */
+const RETRIES_MAX = 5;
+/** A controller takes this much longer than its keep-alive time-out to end what it had. */
+const HOLD_MARGIN_MS = 1000;
+
+export class NvmfDevice extends RemoteDevice<NvmfTask> implements PathSetOwner {
+  readonly #paths: PathSet;
+  readonly #holdMs: number;
+  readonly #rideOutMs: number;
+  readonly #blockBytes: number;
+  readonly #terms: NamespaceTerms;
+  #session: ControllerSession;
+  #abilities: Abilities;
+  #sizeBytes: number;
+  #holdTimer: Timer | null = null;
+
+  /**
+   * Connects and agrees on terms.
+   * @throws PenstockError of `Io.connect` and `PathSet.open` (`subsystem-unknown`,
+   *   `namespace-unknown`, `host-refused`, `connect-refused`, ...), `connection-timeout`,
+   *   `size-invalid`, `format-unsupported`, `out-of-buffers`
+   */
+  static async open(reactor: Reactor, options: NvmfOptions): Promise<NvmfDevice> {
+    const failFast = options.failFast === true;
+    const timeoutMs = options.timeoutMs ?? (failFast ? TIMEOUT_MS_FAIL_FAST : TIMEOUT_MS);
+    const rideOutMs = options.rideOutMs ?? (failFast ? 0 : RIDE_OUT_MS);
+    const keepAliveMs = options.keepAliveMs ?? KEEP_ALIVE_MS;
+    const hostId = options.hostId ?? options.openingId;
+    const paths = new PathSet({
+      reactor,
+      addresses: options.addresses,
+      subsystemNqn: options.subsystemNqn,
+      hostNqn: options.hostNqn ?? nqnOfUuid(hostId),
+      hostId,
+      nsid: options.nsid ?? null,
+      queues: options.queues ?? QUEUES,
+      queueEntries: (options.queueDepth ?? QUEUE_DEPTH) + 1,
+      headerDigest: options.headerDigest === true,
+      dataDigest: options.dataDigest === true,
+      keepAliveMs,
+      connectMsMax: options.connectTimeoutMs ?? CONNECT_MS,
+      rideOutMs,
+      answerMsMax: timeoutMs,
+      recovers: !failFast,
+    });
+    try {
+      const session = await paths.open();
+      const info = describeNamespace(session, { ...options, instanceId: options.openingId });
+      return new NvmfDevice(reactor, info, { paths, session, timeoutMs, rideOutMs, keepAliveMs });
+    } catch (error) {
+      await paths.close();
+      throw error;
+    }
+  }
+
+  private constructor(
+    reactor: Reactor,
+    info: DeviceInfo,
+    parts: {
+      readonly paths: PathSet;
+      readonly session: ControllerSession;
+      readonly timeoutMs: number;
+      readonly rideOutMs: number;
+      readonly keepAliveMs: number;
+    },
+  ) {
+    const abilities = abilitiesOf(parts.session);
+    super(reactor, info, operationsOf(abilities), parts.timeoutMs);
+    this.#paths = parts.paths;
+    this.#session = parts.session;
+    this.#terms = parts.session.namespace;
+    this.#sizeBytes = info.sizeBytes;
+    this.#abilities = abilities;
+    this.#blockBytes = info.blockSizeBytes;
+    this.#rideOutMs = parts.rideOutMs;
+    this.#holdMs = parts.keepAliveMs + HOLD_MARGIN_MS;
+    this.#paths.owner = this;
+  }
+
+  get condition(): NvmfCondition {
+    const { paths, current, state, queueCount, reason } = this.#paths;
+    return {
+      link: state,
+      connections: queueCount,
+      fault: this.fault,
+      reason: this.faultReason === "" ? reason : this.faultReason,
+      sizeBytes: this.#sizeBytes,
+      paths: paths.map((path) => ({
+        address: path.name,
+        isUp: path.isUp,
+        isUsed: path === current,
+        anaState: path.anaState,
+        reason: path.reason,
+      })),
+    };
+  }
+
+  override describe(): DeviceDetails {
+    const { subnqn, cntlid, mn } = this.#session.controller;
+    const { nsid, identity } = this.#terms;
+    const { link, paths, sizeBytes } = this.condition;
+    return { subsystem: subnqn, model: mn, cntlid, nsid, identity, link, paths, sizeBytes };
+  }
+
+  // hot path
+  ended(path: Path, command: HostCommand): void {
+    const task = command instanceof FusedWrite ? command.first : (command as NvmfTask);
+    if (task.answersLeft > 0 && --task.answersLeft > 0) return;
+    const request = task.request as Request; // set while it is in use
+    task.path = null;
+    const status = task.status === 0 && task.fused !== null ? task.second.status : task.status;
+    if (status !== 0) {
+      this.#failed(task, request, status, path);
+      return;
+    }
+    switch (task.step) {
+      case Step.transfer:
+      case Step.compare:
+      case Step.fused:
+        this.end(task, request, Status.ok);
+        return;
+      case Step.flush:
+        if (request.operation === Operation.flush) this.ledger.flushed(task.cover);
+        this.end(task, request, Status.ok);
+        return;
+      case Step.zero:
+        this.#zeroed(task, request);
+        return;
+      case Step.locate:
+        this.#locate(task, request);
+        return;
+      case Step.resolve:
+        this.#resolve(task, request);
+        return;
+      case Step.status:
+        return; // it has no command
+      default:
+        unreachable(task.step);
+    }
+  }
+
+  pathLost(path: Path): void {
+    const hasOthers = this.#paths.paths.length > 1;
+    const untilMs = this.reactor.clock.nowMs() + this.#holdMs;
+    for (const task of this.active) {
+      if (task.isSettled || task.path !== path) continue;
+      const { operation } = task.request as Request; // set while it is in use
+      task.restart();
+      // A controller that does not know that it was left may do it later still.
+      if (!hasOthers || path.endedByPeer || !modifies(operation)) continue;
+      task.heldBy = path;
+      task.heldUntilMs = untilMs;
+    }
+    if (this.isClosing) this.settleAll(Status.aborted);
+  }
+
+  pathChanged(path: Path): void {
+    const namespace = path.controller?.namespace ?? null;
+    if (namespace === null) return;
+    this.#sizeBytes = namespace.sizeBytes;
+    if (namespace.sizeBytes >= this.info.sizeBytes) return;
+    const text = `it has been made smaller, ${namespace.sizeBytes} bytes`;
+    this.setFault(Status.dataLost, text);
+  }
+
+  linkUp(session: ControllerSession, isContinuous: boolean): void {
+    const before = this.#session;
+    this.#session = session;
+    this.#abilities = abilitiesOf(session);
+    this.#sizeBytes = session.namespace.sizeBytes;
+    const { instanceId } = session;
+    this.continueWith({
+      problem: incompatibility(this.info, this.#terms, session),
+      // Without an instance id it may have been another boot, unless another path was there.
+      isSame: instanceId === null ? isContinuous : instanceId === before.instanceId,
+      hadNoCache: before.instanceId !== null && !abilitiesOf(before).hasCache,
+    });
+  }
+
+  linkLost(isTimeout: boolean): void {
+    this.giveUpAll(isTimeout);
+  }
+
+  protected override newTask(): NvmfTask {
+    return new NvmfTask();
+  }
+
+  protected override get isAway(): boolean {
+    const { state } = this.#paths;
+    return (state === "down" || state === "lost") && this.#paths.isGone;
+  }
+
+  // hot path
+  protected override get flushes(): boolean {
+    return this.#abilities.hasCache;
+  }
+
+  protected override waited(task: NvmfTask, ticks: number): void {
+    const { path } = task;
+    if (path === null) return;
+    if (ticks > TICKS_PER_TIMEOUT) {
+      path.fail(`no answer within ${this.timeoutMs} ms`, true);
+    } else if (ticks > ABORT_TICKS && !task.isAborting) {
+      task.isAborting = true;
+      path.controller?.abort(task);
+      if (task.fused !== null) path.controller?.abort(task.fused);
+    }
+  }
+
+  protected override failLink(message: string): void {
+    this.#paths.fail(message);
+  }
+
+  protected override stopLooking(): void {
+    this.#paths.stopLooking();
+  }
+
+  protected override async closeLink(): Promise<void> {
+    this.#holdTimer?.cancel();
+    await this.#paths.close();
+  }
+
+  // hot path
+  protected override issue(task: NvmfTask): void {
+    const path = this.#paths.current;
+    if (path === null || !path.isUp || task.path !== null) return;
+    if (task.heldBy !== null && task.heldBy !== path && this.#isHeld(task)) return;
+    task.heldBy = null;
+    this.#issueOver(task, path);
+  }
+
+  // hot path
+  #issueOver(task: NvmfTask, path: Path): void {
+    const request = task.request as Request; // set while it is in use
+    switch (task.step) {
+      case Step.transfer:
+        this.#issueTransfer(task, request, path);
+        return;
+      case Step.flush:
+        this.#issueFlush(task, request, path);
+        return;
+      case Step.zero:
+        this.#issueZero(task, request, path);
+        return;
+      case Step.compare:
+        this.#issueCompare(task, request, path);
+        return;
+      case Step.fused:
+        this.#issueFused(task, request, path);
+        return;
+      case Step.locate:
+      case Step.resolve:
+        this.#issueRead(task, request, path);
+        return;
+      case Step.status:
+        request.extents?.clear();
+        request.extents?.push(request.length, 0);
+        this.settle(task, Status.ok);
+        return;
+      default:
+        unreachable(task.step);
+    }
+  }
+
+  // hot path
+  #send(task: NvmfTask, path: Path): void {
+    task.path = path;
+    path.submit(task);
+  }
+
+  // hot path
+  #issueTransfer(task: NvmfTask, request: Request, path: Path): void {
+    const isRead = request.operation === Operation.read;
+    const { length } = request;
+    task.prepare(isRead ? IoOpcode.read : IoOpcode.write, this.#abilities.nsid);
+    this.#setRange(task, request.offset, length, isRead ? 0 : this.#fuaFlag(request));
+    task.setData(isRead ? Direction.toHost : Direction.toController, request.segments, 0, length);
+    this.#send(task, path);
+  }
+
+  /** SLBA, NLB and flags. Hot path. */
+  #setRange(command: HostCommand, offset: number, length: number, flags: number): void {
+    const { sqe } = command;
+    setSlba(sqe, offset / this.#blockBytes);
+    sqe.cdw12 = length / this.#blockBytes - 1 + flags;
+  }
+
+  // hot path
+  #fuaFlag(request: Request): number {
+    return this.wantsFua(request) ? IoFlag.forceUnitAccess : 0;
+  }
+
+  #issueFlush(task: NvmfTask, request: Request, path: Path): void {
+    if (request.operation === Operation.flush && this.ledger.takeLoss(task.base, task.cover)) {
+      this.settle(task, Status.dataLost);
+      return;
+    }
+    if (!this.#abilities.hasCache) {
+      // Without a cache there is nothing that needs a flush.
+      this.settle(task, Status.ok);
+      return;
+    }
+    task.prepare(IoOpcode.flush, this.#abilities.nsid);
+    this.#send(task, path);
+  }
+
+  /** Discard and write-zeroes: by deallocating, by zeroing, or by writing zeroes; the next part. */
+  #issueZero(task: NvmfTask, request: Request, path: Path): void {
+    const abilities = this.#abilities;
+    const left = request.length - task.done;
+    const isDiscard = request.operation === Operation.discard;
+    if ((request.flags & RequestFlag.fastZero) !== 0) {
+      // NVMe does not say whether it is fast.
+      this.settle(task, Status.unsupported);
+    } else if (isDiscard && abilities.zeroesByDeallocating) {
+      this.#issueDeallocate(task, request, path);
+    } else if (abilities.writesZeroes) {
+      task.stepBytes = Math.min(left, abilities.zeroBytesMax);
+      const keeps = (request.flags & RequestFlag.noUnmap) !== 0;
+      task.prepare(IoOpcode.writeZeroes, abilities.nsid);
+      const flags = this.#fuaFlag(request) + (keeps ? 0 : IoFlag.deallocate);
+      this.#setRange(task, request.offset + task.done, task.stepBytes, flags);
+      this.#send(task, path);
+    } else {
+      task.stepBytes = Math.min(left, this.info.maxTransferBytes);
+      task.prepare(IoOpcode.write, abilities.nsid);
+      this.#setRange(task, request.offset + task.done, task.stepBytes, this.#fuaFlag(request));
+      task.setData(Direction.toController, this.zeroMemory(), 0, task.stepBytes);
+      this.#send(task, path);
+    }
+  }
+
+  /** spec: NVM Command Set 1.0 3.2.3 "Dataset Management" */
+  #issueDeallocate(task: NvmfTask, request: Request, path: Path): void {
+    if (this.acquireBounce(task, DATASET_RANGE_BYTES) === 0) return;
+    const { bounce } = task;
+    assert(bounce !== null, "a range has its memory");
+    const { discardBytesMax, nsid } = this.#abilities;
+    task.stepBytes = Math.min(request.length - task.done, discardBytesMax);
+    const { view } = bounce.slab;
+    view.setUint32(bounce.offset, 0, true);
+    view.setUint32(bounce.offset + 4, task.stepBytes / this.#blockBytes, true);
+    setUint64(view, bounce.offset + 8, (request.offset + task.done) / this.#blockBytes);
+    task.prepare(IoOpcode.datasetManagement, nsid);
+    // CDW10 has the number of ranges, 0-based.
+    task.sqe.cdw11 = DatasetAttribute.deallocate;
+    task.setData(Direction.toController, task.bounceSegments, 0, DATASET_RANGE_BYTES);
+    this.#send(task, path);
+  }
+
+  #zeroed(task: NvmfTask, request: Request): void {
+    task.done += task.stepBytes;
+    if (task.done < request.length) {
+      this.issueAgain(task);
+    } else if (this.wantsFua(request) && task.sqe.opcode === IoOpcode.datasetManagement) {
+      task.step = Step.flush;
+      this.issueAgain(task);
+    } else {
+      this.end(task, request, Status.ok);
+    }
+  }
+
+  #issueCompare(task: NvmfTask, request: Request, path: Path): void {
+    if (!this.#abilities.compares) {
+      task.step = Step.locate;
+      this.#issueRead(task, request, path);
+      return;
+    }
+    task.prepare(IoOpcode.compare, this.#abilities.nsid);
+    this.#setRange(task, request.offset, request.length, 0);
+    task.setData(Direction.toController, request.segments, 0, request.length);
+    this.#send(task, path);
+  }
+
+  /** spec: NVM Command Set 1.0 2.1.4 "Fused operation": compare and write, as one. */
+  #issueFused(task: NvmfTask, request: Request, path: Path): void {
+    const { offset, length, segments } = request;
+    const { nsid, compareAndWriteBytesMax } = this.#abilities;
+    if (length > compareAndWriteBytesMax) {
+      this.settle(task, Status.unsupported);
+      return;
+    }
+    const { second } = task;
+    task.prepare(IoOpcode.compare, nsid);
+    task.sqe.fuse = 1;
+    this.#setRange(task, offset, length, 0);
+    task.setData(Direction.toController, segments, 0, length);
+    second.prepare(IoOpcode.write, nsid);
+    second.sqe.fuse = 2;
+    this.#setRange(second, offset, length, this.#fuaFlag(request));
+    // The second half of the memory is what to write.
+    second.setData(Direction.toController, segments, length, length);
+    task.fused = second;
+    task.answersLeft = 2;
+    this.#send(task, path);
+  }
+
+  /** Reads what is to be compared, as much of it as there is memory for; the next part. */
+  #issueRead(task: NvmfTask, request: Request, path: Path): void {
+    task.stepBytes = this.acquireBounce(task, request.length - task.done);
+    if (task.stepBytes === 0) return;
+    task.prepare(IoOpcode.read, this.#abilities.nsid);
+    this.#setRange(task, request.offset + task.done, task.stepBytes, 0);
+    const memory: SegmentList = task.bounceSegments;
+    task.setData(Direction.toHost, memory, 0, task.stepBytes);
+    this.#send(task, path);
+  }
+
+  #locate(task: NvmfTask, request: Request): void {
+    const equal = this.equalBytes(task, request, task.done);
+    task.done += equal;
+    if (equal < task.stepBytes) {
+      request.errorOffset = request.offset + task.done;
+      this.end(task, request, Status.compareFailed);
+    } else if (task.done < request.length) {
+      this.issueAgain(task);
+    } else if (task.hasLocated) {
+      // It has changed since the controller found a difference.
+      request.errorOffset = request.offset;
+      this.end(task, request, Status.compareFailed);
+    } else {
+      this.end(task, request, Status.ok);
+    }
+  }
+
+  /** Its path was lost: does the range hold what was to be written, or still what was expected? */
+  #resolve(task: NvmfTask, request: Request): void {
+    const { stepBytes } = task;
+    const old = this.equalBytes(task, request, task.done);
+    const isNew = this.equalBytes(task, request, request.length + task.done) === stepBytes;
+    if (!isNew) task.isNew = false;
+    if (old < stepBytes && task.isOld) {
+      task.isOld = false;
+      request.errorOffset = request.offset + task.done + old;
+    }
+    task.done += stepBytes;
+    if (task.done < request.length && (task.isNew || task.isOld)) {
+      this.issueAgain(task);
+    } else if (task.isNew) {
+      request.errorOffset = -1;
+      task.step = Step.flush;
+      if (this.wantsFua(request)) this.issueAgain(task);
+      else this.end(task, request, Status.ok);
+    } else if (task.isOld) {
+      request.errorOffset = -1;
+      task.step = Step.fused;
+      task.mayBeDone = false;
+      this.issueAgain(task);
+    } else {
+      this.end(task, request, Status.compareFailed);
+    }
+  }
+
+  #failed(task: NvmfTask, request: Request, wireStatus: number, path: Path): void {
+    const code = codeOf(wireStatus);
+    if (isAnaStatus(wireStatus)) {
+      // What is kept goes over another path, or waits for one.
+      this.#again(task);
+      this.#paths.avoid(path);
+      this.issueAgain(task);
+      return;
+    }
+    const isComparing = task.step === Step.compare || task.step === Step.fused;
+    if (isComparing && code === NvmeStatus.compareFailure) {
+      task.step = Step.locate;
+      task.hasLocated = true;
+      task.done = 0;
+      this.issueAgain(task);
+      return;
+    }
+    if (this.#tryAgain(task, wireStatus, path)) return;
+    const isTimeout = code === NvmeStatus.abortRequested && task.isAborting;
+    const status = isTimeout ? Status.timeout : blockStatusOf(wireStatus, request.operation);
+    if (status === Status.mediaError) request.errorOffset = request.offset + task.done;
+    const isFlush = task.step === Step.flush;
+    const isDurable = modifies(request.operation) && this.wantsFua(request);
+    // Safety rule 2: what failed to get to the medium once is not retried into success.
+    if (isFlush || (isDurable && status === Status.mediaError)) {
+      this.setFault(status, "the controller could not make writes durable");
+    }
+    this.end(task, request, status);
+  }
+
+  /** @returns it is under way again */
+  #tryAgain(task: NvmfTask, wireStatus: number, path: Path): boolean {
+    const code = codeOf(wireStatus);
+    if (isPathRelated(wireStatus)) {
+      const other = this.#paths.otherThan(path);
+      if (other === null || ++task.retries > this.#paths.paths.length) return false;
+      this.#again(task);
+      this.#issueOver(task, other);
+      return true;
+    }
+    const isAborted = code === NvmeStatus.abortRequested && task.isAborting;
+    const isTransient =
+      (code === NvmeStatus.transientTransportError || code === NvmeStatus.commandInterrupted) &&
+      (wireStatus & DNR) === 0;
+    // What was aborted has waited for most of its time-out already.
+    const most = isAborted ? Math.ceil(this.#rideOutMs / this.timeoutMs) : RETRIES_MAX;
+    if (!(isAborted || isTransient) || ++task.retries > most) return false;
+    this.#again(task);
+    this.issueAgain(task);
+    return true;
+  }
+
+  /** Nothing of its command has been done, as far as is known. */
+  #again(task: NvmfTask): void {
+    task.isAborting = false;
+    if (task.step === Step.fused) task.mayBeDone = false;
+  }
+
+  #isHeld(task: NvmfTask): boolean {
+    const leftMs = task.heldUntilMs - this.reactor.clock.nowMs();
+    if (leftMs <= 0) return false;
+    this.#holdTimer ??= this.reactor.clock.startTimer(leftMs, () => {
+      this.#holdTimer = null;
+      this.issueAll();
+    });
+    return true;
+  }
+}

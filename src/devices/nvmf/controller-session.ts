@@ -1,0 +1,212 @@
+/**
+ * ControllerSession: what a controller says of itself and of the one namespace that is used. Plain
+ * values, read once per association.
+ */
+
+import { encodeGetLogPage, encodeIdentify } from "../../proto/nvme/admin-commands.ts";
+import { AnaState, Cns, CommandSet, IDENTIFY_BYTES, LogPage } from "../../proto/nvme/constants.ts";
+import {
+  Cmic,
+  decodeIdentifyController,
+  decodeIdentifyNvmController,
+  type IdentifyController,
+  type IdentifyNvmController,
+} from "../../proto/nvme/identify-controller.ts";
+import {
+  decodeNamespaceDescriptors,
+  decodeNamespaceList,
+} from "../../proto/nvme/identify-lists.ts";
+import {
+  currentFormat,
+  decodeIdentifyNamespace,
+  type IdentifyNamespace,
+} from "../../proto/nvme/identify-namespace.ts";
+import { decodeAnaLog } from "../../proto/nvme/log-ana.ts";
+import type { Capabilities } from "../../proto/nvme/properties.ts";
+import {
+  decodeInstanceData,
+  encodeInstanceCommand,
+  INSTANCE_BYTES,
+  PENSTOCK_MODEL,
+} from "../../proto/nvme/vendor.ts";
+import type { ControllerClient } from "./controller-client.ts";
+import { failure } from "./controller-failure.ts";
+
+export interface NamespaceTerms {
+  readonly nsid: number;
+  /** Of the namespace, the same over every path; "": it has no name of its own. */
+  readonly identity: string;
+  readonly blockBytes: number;
+  readonly sizeBytes: number;
+  readonly fields: IdentifyNamespace;
+}
+
+export interface ControllerSession {
+  readonly controller: IdentifyController;
+  readonly capabilities: Capabilities;
+  readonly limits: IdentifyNvmController | null;
+  readonly namespace: NamespaceTerms;
+  /** Of a controller of ours. */
+  readonly instanceId: string | null;
+}
+
+/** ANA log pages are at most this long here: 16 bytes, a group of one namespace and a few more. */
+const ANA_LOG_BYTES = 4096;
+
+/**
+ * @param nsid null: the first that there is
+ * @throws PenstockError `controller-error`, `namespace-unknown`, `format-unsupported`
+ */
+export async function readSession(
+  client: ControllerClient,
+  capabilities: Capabilities,
+  nsid: number | null,
+): Promise<ControllerSession> {
+  const controller = await identifyController(client);
+  const namespace = await readNamespace(client, nsid ?? (await firstNamespace(client)));
+  const isOurs = controller.mn.startsWith(PENSTOCK_MODEL);
+  return {
+    controller,
+    capabilities,
+    limits: capabilities.commandSets ? await readLimits(client) : null,
+    namespace,
+    instanceId: isOurs ? await readInstance(client, namespace.nsid) : null,
+  };
+}
+
+export async function identifyController(client: ControllerClient): Promise<IdentifyController> {
+  const bytes = await identify(client, "Identify Controller", Cns.controller, 0);
+  const controller = decodeIdentifyController(bytes);
+  if (controller === null) throw unreadable(client, "Identify Controller");
+  return controller;
+}
+
+/** @throws PenstockError `namespace-unknown`, `format-unsupported` */
+export async function readNamespace(
+  client: ControllerClient,
+  nsid: number,
+): Promise<NamespaceTerms> {
+  const bytes = await identify(client, "Identify Namespace", Cns.namespace, nsid);
+  const fields = decodeIdentifyNamespace(bytes);
+  if (fields === null) throw unreadable(client, "Identify Namespace");
+  const { address, subsystemNqn } = client.place;
+  if (fields.nsze === 0) {
+    const text = `${subsystemNqn} at ${address} has no namespace ${nsid}`;
+    throw failure("namespace-unknown", text);
+  }
+  const format = currentFormat(fields);
+  const blockBytes = format === null ? 0 : 2 ** format.lbads;
+  if (format === null || format.ms !== 0 || (blockBytes !== 512 && blockBytes !== 4096)) {
+    const text = `namespace ${nsid} of ${subsystemNqn} has blocks of ${blockBytes} bytes`;
+    const metadata = format === null || format.ms === 0 ? "" : ` and ${format.ms} of metadata`;
+    throw failure("format-unsupported", `${text}${metadata}; 512 and 4096 without are supported`);
+  }
+  const identity = await readIdentity(client, nsid, fields);
+  return { nsid, identity, blockBytes, sizeBytes: fields.nsze * blockBytes, fields };
+}
+
+/** How a namespace is reached over this path: `AnaState`. */
+export async function readAnaState(
+  client: ControllerClient,
+  { controller, namespace }: ControllerSession,
+): Promise<number> {
+  const group = namespace.fields.anagrpid;
+  if ((controller.cmic & Cmic.ana) === 0 || group === 0) return AnaState.optimized;
+  const request = {
+    logPage: LogPage.ana,
+    nsid: 0,
+    lengthBytes: ANA_LOG_BYTES,
+    offset: 0,
+    specific: 0,
+    retainEvent: false,
+  };
+  const { bytes } = await client.command(
+    "reading the ANA log page",
+    (sqe) => encodeGetLogPage(request, sqe),
+    { replyBytes: ANA_LOG_BYTES },
+  );
+  const found = decodeAnaLog(bytes)?.groups.find(({ id }) => id === group);
+  return found?.state ?? AnaState.optimized;
+}
+
+/** Reads the list of changed namespaces, so that the next change is told of, too. */
+export async function clearChangedNamespaces(client: ControllerClient): Promise<void> {
+  const request = {
+    logPage: LogPage.changedNamespaces,
+    nsid: 0xffff_ffff,
+    lengthBytes: IDENTIFY_BYTES,
+    offset: 0,
+    specific: 0,
+    retainEvent: false,
+  };
+  await client.command("reading changed namespaces", (sqe) => encodeGetLogPage(request, sqe), {
+    replyBytes: IDENTIFY_BYTES,
+  });
+}
+
+async function firstNamespace(client: ControllerClient): Promise<number> {
+  const bytes = await identify(client, "listing namespaces", Cns.activeNamespaceList, 0);
+  const [first] = decodeNamespaceList(bytes);
+  if (first !== undefined) return first;
+  const { address, subsystemNqn } = client.place;
+  throw failure("namespace-unknown", `${subsystemNqn} at ${address} has no namespace`);
+}
+
+async function readIdentity(
+  client: ControllerClient,
+  nsid: number,
+  { nguid, eui64 }: IdentifyNamespace,
+): Promise<string> {
+  const encode = Cns.namespaceDescriptors;
+  const { admin } = client;
+  if (admin !== null) {
+    const answer = await client.ask(admin, (sqe) => encodeIdentify(encode, nsid, 0, sqe), {
+      replyBytes: IDENTIFY_BYTES,
+    });
+    const { uuid } = decodeNamespaceDescriptors(answer.bytes);
+    if (answer.status === 0 && uuid !== null) return `uuid.${uuid}`;
+  }
+  if (!isZero(nguid)) return `nguid.${nguid}`;
+  return isZero(eui64) ? "" : `eui.${eui64}`;
+}
+
+async function readLimits(client: ControllerClient): Promise<IdentifyNvmController | null> {
+  const { admin } = client;
+  if (admin === null) return null;
+  const { nvm } = CommandSet;
+  const encode = Cns.csiController;
+  const answer = await client.ask(admin, (sqe) => encodeIdentify(encode, 0, nvm, sqe), {
+    replyBytes: IDENTIFY_BYTES,
+  });
+  return answer.status === 0 ? decodeIdentifyNvmController(answer.bytes) : null;
+}
+
+async function readInstance(client: ControllerClient, nsid: number): Promise<string | null> {
+  const { admin } = client;
+  if (admin === null) return null;
+  const answer = await client.ask(admin, (sqe) => encodeInstanceCommand(nsid, sqe), {
+    replyBytes: INSTANCE_BYTES,
+  });
+  return answer.status === 0 ? (decodeInstanceData(answer.bytes)?.instanceId ?? null) : null;
+}
+
+async function identify(
+  client: ControllerClient,
+  what: string,
+  cns: number,
+  nsid: number,
+): Promise<Uint8Array> {
+  const { nvm } = CommandSet;
+  const { bytes } = await client.command(what, (sqe) => encodeIdentify(cns, nsid, nvm, sqe), {
+    replyBytes: IDENTIFY_BYTES,
+  });
+  return bytes;
+}
+
+function unreadable(client: ControllerClient, what: string): Error {
+  return failure("controller-error", `${client.place.address}: ${what} cannot be read`);
+}
+
+function isZero(digits: string): boolean {
+  return /^0*$/.test(digits);
+}

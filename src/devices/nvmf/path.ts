@@ -1,0 +1,142 @@
+/**
+ * Path: one of the ways to a namespace, a controller at an address: opened, lost, looked for again.
+ *
+ *   opening --> up --lost--> down --opened again--> up ...       close() from anywhere --> closed
+ *
+ * Owned by the `PathSet`. While it is not up nothing of it is in flight.
+ */
+
+import { AnaState } from "../../proto/nvme/constants.ts";
+import type { HostCommand } from "../../proto/nvme-tcp/initiator-command.ts";
+import type { ConnectionEnd } from "../../proto/stream/initiator-stream.ts";
+import { formatSocketAddress } from "../../reactor/io-errors.ts";
+import { toPenstockError } from "../../util/errors.ts";
+import { retryUntilDone } from "../remote/retry.ts";
+import type { ControllerSession } from "./controller-session.ts";
+import { type ControllerOwner, type ControllerParts, HostController } from "./host-controller.ts";
+
+/** The set's side. Must not throw. */
+export interface PathOwner {
+  /** A command has its answer. In the turn. Hot path. */
+  ended(path: Path, command: HostCommand): void;
+  /** It is there (again). Outside of the turn. */
+  pathUp(path: Path): void;
+  /** Nothing of it is in flight any more. In the turn. */
+  pathLost(path: Path, end: ConnectionEnd): void;
+  /** Its controller has told of a change. */
+  pathChanged(path: Path): void;
+}
+
+export class Path implements ControllerOwner {
+  readonly name: string;
+  /** Why it is not up, for people; "" while it is. */
+  reason = "";
+  /** What its controller said when it was last opened. */
+  session: ControllerSession | null = null;
+  /** How the last association ended: at the other side, which then has nothing of ours any more. */
+  endedByPeer = false;
+  readonly #parts: ControllerParts;
+  readonly #owner: PathOwner;
+  readonly #abort = new AbortController();
+  #controller: HostController | null = null;
+  #reconnecting: Promise<void> | null = null;
+
+  constructor(parts: ControllerParts, owner: PathOwner) {
+    this.#parts = parts;
+    this.#owner = owner;
+    this.name = formatSocketAddress(parts.address);
+  }
+
+  get isUp(): boolean {
+    return this.#controller?.isUp === true;
+  }
+
+  /** Nothing of it is in flight. */
+  get isGone(): boolean {
+    return this.#controller === null;
+  }
+
+  get queueCount(): number {
+    return this.#controller?.queueCount ?? 0;
+  }
+
+  get controller(): HostController | null {
+    return this.#controller;
+  }
+
+  /** `AnaState` while it is up, else inaccessible. */
+  get anaState(): number {
+    return this.isUp ? (this.#controller?.anaState ?? 0) : AnaState.inaccessible;
+  }
+
+  /** @throws PenstockError of `HostController.open` */
+  async open(): Promise<ControllerSession> {
+    const controller = new HostController(this.#parts);
+    const session = await controller.open(this.#abort.signal);
+    controller.owner = this;
+    this.#controller = controller;
+    this.session = session;
+    this.reason = "";
+    return session;
+  }
+
+  // hot path
+  submit(command: HostCommand): void {
+    this.#controller?.submit(command);
+  }
+
+  fail(message: string, isTimeout = false): void {
+    this.#controller?.fail(message, isTimeout ? "timeout" : "connection-lost");
+  }
+
+  /** Goes on looking for it until it is there. */
+  look(): void {
+    this.#reconnecting ??= this.#reconnect();
+  }
+
+  // hot path
+  ended(_controller: HostController, command: HostCommand): void {
+    this.#owner.ended(this, command);
+  }
+
+  changed(): void {
+    this.#owner.pathChanged(this);
+  }
+
+  failing(): void {
+    // Nothing is submitted: `isUp` says so.
+  }
+
+  lost(controller: HostController, end: ConnectionEnd): void {
+    this.#controller = null;
+    this.reason = end.message;
+    this.endedByPeer = controller.endedByPeer;
+    this.#owner.pathLost(this, end);
+  }
+
+  /** No new connection is made any more. */
+  stopLooking(): void {
+    this.#abort.abort();
+  }
+
+  /** The last commands have ended. */
+  async close(): Promise<void> {
+    this.stopLooking();
+    await this.#controller?.disconnect();
+    await this.#reconnecting;
+  }
+
+  async #reconnect(): Promise<void> {
+    await retryUntilDone(this.#parts.reactor.clock, this.#abort.signal, async () => {
+      try {
+        await this.open();
+        return true;
+      } catch (thrown) {
+        this.reason = toPenstockError(thrown).message;
+        return false;
+      }
+    });
+    this.#reconnecting = null;
+    if (this.isUp) this.#owner.pathUp(this);
+  }
+}
