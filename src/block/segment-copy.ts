@@ -118,7 +118,7 @@ export function compareSegments(
 }
 
 /** Length of the common beginning of two memories of the same length. */
-export function equalPrefix(a: Uint8Array, b: Uint8Array): number {
+function equalPrefix(a: Uint8Array, b: Uint8Array): number {
   assert(a.length === b.length, "both sides have the same length");
   if (Buffer.compare(a, b) === 0) return a.length;
   let index = 0;

@@ -81,7 +81,7 @@ async function readyPipes({ engine }: ListOptions): Promise<readonly PipeDetailV
 }
 
 /** The stages of a pipe, legs before what stands on them. */
-export function devicesOf({ name, stages }: PipeDetailView): readonly DeviceView[] {
+function devicesOf({ name, stages }: PipeDetailView): readonly DeviceView[] {
   return stages.flatMap((stage) => devicesUnder(name, stage, { state: "ready", reason: "" }));
 }
 

@@ -5,6 +5,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { PLACEMENTS, type Placement } from "../pipe/pipe-host.ts";
 import { LEVEL_CHOICES, type LevelChoice } from "../reactor/open-io.ts";
+import { REACTOR_COUNT_MAX } from "../reactor/reactor-count.ts";
 import { type ParseDurationOptions, parseDuration } from "../util/duration.ts";
 import { PenstockError } from "../util/errors.ts";
 import { parseSize } from "../util/size.ts";
@@ -13,7 +14,6 @@ const MIB = 2 ** 20;
 /** One MiB of it is the reserve of the NBD shares. */
 const BUFFER_LIMIT_BYTES_MIN = 2 * MIB;
 const BUFFER_LIMIT_BYTES_MAX = 16 * 2 ** 30;
-const REACTORS_MAX = 64;
 const SPIN_MS_MAX = 10;
 
 export interface RunOptions {
@@ -28,7 +28,7 @@ export interface RunOptions {
 export function addRunOptions(command: Command): Command {
   return command
     .addOption(ioOption())
-    .option("--reactors <n>", `data-plane threads, 1 to ${REACTORS_MAX}`, parseReactors, 1)
+    .option("--reactors <n>", `data-plane threads, 1 to ${REACTOR_COUNT_MAX}`, parseReactors, 1)
     .addOption(
       new Option("--placement <how>", "source and share on one reactor, or on two")
         .choices(PLACEMENTS)
@@ -57,8 +57,8 @@ export function durationArgument(options: ParseDurationOptions): (text: string) 
 }
 
 function parseReactors(text: string): number {
-  if (!/^\d{1,4}$/.test(text) || Number(text) < 1 || Number(text) > REACTORS_MAX) {
-    throw new InvalidArgumentError(`Expected a number from 1 to ${REACTORS_MAX}.`);
+  if (!/^\d{1,4}$/.test(text) || Number(text) < 1 || Number(text) > REACTOR_COUNT_MAX) {
+    throw new InvalidArgumentError(`Expected a number from 1 to ${REACTOR_COUNT_MAX}.`);
   }
   return Number(text);
 }

@@ -28,7 +28,7 @@ export interface StatsLine {
   readonly pipes: readonly PipeCounters[];
 }
 
-export const STATS_PREFIX = "stats ";
+const STATS_PREFIX = "stats ";
 
 export class StatsLines {
   readonly #host: PipeHost;

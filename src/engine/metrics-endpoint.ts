@@ -6,7 +6,7 @@
 import type { RpcHandler } from "./rpc-listener.ts";
 import { METRICS_CONTENT_TYPE } from "./metrics-text.ts";
 
-export const METRICS_PATH = "/metrics";
+const METRICS_PATH = "/metrics";
 
 const OK = 200;
 const NOT_FOUND = 404;

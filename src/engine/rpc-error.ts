@@ -58,7 +58,7 @@ export function toRpcError(thrown: unknown, onBug: (stack: string) => void): Con
   return new ConnectError(error.message, rpcCodeOf(error), undefined, [options], thrown);
 }
 
-export function rpcCodeOf(error: PenstockError): Code {
+function rpcCodeOf(error: PenstockError): Code {
   if (error instanceof GrammarError) return Code.InvalidArgument;
   const known = Object.hasOwn(CODES, error.code) ? CODES[error.code] : undefined;
   return known ?? (error.retryable ? Code.Unavailable : Code.FailedPrecondition);

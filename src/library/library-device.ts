@@ -12,7 +12,7 @@ import { ExtentFlag } from "../block/extents.ts";
 import { PromiseDevice } from "../block/promise-device.ts";
 import type { Branch } from "../pipe/branch.ts";
 import { ComposedPipe, type ComposedPlan } from "../pipe/composer.ts";
-import { changeStage, insertStage, listStages, removeStage } from "../pipe/replumb.ts";
+import { changeStage, insertStage, removeStage, treeOf } from "../pipe/replumb.ts";
 import { walkStages } from "../pipe/stage-address.ts";
 import { PenstockError, toPenstockError } from "../util/errors.ts";
 import { FirstFailure } from "../util/first-failure.ts";
@@ -246,7 +246,7 @@ export class LibraryDevice implements PenstockDevice {
     return this.#call(() =>
       this.#parts.pipe.change(async (branch) => {
         await step(branch);
-        return { text: branch.text, stages: listStages(branch) };
+        return treeOf(branch);
       }),
     );
   }

@@ -12,7 +12,7 @@
 import { markAsUntransferable } from "node:worker_threads";
 import { AlignedMemory } from "../block/aligned-memory.ts";
 import type { Branch } from "../pipe/branch.ts";
-import { walkStages } from "../pipe/stage-address.ts";
+import { tappedStage } from "../pipe/stage-address.ts";
 import type { TappedStage } from "../pipe/stage-plan.ts";
 import { REAL_LEVELS } from "../reactor/level-capabilities.ts";
 import { openIo } from "../reactor/open-io.ts";
@@ -106,18 +106,8 @@ export class LibraryEngine {
   }
 
   findStage(label: string): TappedStage | undefined {
-    for (const { branch } of this.#users) {
-      if (branch === null) continue;
-      for (const { stage } of walkStages(branch)) {
-        if (stage.stage.label !== label) continue;
-        return {
-          device: stage.device,
-          claim: (tap, holder) => stage.tappedBy.set(tap, holder),
-          release: (tap) => stage.tappedBy.delete(tap),
-        };
-      }
-    }
-    return undefined;
+    const branches = [...this.#users].map(({ branch }) => branch);
+    return tappedStage(branches, label);
   }
 
   #enter(user: EngineUser, wanted: number | undefined): void {

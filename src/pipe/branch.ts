@@ -9,7 +9,8 @@
 
 import type { Device } from "../block/device.ts";
 import { Joint } from "../block/joint.ts";
-import { type PenstockError, toPenstockError } from "../util/errors.ts";
+import { toPenstockError } from "../util/errors.ts";
+import { FirstFailure } from "../util/first-failure.ts";
 import type { CallStage, Stage } from "./ast.ts";
 import { formatPipe, formatStage } from "./formatter.ts";
 import { swapBelow } from "./swap.ts";
@@ -131,21 +132,14 @@ export class Branch {
 
   /** Top down; every stage is closed whatever becomes of the others. @throws the first failure */
   async close(): Promise<void> {
-    let failure: PenstockError | null = null;
-    const attempt = async (closing: { close(): Promise<void> }): Promise<void> => {
-      try {
-        await closing.close();
-      } catch (thrown) {
-        failure ??= toPenstockError(thrown);
-      }
-    };
+    const first = new FirstFailure();
     // Each stays in the list until it has closed, so that `hurry` finds it.
     for (let stage = this.stages.at(-1); stage !== undefined; stage = this.stages.at(-1)) {
-      await attempt(stage.device);
-      for (const leg of stage.legs) await attempt(leg);
+      const { device, legs } = stage;
+      for (const each of [device, ...legs]) await first.attempt(() => each.close());
       this.stages.pop();
     }
-    if (failure !== null) throw failure;
+    first.throwIfAny();
   }
 
   async #open(plan: BranchPlan): Promise<void> {

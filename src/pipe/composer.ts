@@ -18,6 +18,7 @@ import type { Timer } from "../reactor/clock.ts";
 import { assert } from "../util/assert.ts";
 import { PenstockError, toPenstockError } from "../util/errors.ts";
 import { FirstFailure } from "../util/first-failure.ts";
+import { Lane } from "../util/lane.ts";
 import { Branch } from "./branch.ts";
 import type { PipePlan } from "./pipe-plan.ts";
 import type { BranchPlan, OpenContext } from "./stage-plan.ts";
@@ -50,7 +51,7 @@ export class ComposedPipe<P extends ComposedPlan = PipePlan> {
   #share: OpenedShare | null = null;
   #state: PipeState = "opening";
   #failure: PenstockError | null = null;
-  #lastStep: Promise<unknown> = Promise.resolve();
+  readonly #steps = new Lane();
   #closed: Promise<void> | null = null;
   #hurryTimer: Timer | null = null;
 
@@ -115,9 +116,7 @@ export class ComposedPipe<P extends ComposedPlan = PipePlan> {
       if (this.#state !== "ready" || branch === null) throw closingError(this.plan);
       return step(branch);
     };
-    const result = this.#lastStep.then(run);
-    this.#lastStep = result.catch(() => undefined);
-    return result;
+    return this.#steps.run(run);
   }
 
   markReady(): void {
@@ -142,7 +141,7 @@ export class ComposedPipe<P extends ComposedPlan = PipePlan> {
    * @throws PenstockError `flush-failed`, or what a device or the share reported
    */
   close(): Promise<void> {
-    this.#closed ??= this.#lastStep.then(() => this.#close());
+    this.#closed ??= this.#steps.run(() => undefined).then(() => this.#close());
     return this.#closed;
   }
 
@@ -159,9 +158,7 @@ export class ComposedPipe<P extends ComposedPlan = PipePlan> {
         throw this.#failure;
       }
     };
-    const result = this.#lastStep.then(run);
-    this.#lastStep = result.catch(() => undefined);
-    return result;
+    return this.#steps.run(run);
   }
 
   async #close(): Promise<void> {

@@ -19,13 +19,13 @@ import {
   changeStage,
   type Insertion,
   insertStage,
-  listStages,
   type Removal,
   removeStage,
+  treeOf,
 } from "./replumb.ts";
 import { ShareServices } from "./share-services.ts";
 import type { LiveShare, ShareAnnouncement, ShareHandOff } from "./shares/share-service.ts";
-import { walkStages } from "./stage-address.ts";
+import { tappedStage } from "./stage-address.ts";
 import type { OpenContext, OutLeg, PipeEvent, TappedStage } from "./stage-plan.ts";
 import type {
   ListenerName,
@@ -151,27 +151,27 @@ export class ReactorHost implements ReactorMethods {
   insertStage({ pipeId, ...insertion }: { pipeId: number } & Insertion): Promise<PipeTree> {
     return this.#part(pipeId).pipe.change(async (branch) => {
       await insertStage(branch, insertion);
-      return { text: branch.text, stages: listStages(branch) };
+      return treeOf(branch);
     });
   }
 
   removeStage({ pipeId, ...removal }: { pipeId: number } & Removal): Promise<PipeTree> {
     return this.#part(pipeId).pipe.change(async (branch) => {
       await removeStage(branch, removal);
-      return { text: branch.text, stages: listStages(branch) };
+      return treeOf(branch);
     });
   }
 
   changeStage({ pipeId, ...change }: { pipeId: number } & Change): Promise<PipeTree> {
     return this.#part(pipeId).pipe.change((branch) => {
       changeStage(branch, change);
-      return { text: branch.text, stages: listStages(branch) };
+      return treeOf(branch);
     });
   }
 
   describePipe({ pipeId }: { pipeId: number }): Promise<PipeTree> {
     return this.#part(pipeId).pipe.change((branch) => {
-      return { text: branch.text, stages: listStages(branch) };
+      return treeOf(branch);
     });
   }
 
@@ -225,18 +225,8 @@ export class ReactorHost implements ReactorMethods {
   }
 
   #findStage(label: string): TappedStage | undefined {
-    for (const { pipe } of this.#parts.values()) {
-      if (pipe.branch === null) continue;
-      for (const { stage } of walkStages(pipe.branch)) {
-        if (stage.stage.label !== label) continue;
-        return {
-          device: stage.device,
-          claim: (tap, holder) => stage.tappedBy.set(tap, holder),
-          release: (tap) => stage.tappedBy.delete(tap),
-        };
-      }
-    }
-    return undefined;
+    const branches = [...this.#parts.values()].map(({ pipe }) => pipe.branch);
+    return tappedStage(branches, label);
   }
 
   #recordOf(

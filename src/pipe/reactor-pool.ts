@@ -8,6 +8,7 @@
 import { Worker } from "node:worker_threads";
 import { IoLevel } from "../reactor/io.ts";
 import { levelCan, type RealLevel } from "../reactor/level-capabilities.ts";
+import { REACTOR_COUNT_MAX } from "../reactor/reactor-count.ts";
 import { assert } from "../util/assert.ts";
 import { PenstockError } from "../util/errors.ts";
 import { moduleBeside } from "../util/module-url.ts";
@@ -20,9 +21,6 @@ import type {
   ReactorSettings,
 } from "./reactor-protocol.ts";
 import type { OutLeg, PipeEvent } from "./stage-plan.ts";
-
-/** More than any machine's cores that this was measured on; each has its buffers and its ring. */
-const REACTOR_COUNT_MAX = 64;
 
 const NODE_FLAGS = ["--disable-warning=ExperimentalWarning"];
 /** Asked of the process, meant for all its threads. */

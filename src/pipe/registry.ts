@@ -200,7 +200,7 @@ export function planBranch(text: string, stages: readonly Stage[]): BranchPlan {
 }
 
 /** @throws GrammarError */
-export function planSource(text: string, stage: Stage): SourcePlan {
+function planSource(text: string, stage: Stage): SourcePlan {
   if (stage.kind === "call") return planCallSource(text, stage);
   const entry = SOURCES.find(({ scheme }) => scheme === stage.scheme);
   if (entry !== undefined) return planUri(text, stage, entry);

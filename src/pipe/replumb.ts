@@ -12,7 +12,7 @@ import { planOneFilter } from "./pipe-plan.ts";
 import { findStage, walkStages } from "./stage-address.ts";
 
 /** The most that requests under way may hold a change up. */
-export const REPLUMB_MS_MAX = 2000;
+const REPLUMB_MS_MAX = 2000;
 /** ... and in a leg of a mirror at most this part of the time that it waits for a child. */
 const PATIENCE_SHARE = 1 / 2;
 
@@ -106,6 +106,14 @@ export function changeStage(root: Branch, change: Change): void {
   }
   plan.change(open.device);
   open.stage = { ...stage, label: before.label };
+}
+
+/** All stages of a pipe as they are now, without its share. */
+export function treeOf(branch: Branch): {
+  readonly text: string;
+  readonly stages: StageListing[];
+} {
+  return { text: branch.text, stages: listStages(branch) };
 }
 
 /** Bottom up. */

@@ -5,6 +5,7 @@
 
 import { PenstockError } from "../util/errors.ts";
 import type { Branch, OpenStage } from "./branch.ts";
+import type { TappedStage } from "./stage-plan.ts";
 
 /** A stage and the branch that it stands in. */
 export interface FoundStage {
@@ -45,4 +46,23 @@ export function findStage(branch: Branch, address: string): FoundStage {
     message: `found no stage "${address}", expected one of ${known}`,
     details: { address },
   });
+}
+
+/** The stage that is labelled so, for a tap; null stands for a pipe that has none here. */
+export function tappedStage(
+  branches: Iterable<Branch | null>,
+  label: string,
+): TappedStage | undefined {
+  for (const branch of branches) {
+    if (branch === null) continue;
+    for (const { stage } of walkStages(branch)) {
+      if (stage.stage.label !== label) continue;
+      return {
+        device: stage.device,
+        claim: (tap, holder) => stage.tappedBy.set(tap, holder),
+        release: (tap) => stage.tappedBy.delete(tap),
+      };
+    }
+  }
+  return undefined;
 }

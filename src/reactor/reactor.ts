@@ -14,6 +14,7 @@ import type { Clock } from "./clock.ts";
 import { Doorbell } from "./doorbell.ts";
 import type { Io, TurnHandler } from "./io.ts";
 import { MediumFaults } from "./medium-faults.ts";
+import { REACTOR_COUNT_MAX } from "./reactor-count.ts";
 
 /** Something that gathers output during a turn and sends it once at its end. */
 export interface Flushable {
@@ -45,9 +46,7 @@ export interface ReactorOptions {
 
 export const BUFFER_LIMIT_BYTES_DEFAULT = 64 * 1024 * 1024;
 
-/** More than any process has; stream numbers are made unique by it. */
-const REACTOR_COUNT_MAX = 64;
-/** Stream numbers stay positive in 32 bits. */
+/** Stream numbers, unique by the reactor's, stay positive in 32 bits. */
 const STREAMS_MAX = 2 ** 31 / REACTOR_COUNT_MAX;
 
 /** Completions delivered per step of a turn, so that flushes come in between. */

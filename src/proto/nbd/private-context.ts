@@ -16,7 +16,7 @@
 
 import type { ExportDescription } from "./export-description.ts";
 
-export const PRIVATE_NAMESPACE = "x-penstock:";
+const PRIVATE_NAMESPACE = "x-penstock:";
 export const INSTANCE_QUERY = "x-penstock:instance";
 export const CACHE_QUERY = "x-penstock:cache";
 const HOST_PREFIX = "x-penstock:host=";

@@ -13,6 +13,7 @@ import { SEGMENT_COUNT_MAX, type SegmentList } from "../../block/segments.ts";
 import type { Io, IoVector } from "../../reactor/io.ts";
 import type { Slab } from "../../reactor/slab.ts";
 import { assert } from "../../util/assert.ts";
+import { pushRanges } from "./push-ranges.ts";
 
 const HEADER_BYTES = 16 * 1024;
 /** The kernel takes 1024 ranges at a time. spec: IOV_MAX of limits.h */
@@ -91,7 +92,7 @@ export class InitiatorBank<C extends Sendable<C>> {
     this.#io.slabs.release(this.slab);
   }
 
-  /** Behind the headers so far: `segments`' bytes [start, start + length) of `command`. Hot path. */
+  /** Behind the headers so far: bytes [start, start + length) of `segments`. Hot path. */
   protected pushData(command: C, segments: SegmentList, start: number, length: number): void {
     this.#showHeaders();
     pushRanges(this.#io, this.vector, segments, start, length);
@@ -106,29 +107,5 @@ export class InitiatorBank<C extends Sendable<C>> {
     if (this.#shown === this.used) return;
     this.vector.push(this.slab, this.#shown, this.used - this.#shown);
     this.#shown = this.used;
-  }
-}
-
-/** Appends `segments`' bytes [start, start + length) to `vector`, where they lie. Hot path. */
-export function pushRanges(
-  io: Io,
-  vector: IoVector,
-  segments: SegmentList,
-  start: number,
-  length: number,
-): void {
-  const { slabs } = io;
-  let skip = start;
-  let left = length;
-  for (let index = 0; left > 0; index++) {
-    const available = segments.length(index) - skip;
-    if (available <= 0) {
-      skip = -available;
-      continue;
-    }
-    const taken = Math.min(available, left);
-    vector.push(slabs.get(segments.slabId(index)), segments.offset(index) + skip, taken);
-    skip = 0;
-    left -= taken;
   }
 }

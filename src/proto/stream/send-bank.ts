@@ -6,10 +6,11 @@
  * `commands`, which stay alive until the send has ended.
  */
 
+import type { SegmentList } from "../../block/segments.ts";
 import type { Io, IoVector } from "../../reactor/io.ts";
 import type { Slab } from "../../reactor/slab.ts";
 import { assert } from "../../util/assert.ts";
-import type { SegmentList } from "../../block/segments.ts";
+import { pushRanges } from "./push-ranges.ts";
 
 const HEADER_BYTES = 16 * 1024;
 const RANGE_COUNT = 512;
@@ -64,19 +65,7 @@ export class SendBank<C extends Replied<C>> {
 
   /** Adds `segments`' bytes [start, start + length). Hot path. */
   pushData(io: Io, segments: SegmentList, start: number, length: number): void {
-    let skip = start;
-    let left = length;
-    for (let index = 0; left > 0; index++) {
-      const available = segments.length(index) - skip;
-      if (available <= 0) {
-        skip = -available;
-        continue;
-      }
-      const taken = Math.min(available, left);
-      this.vector.push(io.slabs.get(segments.slabId(index)), segments.offset(index) + skip, taken);
-      skip = 0;
-      left -= taken;
-    }
+    pushRanges(io, this.vector, segments, start, length);
   }
 
   /** Copies as many of `bytes` as there is room for; returns how many. */
