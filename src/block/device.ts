@@ -10,6 +10,7 @@
 
 import type { Reactor } from "../reactor/reactor.ts";
 import { assert } from "../util/assert.ts";
+import { PenstockError } from "../util/errors.ts";
 import { Meter } from "./meter.ts";
 import {
   OPERATION_COUNT,
@@ -58,7 +59,8 @@ interface IdleWaiter {
 
 export abstract class Device {
   readonly reactor: Reactor;
-  readonly info: DeviceInfo;
+  /** Replaced as a whole, by `takeSize` only. */
+  info: DeviceInfo;
   readonly operations: OperationTable;
   /** What it has done so far. */
   readonly meter: Meter;
@@ -146,6 +148,32 @@ export abstract class Device {
   /** What listings and graphs show of it besides `info`: JSON values, no secrets. */
   describe(): DeviceDetails {
     return {};
+  }
+
+  /**
+   * Makes it larger, or takes the size that its medium has by now. Whoever stands on it is told by
+   * the caller, bottom up (`followSize`). Nothing changes when it fails.
+   * @throws PenstockError `resize-unsupported`, `size-invalid`, or what the medium reported
+   */
+  grow(sizeBytes: number): Promise<void> {
+    const { kind, name } = this.info;
+    return Promise.reject(
+      new PenstockError({
+        code: "resize-unsupported",
+        message: `${name} keeps its size: a source of kind ${kind} cannot grow`,
+        details: { kind, sizeBytes },
+      }),
+    );
+  }
+
+  /** What is below has another size: takes it. In or outside of the turn. */
+  followSize(): void {
+    // A source has nothing below.
+  }
+
+  /** States another size from now on. */
+  protected takeSize(sizeBytes: number): void {
+    this.info = { ...this.info, sizeBytes };
   }
 
   /** After this long without an answer from below it acts (a mirror drops the child), in ms. */

@@ -39,6 +39,15 @@ export abstract class Filter extends Device {
     request.finish(status);
   }
 
+  override followSize(): void {
+    this.takeSize(this.sizeOver(this.below.info.sizeBytes));
+  }
+
+  /** Its size over a device of `sizeBytes`. */
+  protected sizeOver(sizeBytes: number): number {
+    return sizeBytes;
+  }
+
   protected override async release(): Promise<void> {
     // What is below belongs to whoever composed the pipe.
   }

@@ -85,6 +85,10 @@ export class Joint extends Device {
     }
   }
 
+  override followSize(): void {
+    this.info = this.#below.info;
+  }
+
   override describe(): DeviceDetails {
     return this.#below.describe();
   }

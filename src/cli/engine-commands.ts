@@ -8,7 +8,7 @@ import { DATA_DIR_HELP, ENGINE_HELP } from "./engine-place.ts";
 import { EXIT_CODE_HELP, type ExitCode } from "./exit-code.ts";
 import type { ClientOptions, ListOptions, ReplumbOptions } from "./pipe-client.ts";
 import { addDaemonOptions } from "./engine-options.ts";
-import { addRunOptions, durationArgument } from "./run-options.ts";
+import { addRunOptions, durationArgument, sizeArgument } from "./run-options.ts";
 
 const OUTPUT_CHOICES = ["table", "json", "yaml"] as const;
 const GRAPH_CHOICES = ["text", "svg"] as const;
@@ -139,6 +139,15 @@ function addReplumbing(pipe: Command): void {
       const { changeStage } = await import("./pipe-client.ts");
       await changeStage(name, stage, filter, options);
     });
+  forClients(pipe.command("resize"))
+    .description("make the source of a pipe larger while it carries I/O")
+    .argument("<name>")
+    .argument("<size>", "the whole size with its unit: 20GiB", sizeArgument)
+    .addHelpText("after", RESIZE_HELP)
+    .action(async (name: string, sizeBytes: number, options: ClientOptions) => {
+      const { resizePipe } = await import("./pipe-client.ts");
+      await resizePipe(name, sizeBytes, options);
+    });
 }
 
 export function forClients(command: Command): Command {
@@ -192,6 +201,13 @@ Prints one line \`ready URI\` when clients can connect.
 
 Example:
   penstock pipe create vol1 '/var/tmp/disk.img?size=1GiB | nbd://127.0.0.1:10809/vol1'`;
+
+const RESIZE_HELP = `
+A file grows, sparsely; of a block device that has grown, the new size is taken. NVMe hosts see it at
+once, NBD clients when they connect anew. Nothing shrinks.
+
+Example:
+  penstock pipe resize vol1 20GiB`;
 
 const REPLUMB_HELP = `
 Prints the pipe as it is then. Clients notice nothing but a short wait; when requests under way do

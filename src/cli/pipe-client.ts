@@ -127,6 +127,16 @@ export async function changeStage(
   printText(tree);
 }
 
+export async function resizePipe(
+  pipe: string,
+  sizeBytes: number,
+  options: ClientOptions,
+): Promise<void> {
+  const request = { pipe, sizeBytes: BigInt(sizeBytes) };
+  const { tree } = await ask(options, ({ pipes }) => pipes.resizePipe(request));
+  printText(tree);
+}
+
 export async function deletePipe(name: string, options: ClientOptions): Promise<void> {
   await ask(options, ({ pipes }) => pipes.deletePipe({ name }));
 }

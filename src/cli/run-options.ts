@@ -79,6 +79,11 @@ function parseSpin(text: string): number {
   return readArgument(() => parseDuration(text, { maxMs: SPIN_MS_MAX }));
 }
 
+/** A size with its unit. */
+export function sizeArgument(text: string): number {
+  return readArgument(() => parseSize(text, { bareNumber: "refuse", minBytes: 512 }));
+}
+
 function readArgument<T>(read: () => T): T {
   try {
     return read();

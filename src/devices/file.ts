@@ -30,6 +30,7 @@ import type { Slab } from "../reactor/slab.ts";
 import { assert, unreachable } from "../util/assert.ts";
 import { PenstockError } from "../util/errors.ts";
 import { uuidOfName } from "../util/uuid.ts";
+import { growMedium } from "./file-growth.ts";
 import { FileOp, type FileOpOwner, FileStep } from "./file-op.ts";
 import { blockStatusSeek } from "./file-block-status.ts";
 
@@ -111,6 +112,10 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
 
   override describe(): DeviceDetails {
     return this.#isShared ? { shared: true } : {};
+  }
+
+  override grow(sizeBytes: number): Promise<void> {
+    return growMedium(this, sizeBytes, (size) => this.takeSize(size));
   }
 
   // hot path

@@ -24,11 +24,17 @@ export interface SliceRange {
 
 export class SliceFilter extends Filter {
   readonly #offset: number;
+  readonly #isOpenEnded: boolean;
 
   /** @throws PenstockError `slice-invalid`: misaligned, empty or not within the device below */
   constructor(below: Joint, name: string, range: SliceRange) {
     super(below, sliceInfo(below, name, range), passAll(below));
     this.#offset = range.offset;
+    this.#isOpenEnded = range.length === undefined;
+  }
+
+  protected override sizeOver(sizeBytes: number): number {
+    return this.#isOpenEnded ? sizeBytes - this.#offset : this.info.sizeBytes;
   }
 
   // hot path

@@ -21,7 +21,7 @@ import { retryDelayMs } from "./retry-delay.ts";
 /** What it needs of a PipeHost. */
 export type PipeOpener = Pick<
   PipeHost,
-  "open" | "closePipe" | "insertStage" | "removeStage" | "changeStage" | "describe"
+  "open" | "closePipe" | "insertStage" | "removeStage" | "changeStage" | "resize" | "describe"
 >;
 
 export interface PipeRegistryOptions {
@@ -175,6 +175,14 @@ export class PipeRegistry {
     const done = `${change.stage} is now ${change.text}`;
     return await this.#change(name, { code: "stage-changed", done }, (hostId) =>
       this.#options.host.changeStage(hostId, change),
+    );
+  }
+
+  /** @throws as `resize` of the host; PenstockError `pipe-not-ready` */
+  async resize(name: string, sizeBytes: number): Promise<PipeWithStages> {
+    const done = `the source has ${sizeBytes} bytes`;
+    return await this.#change(name, { code: "pipe-resized", done }, (hostId) =>
+      this.#options.host.resize(hostId, sizeBytes),
     );
   }
 

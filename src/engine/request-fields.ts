@@ -12,6 +12,7 @@ const PIPE_NAME_LENGTH_MAX = 63;
 const STAGE_ADDRESS_LENGTH_MAX = 128;
 const TIMEOUT_MS_MIN = 1;
 const TIMEOUT_MS_MAX = 60_000;
+const SIZE_BYTES_MIN = 512;
 const SHOWN_LENGTH_MAX = 64;
 
 /** @throws PenstockError `field-missing`, `field-too-long`, `field-invalid` */
@@ -44,6 +45,14 @@ export function readStageAddress(field: string, value: string): string {
 export function readTimeoutMs(field: string, value: number): number {
   if (value >= TIMEOUT_MS_MIN && value <= TIMEOUT_MS_MAX) return value;
   const expected = `expected ${TIMEOUT_MS_MIN} to ${TIMEOUT_MS_MAX}`;
+  throw fieldError("field-out-of-range", field, `found ${value}, ${expected}`);
+}
+
+/** @throws PenstockError `field-out-of-range` */
+export function readSizeBytes(field: string, value: bigint): number {
+  const size = Number(value);
+  if (size >= SIZE_BYTES_MIN && size <= Number.MAX_SAFE_INTEGER) return size;
+  const expected = `expected ${SIZE_BYTES_MIN} to ${Number.MAX_SAFE_INTEGER}`;
   throw fieldError("field-out-of-range", field, `found ${value}, ${expected}`);
 }
 

@@ -136,6 +136,13 @@ function valuesOf(field: DescField): fc.Arbitrary<Chosen> {
       of("type", -1, 1.5, 2 ** 32, "x", true, [], {}),
     );
   }
+  if (field.fieldKind === "scalar" && field.scalar === ScalarType.UINT64) {
+    return fc.oneof(
+      fc.constantFrom(512, 1000, 2 ** 20, "2097152").map(good),
+      of("value", undefined, null, 0, 511, "9007199254740992", "18446744073709551615"),
+      of("type", -1, 1.5, "18446744073709551616", "x", true, [], {}),
+    );
+  }
   // `true` would follow the events for ever.
   ok(field.fieldKind === "scalar" && field.scalar === ScalarType.BOOL, `a kind for ${field}`);
   return fc.oneof(of("none", undefined, null, false), of("type", "true", 1, [], {}));

@@ -13,7 +13,13 @@ import type { EngineEvent, EngineEvents } from "./engine-event.ts";
 import type { EngineStats } from "./engine-stats.ts";
 import { eventMessage, pipeMessage, treeMessage } from "./messages.ts";
 import type { PipeRegistry } from "./pipe-registry.ts";
-import { readPipeName, readStageAddress, readText, readTimeoutMs } from "./request-fields.ts";
+import {
+  readPipeName,
+  readSizeBytes,
+  readStageAddress,
+  readText,
+  readTimeoutMs,
+} from "./request-fields.ts";
 import { toRpcError } from "./rpc-error.ts";
 import { statsMessage } from "./stats-messages.ts";
 
@@ -70,6 +76,12 @@ function pipeService({ registry, onBug }: ServiceParts): ServiceImpl<typeof Pipe
           ...timeoutOf(timeoutMs),
         });
         return { tree: treeMessage(changed) };
+      }),
+    resizePipe: ({ pipe, sizeBytes }) =>
+      answer(async () => {
+        const name = readPipeName("pipe", pipe);
+        const resized = await registry.resize(name, readSizeBytes("size_bytes", sizeBytes));
+        return { tree: treeMessage(resized) };
       }),
     changeStage: ({ pipe, stage, text }) =>
       answer(async () => {

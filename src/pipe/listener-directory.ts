@@ -22,7 +22,7 @@ interface ListenerEntry {
 /** One share's place on a listener. */
 export interface ListenerPlace {
   readonly address: SocketAddress;
-  /** Makes the share known to the listener when that is another reactor's. */
+  /** Makes the share known, anew, to the listener when that is another reactor's. */
   announce(announcement: ShareAnnouncement): Promise<void>;
   /** Takes the share's name back; the last one ends the listener. Idempotent. */
   leave(): Promise<void>;
@@ -75,6 +75,9 @@ export class ListenerDirectory {
       address: real,
       announce: async (announcement) => {
         if (!isRemote) return;
+        if (announced !== null) {
+          await entry.reactor.call("removeRemoteShare", { address: real, announcement: announced });
+        }
         const remote = { address: real, announcement, reactorId: reactor.id };
         await entry.reactor.call("addRemoteShare", remote);
         announced = announcement;

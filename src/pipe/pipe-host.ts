@@ -160,6 +160,25 @@ export class PipeHost {
     return this.#onPipe(id, (reactor) => reactor.call("changeStage", { pipeId: id, ...change }));
   }
 
+  /**
+   * Makes the source of a pipe that runs larger, and all that stands on it.
+   * @throws PenstockError as `resizeBranch` of resize.ts
+   */
+  resize(id: number, sizeBytes: number): Promise<ServedPipeTree> {
+    return this.#onPipe(id, async (reactor, { place, shareReactor }) => {
+      if (reactor !== shareReactor) {
+        throw new PenstockError({
+          code: "resize-unsupported",
+          message: "a pipe with its source on one reactor and its share on another keeps its size",
+        });
+      }
+      const params = { pipeId: id, sizeBytes };
+      const { tree, announcement } = await reactor.call("resizePipe", params);
+      await place.announce(announcement);
+      return tree;
+    });
+  }
+
   /** @throws PenstockError `pipe-not-found` */
   describe(id: number): Promise<ServedPipeTree> {
     return this.#onPipe(id, (reactor) => reactor.call("describePipe", { pipeId: id }));
@@ -241,14 +260,14 @@ export class PipeHost {
 
   async #onPipe(
     id: number,
-    call: (reactor: RemoteReactor) => Promise<PipeTree>,
+    call: (reactor: RemoteReactor, pipe: OpenPipe) => Promise<PipeTree>,
   ): Promise<ServedPipeTree> {
     const pipe = this.#pipes.get(id);
     if (pipe === undefined) {
       throw new PenstockError({ code: "pipe-not-found", message: `there is no pipe ${id}` });
     }
     const { uri, shareText } = pipe;
-    const tree = await call(pipe.deviceReactor);
+    const tree = await call(pipe.deviceReactor, pipe);
     const shareDetails = await pipe.shareReactor.call("describeShare", { pipeId: id });
     const text = `${tree.text} | ${shareText}`;
     const labels = [...labelsIn(tree.stages)];

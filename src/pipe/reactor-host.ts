@@ -23,6 +23,7 @@ import {
   removeStage,
   treeOf,
 } from "./replumb.ts";
+import { resizeBranch } from "./resize.ts";
 import { ShareServices } from "./share-services.ts";
 import type { LiveShare, ShareAnnouncement, ShareHandOff } from "./shares/share-service.ts";
 import { tappedStage } from "./stage-address.ts";
@@ -166,6 +167,20 @@ export class ReactorHost implements ReactorMethods {
     return this.#part(pipeId).pipe.change((branch) => {
       changeStage(branch, change);
       return treeOf(branch);
+    });
+  }
+
+  resizePipe(params: {
+    pipeId: number;
+    sizeBytes: number;
+  }): Promise<{ tree: PipeTree; announcement: ShareAnnouncement }> {
+    const { pipe, share } = this.#part(params.pipeId);
+    return pipe.change(async (branch) => {
+      assert(share !== null, "a pipe that is resized has its share on this reactor");
+      await resizeBranch(branch, params.sizeBytes);
+      share.resized();
+      const tree = treeOf(branch);
+      return { tree, announcement: share.announcement };
     });
   }
 

@@ -139,6 +139,11 @@ export interface ReactorMethods {
   insertStage(params: { readonly pipeId: number } & Insertion): Promise<PipeTree>;
   removeStage(params: { readonly pipeId: number } & Removal): Promise<PipeTree>;
   changeStage(params: { readonly pipeId: number } & Change): Promise<PipeTree>;
+  /** @returns what the share, on the same reactor, is announced as from now on */
+  resizePipe(params: {
+    readonly pipeId: number;
+    readonly sizeBytes: number;
+  }): Promise<{ readonly tree: PipeTree; readonly announcement: ShareAnnouncement }>;
   describePipe(params: { readonly pipeId: number }): Promise<PipeTree>;
   /** Empty when the share is not open. */
   describeShare(params: { readonly pipeId: number }): Promise<DeviceDetails>;

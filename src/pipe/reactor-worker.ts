@@ -53,6 +53,7 @@ function main(): void {
     insertStage: (params) => host.insertStage(params),
     removeStage: (params) => host.removeStage(params),
     changeStage: (params) => host.changeStage(params),
+    resizePipe: (params) => host.resizePipe(params),
     describePipe: (params) => host.describePipe(params),
     describeShare: (params) => host.describeShare(params),
     stats: (params) => host.stats(params),

@@ -149,6 +149,13 @@ export class NbdService {
     return exported;
   }
 
+  /** The device of an export has another size: new connections get it. */
+  resized(exported: NbdExport): void {
+    exported.noteSize();
+    const key = this.#exports.get(exported);
+    if (key !== undefined) this.#listeners.get(key)?.add(exported.description, exported);
+  }
+
   /** Lets a listener of this reactor find an export of another one. */
   addRemoteExport(address: SocketAddress, description: ExportDescription, reactorId: number): void {
     const key = addressKey(address);

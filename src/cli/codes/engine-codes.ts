@@ -190,6 +190,11 @@ export const ENGINE_CODES: CodeList = {
     causes: "It was made, or the engine has started.",
     todo: "Nothing.",
   },
+  "pipe-resized": {
+    means: "The source of a pipe, and what stands on it, is larger than before.",
+    causes: "`pipe resize`.",
+    todo: "Nothing. Clients over NBD see it when they connect anew.",
+  },
   "replumb-busy": {
     means: "Another change of the same place of the pipe is under way.",
     causes: "Two commands at the same time.",

@@ -96,6 +96,16 @@ export const MACHINE_CODES: CodeList = {
     causes: "The level `portable` has one; or the number is too large.",
     todo: "Take --reactors 1, or a level that `penstock doctor` says has several.",
   },
+  "resize-failed": {
+    means: "The source of a pipe could not be made larger; it has the size that it had.",
+    causes: "A block device that has not grown, a full or read-only file system.",
+    todo: "Grow the device first; make room.",
+  },
+  "resize-unsupported": {
+    means: "A pipe cannot get another size while it runs.",
+    causes: "A source other than file://, a mirror, readonly=1, --placement apart.",
+    todo: "Close the pipe, resize what is below, open it again.",
+  },
   "secret-unreadable": {
     means: "The file or variable that holds a secret cannot be read.",
     causes: "It does not exist, belongs to somebody else, is too large or open to others.",

@@ -47,9 +47,12 @@ export class NbdShares implements ShareService {
       ...(maxConnections === undefined ? {} : { maxConnections }),
     });
     return {
-      announcement: { kind: "nbd", description: exported.description },
+      get announcement() {
+        return { kind: "nbd" as const, description: exported.description };
+      },
       counts: exported.stats,
       latency: exported.latency,
+      resized: () => service.resized(exported),
       describe: () => ({ protocol: "nbd", connections: exported.stats.connections }),
       close: () => service.removeExport(exported),
     };

@@ -38,9 +38,12 @@ export type ShareHandOff = { readonly kind: "nbd"; readonly message: NbdHandOff 
 
 /** A device that is shared. */
 export interface LiveShare extends OpenedShare {
+  /** Another one after `resized`. */
   readonly announcement: ShareAnnouncement;
   readonly counts: ShareCounts;
   readonly latency: OperationLatency;
+  /** Its device has another size: tells clients, where the protocol can. */
+  resized(): void;
   /** For listings, of this moment. */
   describe(): DeviceDetails;
 }

@@ -48,7 +48,8 @@ const SCRATCH_BYTES = 8192;
 
 export class NbdExport {
   readonly device: Device;
-  readonly description: ExportDescription;
+  /** Replaced as a whole; a connection keeps the one that it was made with. */
+  description: ExportDescription;
   readonly maxConnections: number;
   readonly connections = new Set<ExportConnection>();
   readonly associations = new HostAssociations();
@@ -78,6 +79,11 @@ export class NbdExport {
       if (request instanceof EditTicket) request.admit();
       else device.submit(request);
     });
+  }
+
+  /** Takes the device's size, for connections to come: NBD has no way to tell those there are. */
+  noteSize(): void {
+    this.description = { ...this.description, sizeBytes: this.device.info.sizeBytes };
   }
 
   /** Starts a checked request of a client. Hot path. */
