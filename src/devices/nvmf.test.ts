@@ -1,0 +1,52 @@
+// Tests of the NVMe-oF device: the suite of every device, through a target of our own.
+
+import { strictEqual } from "node:assert/strict";
+import { test } from "node:test";
+import { deviceConformance } from "../block/conformance.ts";
+import { TEST_LEVELS, type TestReactor, withReactor } from "../reactor/test-reactor.ts";
+import { type NvmfPairOptions, openThroughNvmf } from "../testing/nvmf-pair.ts";
+import { MallocDevice, type MallocOptions } from "./malloc.ts";
+
+const MALLOC: MallocOptions = {
+  name: "test",
+  sizeBytes: 16 * 1024 * 1024 + 4096,
+  instanceId: "11111111-2222-4333-8444-555555555555",
+};
+
+const open =
+  (options: NvmfPairOptions = {}, malloc: Partial<MallocOptions> = {}) =>
+  async ({ reactor }: TestReactor) => {
+    const backing = await MallocDevice.open(reactor, { ...MALLOC, ...malloc });
+    return openThroughNvmf(reactor, backing, options);
+  };
+
+deviceConformance("nvmf", open(), {
+  openReadOnly: open({ shareReadOnly: true }),
+  levels: TEST_LEVELS,
+});
+deviceConformance("nvmf over one queue", open({ initiator: { queues: 1, queueDepth: 2 } }));
+deviceConformance(
+  "nvmf with digests",
+  open({ initiator: { headerDigest: true, dataDigest: true } }),
+);
+deviceConformance(
+  "nvmf of 4096-byte blocks, without data in capsules",
+  open({ subsystem: { inCapsuleBytesMax: 0 } }, { blockSizeBytes: 4096 }),
+);
+
+test("NvmfDevice opens as many queues as it is told to, four by default", () =>
+  withReactor("fake", async ({ reactor }) => {
+    for (const [queues, expected] of [
+      [1, 1],
+      [3, 3],
+      [undefined, 4],
+    ] as const) {
+      const backing = await MallocDevice.open(reactor, MALLOC);
+      const initiator = queues === undefined ? {} : { queues };
+      const device = await openThroughNvmf(reactor, backing, { initiator });
+      strictEqual(device.condition.connections, expected);
+      strictEqual(device.condition.link, "up");
+      await device.close();
+      strictEqual(device.condition.link, "closed");
+    }
+  }));
