@@ -10,7 +10,7 @@
  */
 
 import { asyncEventResult } from "./constants.ts";
-import { NvmeStatus } from "./status.ts";
+import { DNR, NvmeStatus } from "./status.ts";
 import type { SlowCommand } from "./transport.ts";
 
 /** AERL is one less. */
@@ -28,7 +28,7 @@ export class AsyncEvents {
   /** Takes the request, to be answered when there is an event. */
   request(command: SlowCommand): void {
     if (this.#requests.length >= ASYNC_EVENT_REQUESTS_MAX) {
-      command.complete(NvmeStatus.asyncEventLimitExceeded);
+      command.complete(NvmeStatus.asyncEventLimitExceeded | DNR);
       return;
     }
     this.#requests.push(command);
