@@ -175,17 +175,17 @@ function nvmNamespace(namespace: NvmeNamespace): Uint8Array {
   const discarded = zeroBased(discardGranularityBytes, blockShift);
   return encodeIdentifyNamespace({
     ...commonFields(namespace),
-    nsfeat: Nsfeat.preferredSizes,
+    nsfeat: Nsfeat.preferredSizes | Nsfeat.atomicUnits,
     nsze: blocks,
     ncap: blocks,
     nuse: blocks,
     flbas: 0,
     fpi: 0,
     dlfeat: Dlfeat.readsZeroes | Dlfeat.writeZeroesDeallocates,
-    // One block is atomic, no more.
+    // One block is atomic, no more; but devices compare and write whatever they transfer as one.
     nawun: 0,
     nawupf: 0,
-    nacwu: 0,
+    nacwu: zeroBased(device.info.maxTransferBytes, blockShift),
     nabsn: 0,
     nabo: 0,
     nabspf: 0,
