@@ -112,8 +112,8 @@ export function encodeCommonHeader(
 }
 
 /**
- * What PDUs with a data pointer say: H2CData and C2HData (DATAO, DATAL), R2T (R2TO, R2TL). Made once
- * per connection and filled again for each PDU.
+ * What PDUs with a data pointer say: H2CData and C2HData (DATAO, DATAL), R2T (R2TO, R2TL). Made
+ * once per connection and filled again for each PDU.
  */
 export class TransferFields {
   /** CCCID: the command's id. */

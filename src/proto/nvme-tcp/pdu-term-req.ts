@@ -26,7 +26,8 @@ export interface TermReq {
 }
 
 /**
- * Writes the PDU at `at` with the first bytes of `wrong`, the PDU that was wrong; returns its length.
+ * Writes the PDU at `at` with the first bytes of `wrong`, the PDU that was wrong; returns its
+ * length.
  * @param type `PduType.h2cTermReq` or `PduType.c2hTermReq`
  */
 export function encodeTermReq(

@@ -1,38 +1,48 @@
 /**
- * The ranges of Dataset Management: 1 to 256, 16 bytes each.
+ * DatasetRanges: the ranges of a dataset management command, checked, in bytes of the device.
  *
- *   offset  field                           little-endian
- *        0  u32 context attributes           advice, ignored
- *        4  u32 length in blocks
- *        8  u64 first block
- *
- * Stateless; hot path (a trim may have 256 of them).
- *
- * spec: NVM Command Set 1.0 3.2.3, figures 37 to 39
+ * spec: NVM Command Set 1.0 3.2.3
  */
 
-import { DATASET_RANGE_BYTES } from "./constants.ts";
-import { getUint64, setUint64 } from "./wire.ts";
+import { DATASET_RANGE_BYTES, DATASET_RANGES_MAX } from "./constants.ts";
+import { rangeBlocks, rangeStart } from "./dataset-range.ts";
+import type { NvmeCommand } from "./io-command.ts";
+import { DNR, NvmeStatus } from "./status.ts";
+import type { NamespaceFace } from "./transport.ts";
 
-/** NR of the command's CDW10: 1 to 256. Hot path. */
-export function rangeCountOf(cdw10: number): number {
-  return (cdw10 & 0xff) + 1;
-}
+const PAIRS_INITIAL = 4;
 
-/** Blocks of the range at `at`; 0 does nothing. Hot path. */
-export function rangeBlocks(view: DataView, at: number): number {
-  return view.getUint32(at + 4, true);
-}
+export class DatasetRanges {
+  /** Pairs of offset and length. */
+  #pairs = new Float64Array(2 * PAIRS_INITIAL);
+  #count = 0;
+  #next = 0;
 
-/** First block of the range at `at`; 2^53 or more when it is beyond what a double holds. */
-export function rangeStart(view: DataView, at: number): number {
-  return getUint64(view, at + 8);
-}
+  /** @returns 0, or the status that the command is refused with: then nothing of it is done */
+  read(bytes: Uint8Array, namespace: NamespaceFace): number {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+    const blockBytes = 1 << namespace.blockShift;
+    const ranges = Math.min(bytes.length / DATASET_RANGE_BYTES, DATASET_RANGES_MAX);
+    if (2 * ranges > this.#pairs.length) this.#pairs = new Float64Array(2 * ranges);
+    this.#count = 0;
+    this.#next = 0;
+    for (let index = 0; index < ranges; index++) {
+      const at = index * DATASET_RANGE_BYTES;
+      const blocks = rangeBlocks(view, at);
+      const slba = rangeStart(view, at);
+      if (slba + blocks > namespace.blocks) return NvmeStatus.lbaOutOfRange | DNR;
+      if (blocks === 0) continue;
+      this.#pairs[this.#count++] = slba * blockBytes;
+      this.#pairs[this.#count++] = blocks * blockBytes;
+    }
+    return 0;
+  }
 
-/** Writes a range of 1 to 2^32 - 1 blocks at `at` and returns its 16 bytes. Hot path. */
-export function encodeRange(view: DataView, at: number, start: number, blocks: number): number {
-  view.setUint32(at, 0, true);
-  view.setUint32(at + 4, blocks, true);
-  setUint64(view, at + 8, start);
-  return DATASET_RANGE_BYTES;
+  /** Sets the next range as the command's. @returns false: there is none */
+  takeNext(command: NvmeCommand): boolean {
+    if (this.#next === this.#count) return false;
+    command.offset = this.#pairs[this.#next++] as number;
+    command.length = this.#pairs[this.#next++] as number;
+    return true;
+  }
 }
