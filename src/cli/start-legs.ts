@@ -13,7 +13,7 @@ import { type FileHandle, open, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DataDirectory } from "../engine/data-directory.ts";
 import { PipeStore, type StoredPipe } from "../engine/pipe-store.ts";
-import { replaceFile } from "../engine/replace-file.ts";
+import { replaceFile } from "../reactor/replace-file.ts";
 import type { RealLevel } from "../reactor/level-capabilities.ts";
 import { PenstockError, toPenstockError } from "../util/errors.ts";
 

@@ -22,7 +22,7 @@ import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import type { OutLeg } from "../pipe/stage-plan.ts";
 import { PenstockError, toPenstockError } from "../util/errors.ts";
-import { removeFile, replaceFile, syncFolder } from "./replace-file.ts";
+import { removeFile, replaceFile, syncFolder } from "../reactor/replace-file.ts";
 import { isPipeName } from "./request-fields.ts";
 import { wrongFieldOf } from "./stored-fields.ts";
 
