@@ -9,6 +9,7 @@
 
 import { type AdminData, AdminCommand, type AdminAnswer } from "./admin-command.ts";
 import {
+  ConnectAttribute,
   connectAuthentication,
   connectCntlid,
   encodeConnect,
@@ -145,7 +146,9 @@ export class ControllerClient implements QueueHost {
       recordFormat: 0,
       qid,
       queueSize: entries,
-      attributes: 0,
+      // No more commands are outstanding than there are entries, so that SQHD tells nothing; without
+      // it controllers may end reads with the SUCCESS flag. spec: NVMe/TCP 3.6.2.9
+      attributes: qid === 0 ? 0 : ConnectAttribute.disableSqFlowControl,
       keepAliveMs: keepAlive,
     };
     const { cntlid } = this;
