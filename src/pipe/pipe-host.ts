@@ -338,7 +338,7 @@ function withPort(share: SharePlan, port: number | undefined): SharePlan {
 
 function serversOf({ source }: BranchPlan): SocketAddress[] {
   const below = (source.legs ?? []).flatMap(serversOf);
-  return source.server === undefined ? below : [...below, source.server];
+  return [...below, ...(source.servers ?? [])];
 }
 
 function mayUse(user: OpenPipe, used: OpenPipe): boolean {

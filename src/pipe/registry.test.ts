@@ -150,7 +150,7 @@ test("planPipe points at the character when an nvmf share is wrong", () => {
     [`/a/b | ${NVMF}?depth=1`, "integer-out-of-range", 48, /from 2/],
     [`/a/b | ${NVMF}?incapsule=100B`, "option-refused", 52, /a multiple of 16/],
     [`/a/b | ${NVMF}?ana=optimised`, "choice-invalid", 46, /did you mean "optimized"/],
-    [`/a/b | ${NVMF}?maxconnections=0`, "integer-out-of-range", 57, /from 1/],
+    [`/a/b | ${NVMF}?maxcontrollers=0`, "integer-out-of-range", 57, /from 1/],
     [`/a/b | ${NVMF}?reservations=`, "string-out-of-range", 55, /an empty value/],
     [`/a/b | ${NVMF}?hosst=x`, "unknown-option", 42, /did you mean "hosts"/],
   ];
@@ -180,6 +180,33 @@ test("planPipe fills in what a share leaves open, and keeps what it says", () =>
   });
 });
 
+test("planPipe points at the character when an nvmf source is wrong", () => {
+  const cases: readonly BadCase[] = [
+    [`nvmf://h | ${SHARE}`, "nqn-invalid", 0, /found no NQN/],
+    [`nvmf://h:0/nqn.2026-11.x:y | ${SHARE}`, "bad-port", 7, /port 0/],
+    [`${NVMF}?path=a:b | ${SHARE}`, "bad-port", 40, /found "b"/],
+    [`${NVMF}?path=a:1+ | ${SHARE}`, "bad-host", 40, /expected HOST or HOST:PORT/],
+    [`${NVMF}?path=${"a+".repeat(8)}a | ${SHARE}`, "string-out-of-range", 40, /fewer than 8/],
+    [`${NVMF}?queues=65 | ${SHARE}`, "integer-out-of-range", 42, /to 64/],
+    [`${NVMF}?depth=256 | ${SHARE}`, "integer-out-of-range", 41, /to 255/],
+    [`${NVMF}?hdgst=2 | ${SHARE}`, "boolean-invalid", 41, /true or false/],
+    [`${NVMF}?hostnqn=me | ${SHARE}`, "nqn-invalid", 43, /found "me"/],
+    [`${NVMF}?hostid=me | ${SHARE}`, "uuid-invalid", 42, /found "me"/],
+    [`${NVMF}?kato=1ms | ${SHARE}`, "duration-out-of-range", 40, /100ms/],
+    [`${NVMF}?nsid | ${SHARE}`, "bad-option", 39, /nsid=VALUE/],
+  ];
+  for (const each of cases) checkError(each);
+});
+
+test("an nvmf source names all of its servers", () => {
+  const { branch } = planPipe(`${NVMF}?path=h2+[::1]:7&hdgst&ddgst=0 | ${SHARE}`);
+  deepStrictEqual(branch.source.servers, [
+    { kind: "tcp", host: "127.0.0.1", port: 4420 },
+    { kind: "tcp", host: "h2", port: 4420 },
+    { kind: "tcp", host: "::1", port: 7 },
+  ]);
+});
+
 test("planPipe fills in what an nvmf share leaves open, and keeps what it says", () => {
   const { share } = planPipe(`/a/b | ${NVMF}`);
   const nothing = {
@@ -191,8 +218,7 @@ test("planPipe fills in what an nvmf share leaves open, and keeps what it says",
     queuesMax: undefined,
     queueDepthMax: undefined,
     inCapsuleBytes: undefined,
-    anaState: undefined,
-    maxConnections: undefined,
+    controllersMax: undefined,
   };
   deepStrictEqual(share, {
     kind: "nvmf",
@@ -201,13 +227,14 @@ test("planPipe fills in what an nvmf share leaves open, and keeps what it says",
     nsid: 1,
     uuid: "820e9307-63a6-5037-9ecd-9fb25ab9faf6",
     readOnly: false,
+    anaState: "optimized",
     reservationsPath: undefined,
     subsystem: nothing,
   });
   const said =
     "nvmf://[::1]:1/nqn.2026-11.x:a%20b?nsid=2&uuid=8F1D1C7E-3A53-4D0A-9A5E-7E6F2B9C4D10&" +
     "readonly&reservations=/r/s&hosts=nqn.2026-11.x:h1+nqn.2026-11.x:h2&serial=S&model=M%20N&" +
-    "cntlid=5-7&mdts=64KiB&queues=3&depth=33&incapsule=4KiB&ana=inaccessible&maxconnections=9";
+    "cntlid=5-7&mdts=64KiB&queues=3&depth=33&incapsule=4KiB&ana=inaccessible&maxcontrollers=9";
   const all = planPipe(`/a/b | ${said}`);
   strictEqual(all.shareText, said);
   deepStrictEqual(all.share, {
@@ -217,6 +244,7 @@ test("planPipe fills in what an nvmf share leaves open, and keeps what it says",
     nsid: 2,
     uuid: "8f1d1c7e-3a53-4d0a-9a5e-7e6f2b9c4d10",
     readOnly: true,
+    anaState: "inaccessible",
     reservationsPath: "/r/s",
     subsystem: {
       hosts: ["nqn.2026-11.x:h1", "nqn.2026-11.x:h2"],
@@ -227,8 +255,7 @@ test("planPipe fills in what an nvmf share leaves open, and keeps what it says",
       queuesMax: 3,
       queueDepthMax: 33,
       inCapsuleBytes: 4096,
-      anaState: "inaccessible",
-      maxConnections: 9,
+      controllersMax: 9,
     },
   });
 });

@@ -27,6 +27,7 @@ import {
   planNbdUnixSource,
 } from "./sources/nbd-source.ts";
 import type { SharePlan } from "./share-plan.ts";
+import { NVMF_SOURCE_OPTIONS, planNvmfSource } from "./sources/nvmf-source.ts";
 import { StageOptions } from "./stage-options.ts";
 import type { BranchPlan, FilterPlan, OptionHelp, SourcePlan } from "./stage-plan.ts";
 
@@ -87,6 +88,13 @@ export const SOURCES: readonly UriEntry<SourcePlan>[] = [
     text: "another server's NBD export on a Unix socket; as the last stage it is a share",
     options: NBD_UNIX_SOURCE_OPTIONS,
     plan: planNbdUnixSource,
+  },
+  {
+    scheme: "nvmf",
+    example: "nvmf://127.0.0.1:4420/nqn.2026-11.io.penstock:vol1",
+    text: "a namespace of another server over NVMe/TCP; as the last stage it is a share",
+    options: NVMF_SOURCE_OPTIONS,
+    plan: planNvmfSource,
   },
   {
     scheme: "null",
@@ -184,7 +192,7 @@ export const SHARES: readonly UriEntry<SharePlan>[] = [
 ];
 
 /** Part of the plan but not of this version. */
-const LATER_SCHEMES: readonly string[] = ["lvol", "nvmf", "iscsi", "vhost-user", "fuse", "s3"];
+const LATER_SCHEMES: readonly string[] = ["lvol", "iscsi", "vhost-user", "fuse", "s3"];
 const LATER_NAMES: readonly string[] = ["mirror"];
 
 /**

@@ -44,8 +44,7 @@ export interface NvmfSubsystemSettings {
   /** Entries of one queue. */
   readonly queueDepthMax: number | undefined;
   readonly inCapsuleBytes: number | undefined;
-  readonly anaState: AnaStateName | undefined;
-  readonly maxConnections: number | undefined;
+  readonly controllersMax: number | undefined;
 }
 
 /** A namespace of an NVMe subsystem over TCP. */
@@ -57,6 +56,8 @@ export interface NvmfSharePlan {
   /** 36 characters; stable over restarts and engines. */
   readonly uuid: string;
   readonly readOnly: boolean;
+  /** How hosts reach it through this process. */
+  readonly anaState: AnaStateName;
   /** Absolute path of the file that keeps reservations over restarts; undefined: memory only. */
   readonly reservationsPath: string | undefined;
   readonly subsystem: NvmfSubsystemSettings;

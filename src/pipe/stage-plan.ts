@@ -78,8 +78,8 @@ export interface SourcePlan {
   readonly taps?: string;
   /** The pipes, without shares, that it stands on: a mirror's legs. Absent: none. */
   readonly legs?: readonly BranchPlan[];
-  /** The server that it uses, which may be this process. */
-  readonly server?: SocketAddress;
+  /** The servers that it uses, which may be this process. */
+  readonly servers?: readonly SocketAddress[];
   /** Others may write what it stands on as well: nothing may rely on its keeping what it has. */
   readonly isShared?: true;
   /** What it may take, in ms, to go on without a leg that hangs. Absent: it does not. */

@@ -34,7 +34,7 @@ function sources(): { readonly path: string; readonly text: string }[] {
 }
 
 /** The codes that stand in `text`, in each of the ways in which codes are given. */
-function codesIn(text: string): string[] {
+function codesIn(text: string, others: readonly CodeTaker[] = []): string[] {
   const found: string[] = [];
   const collect = (pattern: RegExp): void => {
     for (const [all] of text.matchAll(pattern)) {
@@ -59,7 +59,7 @@ function codesIn(text: string): string[] {
     if (INTERNAL_TYPES.includes(name)) continue;
     for (const [, code = ""] of union.matchAll(/"([a-z-]+)"/g)) found.push(code);
   }
-  for (const { name, index } of functionsTakingCodes(text)) {
+  for (const { name, index } of [...functionsTakingCodes(text), ...others]) {
     const call = new RegExp(`(?<![\\w.]|function )(?:this\\.|\\w+\\.)?${name}\\(`, "g");
     for (const { index: at, 0: head } of text.matchAll(call)) {
       const argument = argumentsAt(text, at + head.length)[index] ?? "";
@@ -71,8 +71,15 @@ function codesIn(text: string): string[] {
   return found;
 }
 
+/** A function with a parameter for a code. */
+interface CodeTaker {
+  readonly name: string;
+  /** Of the parameter. */
+  readonly index: number;
+}
+
 /** Functions and methods with a parameter `code`, and which one it is. */
-function functionsTakingCodes(text: string): { name: string; index: number }[] {
+function functionsTakingCodes(text: string): CodeTaker[] {
   const declared = text.matchAll(/(?<=^|\s)(#?\w+)\(([^()]*\bcode\b[:= ][^()]*)\)[^;{]*\{/g);
   return [...declared].flatMap(([, name = "", parameters = ""]) => {
     const list = parameters.split(",");
@@ -98,8 +105,15 @@ function argumentsAt(text: string, start: number): string[] {
 
 function codesOfSource(): Map<string, string> {
   const places = new Map<string, string>();
-  for (const { path, text } of sources()) {
-    for (const code of codesIn(text)) if (!places.has(code)) places.set(code, path);
+  const all = [...sources()];
+  const exported = all.flatMap(({ text }) =>
+    functionsTakingCodes(text).filter(({ name }) => text.includes(`export function ${name}(`)),
+  );
+  for (const { path, text } of all) {
+    const imported = exported.filter(({ name }) =>
+      new RegExp(`import [^;]*\\b${name}\\b[^;]* from`).test(text),
+    );
+    for (const code of codesIn(text, imported)) if (!places.has(code)) places.set(code, path);
   }
   for (const { name } of STATUS_TRAITS) if (name !== "ok") places.set(name, "block/status.ts");
   for (const code of COMMANDER_CODES) places.set(code, "cli/report-error.ts");

@@ -3,20 +3,60 @@
 import type { CodeList } from "./code-help.ts";
 
 export const NVME_CODES: CodeList = {
+  "authentication-required": {
+    means: "The server wants the host to prove who it is.",
+    causes: "A subsystem with in-band authentication, which is not yet in this version.",
+    todo: "Allow the host without it, on that server.",
+  },
+  "connect-refused": {
+    means: "A server's subsystem did not let us connect a queue.",
+    causes: "Too many controllers, queues or hosts; a server that is stopping.",
+    todo: "See the status in the message; the server's log may say more.",
+  },
+  "controller-error": {
+    means: "A controller has answered a command of its own set-up with an error.",
+    causes: "A server that lacks what NVMe over Fabrics demands, or is ill.",
+    todo: "See the status in the message; `penstock explain` has no more than that.",
+  },
+  "format-unsupported": {
+    means: "The namespace has blocks that cannot be used.",
+    causes: "Blocks of other than 512 or 4096 bytes, or with metadata.",
+    todo: "Format it with one of these block sizes, without metadata.",
+  },
+  "host-refused": {
+    means: "The server does not let this host use that subsystem.",
+    causes: "A list of allowed hosts on the server (hosts= on a share of ours).",
+    todo: "Allow our host NQN there, or say hostnqn= as it is allowed.",
+  },
   "namespace-exists": {
     means: "The process has a namespace of that NQN with that nsid already.",
     causes: "Two pipes with the same nvmf:// share; nsid is 1 unless given.",
     todo: "Give one of them another nsid= or another NQN.",
+  },
+  "namespace-unknown": {
+    means: "The subsystem has no namespace of that nsid.",
+    causes: "A wrong nsid=, a namespace that was taken away.",
+    todo: "List them with `nvme list-subsys` or `penstock share list`; leave nsid= out for the first.",
   },
   "nqn-invalid": {
     means: "What should be the name of an NVMe subsystem or host is none.",
     causes: "No name after the host, a name without nqn.YYYY-MM.DOMAIN:, more than 223 bytes.",
     todo: "Write for example nvmf://127.0.0.1:4420/nqn.2026-11.io.penstock:vol1.",
   },
+  "reservations-damaged": {
+    means: "The file that keeps a namespace's reservations cannot be used.",
+    causes: "It is torn, of another namespace, or no such file at all.",
+    todo: "Give another path with reservations=; remove the file if no host relies on it.",
+  },
   "shared-leg": {
     means: "A leg of a mirror was opened with shared=1.",
     causes: "A mirror that is to be served by two engines, over the same files.",
     todo: "Leave shared=1 out; share the mirror from one engine, and use several paths to that.",
+  },
+  "subsystem-unknown": {
+    means: "The server has no subsystem of that NQN.",
+    causes: "A misspelt NQN, a share that is not open.",
+    todo: "Ask it what it has: `penstock nvme discover nvmf://HOST:PORT`.",
   },
   "uuid-invalid": {
     means: "The option takes a UUID.",

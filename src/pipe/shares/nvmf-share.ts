@@ -4,6 +4,11 @@
  */
 
 import { resolve } from "node:path";
+import { CNTLID_MAX } from "../../proto/nvme/constants.ts";
+import { MODEL_BYTES, SERIAL_BYTES } from "../../proto/nvme/identify-controller.ts";
+import { NAMESPACES_MAX } from "../../proto/nvme/namespace.ts";
+import { isNqn, NQN_BYTES_MAX } from "../../proto/nvme/nqn.ts";
+import { QUEUE_ENTRIES_MAX, QUEUES_MAX } from "../../proto/nvme/subsystem-options.ts";
 import type { SocketAddress } from "../../reactor/io.ts";
 import { PenstockError } from "../../util/errors.ts";
 import { uuidOfName } from "../../util/uuid.ts";
@@ -23,22 +28,13 @@ import type { OptionHelp } from "../stage-plan.ts";
 /** spec: NVMe/TCP 1.0 section 1.5: the port that IANA assigned to NVMe over TCP */
 export const NVMF_PORT_DEFAULT = 4420;
 export const NVMF_HOST_DEFAULT = "127.0.0.1";
-/** Namespaces of one subsystem: their ids are at most this. */
-export const NSID_MAX = 1024;
-/** spec: NVMe over Fabrics 1.1 section 3.3: 0xfff0 and above mean something else */
-const CONTROLLER_ID_MAX = 0xffef;
-/** spec: NVMe Base 2.0 Identify Controller, SN and MN */
-const NQN_BYTES_MAX = 223;
-const SERIAL_LENGTH_MAX = 20;
-const MODEL_LENGTH_MAX = 40;
+export const NSID_MAX: number = NAMESPACES_MAX;
+const CONTROLLERS_MAX = 4096;
 const TRANSFER_BYTES_MIN = 4096;
 const TRANSFER_BYTES_MAX = 1 << 20;
-const QUEUES_MAX = 128;
 const QUEUE_DEPTH_MIN = 2;
-const QUEUE_DEPTH_MAX = 1024;
 const IN_CAPSULE_BYTES_MAX = 65_536;
 const IN_CAPSULE_UNIT_BYTES = 16;
-const CONNECTIONS_MAX = 65_536;
 const HOSTS_MAX = 256;
 
 export const NVMF_OPTIONS: readonly OptionHelp[] = [
@@ -59,7 +55,7 @@ export const NVMF_OPTIONS: readonly OptionHelp[] = [
   { key: "depth", value: "NUMBER", text: "entries of a queue" },
   { key: "incapsule", value: "SIZE", text: "data that comes with a command; default 8KiB" },
   { key: "ana", value: ANA_STATES.join("|"), text: "state of this path; default optimized" },
-  { key: "maxconnections", value: "NUMBER", text: "connections of the subsystem at a time" },
+  { key: "maxcontrollers", value: "NUMBER", text: "controllers of the subsystem at a time" },
 ];
 
 export function planNvmf(text: string, stage: UriStage, options: StageOptions): NvmfSharePlan {
@@ -74,6 +70,7 @@ export function planNvmf(text: string, stage: UriStage, options: StageOptions): 
     nsid,
     uuid: options.value("uuid", checkUuid, { fallback: uuidOfName(`nvmf:${nqn}:${nsid}`) }),
     readOnly: options.boolean("readonly", { fallback: false }),
+    anaState: options.oneOf("ana", ANA_STATES, { fallback: "optimized" }),
     reservationsPath: options.value("reservations", checkPath, { fallback: undefined }),
     subsystem: readSubsystem(options),
   };
@@ -91,34 +88,19 @@ export function nvmfUri(address: SocketAddress, nqn: string, nsid: number): stri
 export function readNqn(text: string, stage: UriStage): string {
   const nqn = stage.path.replace(/^\//, "");
   try {
-    checkNqn(nqn);
+    return checkNqn(nqn);
   } catch (thrown) {
     if (!(thrown instanceof PenstockError)) throw thrown;
     const { code, message } = thrown;
     const span = stage.pathSpan.length > 0 ? stage.pathSpan : stage.span;
     throw new GrammarError({ code, text, span, message });
   }
-  return nqn;
 }
 
-/** NQNs joined by `+`: a comma has a meaning of its own in pipes. */
-export function readNqns(value: string): readonly string[] {
-  const nqns = value.split(/[+,]/);
-  if (nqns.length > HOSTS_MAX) {
-    throw new PenstockError({
-      code: "string-out-of-range",
-      message: `found ${nqns.length} NQNs, expected at most ${HOSTS_MAX}`,
-    });
-  }
-  for (const nqn of nqns) checkNqn(nqn);
-  return nqns;
-}
-
-/** spec: NVMe Base 2.0 section 4.7 */
-function checkNqn(nqn: string): void {
+/** `nqn` itself. @throws PenstockError `nqn-invalid` */
+export function checkNqn(nqn: string): string {
+  if (isNqn(nqn)) return nqn;
   const lengthBytes = Buffer.byteLength(nqn);
-  const isNqn = /^nqn\.\d{4}-(?:0[1-9]|1[0-2])\.[a-z0-9.-]+(?::.+)?$/i.test(nqn);
-  if (isNqn && lengthBytes <= NQN_BYTES_MAX) return;
   const found = nqn === "" ? "no NQN" : `"${nqn.slice(0, 80)}" of ${lengthBytes} bytes`;
   throw new PenstockError({
     code: "nqn-invalid",
@@ -128,25 +110,36 @@ function checkNqn(nqn: string): void {
   });
 }
 
+/** NQNs joined by `+`: a comma has a meaning of its own in pipes. */
+function readNqns(value: string): readonly string[] {
+  const nqns = value.split(/[+,]/);
+  if (nqns.length > HOSTS_MAX) {
+    throw new PenstockError({
+      code: "string-out-of-range",
+      message: `found ${nqns.length} NQNs, expected at most ${HOSTS_MAX}`,
+    });
+  }
+  return nqns.map(checkNqn);
+}
+
 function readSubsystem(options: StageOptions): NvmfSubsystemSettings {
   const optional = { fallback: undefined };
   return {
     hosts: options.value("hosts", readNqns, optional),
-    serial: options.value("serial", (value) => checkAscii(value, SERIAL_LENGTH_MAX), optional),
-    model: options.value("model", (value) => checkAscii(value, MODEL_LENGTH_MAX), optional),
+    serial: options.value("serial", (value) => checkAscii(value, SERIAL_BYTES), optional),
+    model: options.value("model", (value) => checkAscii(value, MODEL_BYTES), optional),
     controllerIds: options.value("cntlid", readControllerIds, optional),
     transferBytesMax: readTransferBytes(options),
     queuesMax: options.integer("queues", { min: 1, max: QUEUES_MAX, ...optional }),
     queueDepthMax: options.integer("depth", {
       min: QUEUE_DEPTH_MIN,
-      max: QUEUE_DEPTH_MAX,
+      max: QUEUE_ENTRIES_MAX,
       ...optional,
     }),
     inCapsuleBytes: readInCapsuleBytes(options),
-    anaState: options.oneOf("ana", ANA_STATES, optional),
-    maxConnections: options.integer("maxconnections", {
+    controllersMax: options.integer("maxcontrollers", {
       min: 1,
-      max: CONNECTIONS_MAX,
+      max: CONTROLLERS_MAX,
       ...optional,
     }),
   };
@@ -173,7 +166,7 @@ function readInCapsuleBytes(options: StageOptions): number | undefined {
 
 function readControllerIds(value: string): ControllerIdRange {
   const [from = "", to = "", ...others] = value.split("-");
-  const range = { min: 1, max: CONTROLLER_ID_MAX };
+  const range = { min: 1, max: CNTLID_MAX };
   const ids = { min: parseInteger(from, range), max: parseInteger(to, range) };
   if (others.length > 0 || ids.min > ids.max) {
     throw new PenstockError({
@@ -184,7 +177,8 @@ function readControllerIds(value: string): ControllerIdRange {
   return ids;
 }
 
-function checkUuid(value: string): string {
+/** In lower case. @throws PenstockError `uuid-invalid` */
+export function checkUuid(value: string): string {
   const uuid = value.toLowerCase();
   if (/^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(uuid)) return uuid;
   throw new PenstockError({

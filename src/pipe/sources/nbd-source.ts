@@ -81,7 +81,7 @@ function planExport(
   const blockSizeBytes = readBlockSize(options);
   const name = nbdUri(address, exportName);
   return {
-    server: address,
+    servers: [address],
     open: ({ reactor, instanceSeed, failFast }) =>
       NbdDevice.open(reactor, {
         address,
