@@ -15,6 +15,7 @@ import type { Io } from "../reactor/io.ts";
 import type { RealLevel } from "../reactor/level-capabilities.ts";
 import { openIo } from "../reactor/open-io.ts";
 import { Reactor } from "../reactor/reactor.ts";
+import { type PenstockError, toPenstockError } from "../util/errors.ts";
 import type { Histogram } from "../util/histogram.ts";
 import { Prng } from "../util/prng.ts";
 import { BlockMap } from "./block-map.ts";
@@ -64,7 +65,11 @@ export interface BenchResult extends Measured {
   readonly findings: Findings;
   /** After a run that wrote and verified; null: there was no such phase. */
   readonly blocksReadBack: number | null;
+  /** `flush-failed`, of a job that writes: what it wrote may not be there. */
+  readonly lastFlush: PenstockError | null;
 }
+
+type JobResult = Omit<BenchResult, "lastFlush">;
 
 /** Requests that have not ended so long after the last was submitted are hurried. */
 const FINISH_MS = 5000;
@@ -80,7 +85,7 @@ export class Bench {
 
   /**
    * Runs the job; everything is closed afterwards. Called once.
-   * @throws PenstockError of `planJob`, of opening the pipe, of the last flush
+   * @throws PenstockError of `planJob`, of opening the pipe
    */
   async run(): Promise<BenchResult> {
     const { level, spinMsMax } = this.#options;
@@ -107,7 +112,7 @@ export class Bench {
       instanceSeed: makeUuid(),
       ...(onEvent === undefined ? {} : { report: onEvent }),
     });
-    let result: BenchResult;
+    let result: JobResult;
     try {
       await pipe.openDevices();
       pipe.markReady();
@@ -117,11 +122,11 @@ export class Bench {
       await pipe.close().catch(() => undefined);
       throw thrown;
     }
-    await pipe.close();
-    return result;
+    const failure = await pipe.close().then(() => null, toPenstockError);
+    return { ...result, lastFlush: writes(result.job.rw) ? failure : null };
   }
 
-  async #runJob(reactor: Reactor, pipe: ComposedPipe<Target>): Promise<BenchResult> {
+  async #runJob(reactor: Reactor, pipe: ComposedPipe<Target>): Promise<JobResult> {
     const { device } = pipe;
     const job = planJob(this.#options.job, device);
     const prng = new Prng(job.seed);

@@ -74,8 +74,9 @@ async function runJob(
   const { output } = options;
   const shown = output === "table" ? formatReport(report) : formatValue(report, output);
   process.stdout.write(shown);
-  const problems = problemsOf(report);
-  for (const problem of problems) printError(new PenstockError(problem));
+  const problems = problemsOf(report).map((problem) => new PenstockError(problem));
+  if (result.lastFlush !== null) problems.push(result.lastFlush);
+  for (const problem of problems) printError(problem);
   return problems.length > 0 ? ExitCode.failure : ExitCode.ok;
 }
 

@@ -35,6 +35,7 @@ function result(parts: Partial<BenchResult> = {}): BenchResult {
     cpu: { user: 3000, system: 5000 },
     findings: new Findings(),
     blocksReadBack: null,
+    lastFlush: null,
     endedEarly: null,
     ...parts,
   };

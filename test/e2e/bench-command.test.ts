@@ -197,6 +197,16 @@ test("bench tells of requests that fail, and ends soon when all do", async () =>
   strictEqual(all.errors.first[0]?.status, "media-error");
 });
 
+test("bench tells what it found when the last flush fails, of a run that wrote", async () => {
+  const pipe = "malloc:///x?size=1MiB | fault?flush=error";
+  const args = [pipe, "--time", "50ms", "-o", "json"];
+  const { stdout, stderr } = await bench([...args, "--rw", "randwrite"], 1);
+  ok((JSON.parse(stdout) as BenchReport).write.operations > 0);
+  match(stderr, /^penstock: flush-failed: /);
+  const read = await bench(args);
+  strictEqual(read.stderr, "");
+});
+
 test("bench ends what hangs, and tells what it knows when it is interrupted", async (t) => {
   const hung = "malloc:///x?size=1MiB | fault?read=hang&count=1";
   ok((await report([hung, "--time", "50ms"])).read.operations > 0);
