@@ -8,6 +8,7 @@
  */
 
 import { NbdDevice } from "../devices/nbd.ts";
+import { NvmfDevice } from "../devices/nvmf.ts";
 import { ComposedPipe } from "../pipe/composer.ts";
 import type { PipeEvent } from "../pipe/stage-plan.ts";
 import type { Clock } from "../reactor/clock.ts";
@@ -140,7 +141,8 @@ export class Bench {
       const isRead = verification !== null && writes(job.rw) && !this.#isStopped;
       const blocksReadBack = isRead ? await this.#readBack(pipe, parts, verification) : null;
       const source = pipe.branch?.stages[0]?.device;
-      const connections = source instanceof NbdDevice ? source.condition.connections : null;
+      const isRemote = source instanceof NbdDevice || source instanceof NvmfDevice;
+      const connections = isRemote ? source.condition.connections : null;
       return { ...measured, job, connections, findings, blocksReadBack };
     } finally {
       memory.release();

@@ -13,6 +13,7 @@ test("connections become the option of an nbd source, in the place of its own", 
     text("nbd://h:1/x?connections=2&timeout=1s | limit?iops=5", 8),
     "nbd://h:1/x?timeout=1s&connections=8 | limit?iops=5",
   );
+  strictEqual(text("nvmf://h/nqn.2026-11.x:y", 2), "nvmf://h/nqn.2026-11.x:y?queues=2");
   strictEqual(text("nbd+unix:///x?socket=/s", 1), "nbd+unix:///x?socket=/s&connections=1");
 });
 

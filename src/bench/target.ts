@@ -12,7 +12,12 @@ import { PenstockError } from "../util/errors.ts";
 
 /** Sources whose content is nobody's: it is gone when the process ends. */
 const SCRATCH_SCHEMES: readonly string[] = ["malloc", "null"];
-const CONNECTED_SCHEMES: readonly string[] = ["nbd", "nbd+unix"];
+/** By scheme: the option that says how many connections to use. */
+const CONNECTIONS_OPTIONS: ReadonlyMap<string, string> = new Map([
+  ["nbd", "connections"],
+  ["nbd+unix", "connections"],
+  ["nvmf", "queues"],
+]);
 
 export interface Target extends ComposedPlan {
   /** Canonical. */
@@ -50,21 +55,22 @@ function plan(text: string): Target {
 }
 
 function withConnections(source: Stage, connections: number): UriStage {
-  if (source.kind !== "uri" || !CONNECTED_SCHEMES.includes(source.scheme)) {
+  const key = source.kind === "uri" ? CONNECTIONS_OPTIONS.get(source.scheme) : undefined;
+  if (source.kind !== "uri" || key === undefined) {
     const name = source.kind === "uri" ? `${source.scheme}://` : source.name;
     const message =
       `found --connections ${connections} for a source of ${name}, ` +
-      "expected one of nbd:// or nbd+unix://";
+      "expected one of nbd://, nbd+unix:// or nvmf://";
     throw new PenstockError({ code: "invalid-argument", message });
   }
   const nowhere = { offset: 0, length: 0 };
   const option: StageOption = {
-    key: "connections",
+    key,
     value: String(connections),
     span: nowhere,
     valueSpan: nowhere,
   };
-  const others = source.options.filter(({ key }) => key !== option.key);
+  const others = source.options.filter((each) => each.key !== key);
   return { ...source, options: [...others, option] };
 }
 

@@ -55,7 +55,7 @@ export function addBench(program: Command, setExitCode: (code: ExitCode) => void
     .option("--depth <n>", `operations under way, 1 to ${DEPTH_MAX}`, number(1, DEPTH_MAX), 32)
     .option(
       "--connections <n>",
-      `of an nbd:// source, 1 to ${CONNECTIONS_MAX}: the same as its connections=`,
+      `of an nbd:// or nvmf:// source, 1 to ${CONNECTIONS_MAX}: its connections= or queues=`,
       number(1, CONNECTIONS_MAX),
     )
     .option(
@@ -144,6 +144,7 @@ Examples:
   penstock bench nbd://10.0.0.7:10809/disk
   penstock bench nbd://10.0.0.7:10809/disk --rw read --bs 1m --depth 8 --time 10s --warm-up 1s
   penstock bench nbd://10.0.0.7:10809/disk --depth 256 --connections 8 -o json
+  penstock bench nvmf://10.0.0.7/nqn.2026-11.io.penstock:vol1 --connections 1
   penstock bench './disk.img | limit?iops=5000' --rw randwrite --size 1GiB --yes
   penstock bench /dev/sdb --rw write --verify --seed 42 --yes     # all of it, then read back
   penstock bench /dev/sdb --rw read --verify --seed 42            # is it still there?`;
