@@ -213,6 +213,8 @@ const STATUS_BY_NVME: ReadonlyMap<number, Status> = new Map<number, Status>([
   // The namespace is gone, or not there yet.
   [NvmeStatus.invalidNamespaceOrFormat, Status.notReady],
   [NvmeStatus.commandSequenceError, Status.internal],
+  // A fused pair, longer than the controller does as one.
+  [NvmeStatus.atomicWriteUnitExceeded, Status.unsupported],
   [NvmeStatus.keepAliveExpired, Status.pathLost],
   [NvmeStatus.abortedPreempt, Status.reservationConflict],
   [NvmeStatus.operationDenied, Status.readOnly],
