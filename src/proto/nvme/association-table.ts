@@ -65,7 +65,9 @@ export class AssociationTable<C extends BaseController> {
   /** A Connect of an admin queue, otherwise in order. */
   connectAdmin(request: ConnectRequest): void {
     const { command, connect, data } = request;
-    if (connect.queueSize < 2 || connect.queueSize > ADMIN_QUEUE_ENTRIES_MAX) {
+    if (this.#isTaken(command.queue)) {
+      failConnect(command, NvmeStatus.commandSequenceError);
+    } else if (connect.queueSize < 2 || connect.queueSize > ADMIN_QUEUE_ENTRIES_MAX) {
       failParameter(command, ConnectOffset.queueSize, false);
     } else if (data.cntlid !== CNTLID_DYNAMIC) {
       failParameter(command, ConnectOffset.cntlid, true);
@@ -90,8 +92,12 @@ export class AssociationTable<C extends BaseController> {
       failParameter(command, ConnectOffset.qid, false);
     } else if (connect.queueSize < 2 || connect.queueSize > this.#options.queueEntriesMax) {
       failParameter(command, ConnectOffset.queueSize, false);
-    } else if (!controller.isReady || controller.hasQueue(connect.qid)) {
-      // Not enabled, or such a queue is there, or has not quite gone.
+    } else if (
+      !controller.isReady ||
+      controller.hasQueue(connect.qid) ||
+      this.#isTaken(command.queue)
+    ) {
+      // Not enabled; or such a queue is there, or has not quite gone.
       failConnect(command, NvmeStatus.commandSequenceError);
     } else {
       controller.addQueue(connect.qid, command.queue);
@@ -99,7 +105,7 @@ export class AssociationTable<C extends BaseController> {
     }
   }
 
-  /** @returns after it: no controller has the link any more */
+  /** No controller has the link after it. */
   queueEnded(link: QueueLink): void {
     this.#waiting = this.#waiting.filter(({ request }) => request.command.queue !== link);
     const controller = this.#byLink.get(link);
@@ -155,6 +161,13 @@ export class AssociationTable<C extends BaseController> {
       failConnect(request.command, NvmeStatus.connectControllerBusy);
       request.command.queue.end(reason);
     }
+  }
+
+  /** The link is a queue, or waits to become one. */
+  #isTaken(link: QueueLink): boolean {
+    return (
+      this.#byLink.has(link) || this.#waiting.some(({ request }) => request.command.queue === link)
+    );
   }
 
   #admit(request: ConnectRequest): void {

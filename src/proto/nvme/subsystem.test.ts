@@ -178,6 +178,27 @@ test("a still newer Connect takes the place of one that waits; a closed one is f
   strictEqual(new ModelHost(subsystem).connect().status, NvmeStatus.success);
 });
 
+test("a link that waits, or is a queue, becomes no other queue", async () => {
+  const { subsystem } = await make();
+  const host = new ModelHost(subsystem).start();
+  const old = host.admin;
+  const waiting = host.connect();
+  const { queue } = waiting;
+  const again = (more: { qid?: number; hostNqn?: string; cntlid?: number }): ModelCommand => {
+    const other = new ModelHost(subsystem, more.hostNqn ? { nqn: more.hostNqn } : {});
+    other.link = () => queue;
+    return other.connect({ qid: more.qid ?? 0 }, more.cntlid ? { cntlid: more.cntlid } : {});
+  };
+  const stranger = { hostNqn: "nqn.2026-11.test:stranger" };
+  strictEqual(again(stranger).status, NvmeStatus.commandSequenceError);
+  old.close();
+  strictEqual(waiting.status, NvmeStatus.success);
+  strictEqual(again({}).status, NvmeStatus.commandSequenceError);
+  host.configure({ enable: true });
+  strictEqual(again({ qid: 1, cntlid: host.cntlid }).status, NvmeStatus.commandSequenceError);
+  strictEqual(queue.endedBy, null);
+});
+
 test("other ways and other hosts leave an association alone", async () => {
   const { subsystem } = await make();
   const hosts = [
