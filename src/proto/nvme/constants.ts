@@ -229,8 +229,9 @@ export const IoFlag = {
   /** LR: limited retry. */
   limitedRetry: 2 ** 31,
 } as const;
-/** PRINFO, CDW12 bits 26-29: protection information, which no namespace of ours has. */
-export const IO_PROTECTION_MASK = 0x3c00_0000;
+
+/** The longest range of a fused compare and write, in bytes: what our controllers do as one. */
+export const FUSED_BYTES_MAX = 32 * 1024;
 
 /** Reservation types. spec: Base 2.0 figure 407 */
 export const ReservationType = {
@@ -256,7 +257,5 @@ export type AnaState = (typeof AnaState)[keyof typeof AnaState];
 
 /** CNTLID of a Connect that lets the controller be chosen. spec: Base 2.0 figure 380 */
 export const CNTLID_DYNAMIC = 0xffff;
-/** CNTLID of a Connect to a particular controller of the static model, any number. */
-export const CNTLID_STATIC_ANY = 0xfffe;
 /** spec: Base 2.0 3.1.1: FFF0h to FFFFh are reserved. */
 export const CNTLID_MAX = 0xffef;

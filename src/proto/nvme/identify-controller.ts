@@ -99,13 +99,7 @@ export const Anacap = {
   groupIdNotZero: 1 << 7,
 } as const;
 
-/** OFCS bits. */
-export const Ofcs = { disconnect: 1 } as const;
-
-/** FCATT bits. */
-export const Fcatt = { staticModel: 1 } as const;
-
-/** CDW0-like sizes of queue entries: minimum in the low nibble, maximum in the high one. */
+/** SQES and CQES, sizes of queue entries as powers of two: minimum in the low nibble, maximum in the high one. */
 export const SQES_64 = 0x66;
 export const CQES_16 = 0x44;
 
@@ -311,11 +305,11 @@ export interface IdentifyController {
   readonly iorcsz: number;
   /** In-capsule data offset in 16 bytes behind the SQE; NVMe/TCP: 0. */
   readonly icdoff: number;
-  /** `Fcatt` bits. */
+  /** Bit 0: the static controller model. */
   readonly fcatt: number;
   /** SGL data blocks of a capsule; NVMe/TCP: 1. */
   readonly msdbd: number;
-  /** `Ofcs` bits. */
+  /** Bit 0: Disconnect. */
   readonly ofcs: number;
 }
 

@@ -7,12 +7,10 @@
 import { decodeFields, encodeFields, type Field, viewOf } from "./wire.ts";
 
 export const ERROR_ENTRY_BYTES = 64;
-/** SQID of an entry that no particular command has caused; also its CID. */
-export const ERROR_NO_COMMAND = 0xffff;
-
 export interface ErrorEntry {
   /** Counts errors over the controller's life, from 1; 0: an empty entry. */
   readonly errorCount: number;
+  /** 0xFFFF, as `cid`: no command in particular. */
   readonly sqId: number;
   readonly cid: number;
   /** The 15-bit status. */

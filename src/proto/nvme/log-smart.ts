@@ -10,19 +10,8 @@ import { decodeFields, encodeFields, type Field, viewOf } from "./wire.ts";
 
 export const SMART_BYTES = 512;
 
-/** Bits of `criticalWarning`. */
-export const SmartWarning = {
-  spare: 1 << 0,
-  temperature: 1 << 1,
-  /** The subsystem's reliability is degraded. */
-  reliability: 1 << 2,
-  /** The media are read-only. */
-  readOnly: 1 << 3,
-  volatileBackup: 1 << 4,
-} as const;
-
 export interface SmartLog {
-  /** `SmartWarning` bits. */
+  /** Bits: 0 spare, 1 temperature, 2 reliability, 3 read-only media, 4 volatile backup. */
   readonly criticalWarning: number;
   /** Kelvin. */
   readonly temperature: number;

@@ -25,7 +25,6 @@ export const StatusType = {
 
 /** Bits 11-12: which of CRDT1 to CRDT3 to wait for before the command is tried again. */
 export const CRD_SHIFT = 11;
-export const CRD_MASK = 3 << CRD_SHIFT;
 /** The error log page tells more. */
 export const MORE = 1 << 13;
 /** Do not retry. */
