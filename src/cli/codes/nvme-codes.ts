@@ -23,6 +23,16 @@ export const NVME_CODES: CodeList = {
     causes: "Blocks of other than 512 or 4096 bytes, or with metadata.",
     todo: "Format it with one of these block sizes, without metadata.",
   },
+  "host-connected": {
+    means: "An NVMe host has connected to a subsystem.",
+    causes: "`nvme connect`, or a host that comes back after an outage.",
+    todo: "Nothing. `penstock share list` shows who is there.",
+  },
+  "host-disconnected": {
+    means: "An NVMe host is gone; what it had sent has ended or is ending.",
+    causes: "`nvme disconnect`, a lost connection, silence for longer than its keep-alive time.",
+    todo: "Nothing, if it was meant; else look at the host and the network between.",
+  },
   "host-refused": {
     means: "The server does not let this host use that subsystem.",
     causes: "A list of allowed hosts on the server (hosts= on a share of ours).",
@@ -48,10 +58,25 @@ export const NVME_CODES: CodeList = {
     causes: "It is torn, of another namespace, or no such file at all.",
     todo: "Give another path with reservations=; remove the file if no host relies on it.",
   },
+  "reservations-failed": {
+    means: "The file that keeps a namespace's reservations could not be read or written.",
+    causes: "A full disk, a missing folder, missing rights, a folder of that name.",
+    todo: "See that the folder of reservations=PATH is there, and that the engine may write to it.",
+  },
+  "reservations-failed": {
+    means: "The file that keeps a namespace's reservations could not be read or written.",
+    causes: "A folder that is not there, no permission, a full file system.",
+    todo: "See the message; hosts cannot change reservations until it works.",
+  },
   "shared-leg": {
     means: "A leg of a mirror was opened with shared=1.",
     causes: "A mirror that is to be served by two engines, over the same files.",
     todo: "Leave shared=1 out; share the mirror from one engine, and use several paths to that.",
+  },
+  "subsystem-differs": {
+    means: "Two namespaces of one NQN say different things of their subsystem.",
+    causes: "hosts=, serial=, mdts= or the like given differently in two shares.",
+    todo: "Say it alike, or in the first one only.",
   },
   "subsystem-unknown": {
     means: "The server has no subsystem of that NQN.",
