@@ -14,15 +14,13 @@ import { Operation } from "../../block/operation.ts";
 import { Status } from "../../block/status.ts";
 import type { PoolBuffer } from "../../reactor/buffer-pool.ts";
 import { assert } from "../../util/assert.ts";
-import { Fuse, IoOpcode, SglType } from "../nvme/constants.ts";
+import { Fuse, FUSED_BYTES_MAX, IoOpcode, SglType } from "../nvme/constants.ts";
 import type { NvmeCommand } from "../nvme/io-command.ts";
 import { prepareIo } from "../nvme/io-runner.ts";
 import { DNR, NvmeStatus, statusOf } from "../nvme/status.ts";
 import type { ControllerFace } from "../nvme/transport.ts";
 import type { TargetQueue } from "./target-queue.ts";
 
-/** The longest range of a pair, in bytes. */
-const FUSED_BYTES_MAX = 32 * 1024;
 /** `receivedBytes` of a command whose R2T is still to be sent. */
 const NOT_REQUESTED = -1;
 

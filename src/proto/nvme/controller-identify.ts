@@ -6,7 +6,14 @@
 
 import { decodeIdentify } from "./admin-commands.ts";
 import { ASYNC_EVENT_REQUESTS_MAX } from "./async-events.ts";
-import { AsyncEventConfig, Cns, CommandSet, IDENTIFY_BYTES, NSID_MAX } from "./constants.ts";
+import {
+  AsyncEventConfig,
+  Cns,
+  CommandSet,
+  FUSED_BYTES_MAX,
+  IDENTIFY_BYTES,
+  NSID_MAX,
+} from "./constants.ts";
 import { ABORTS_MAX } from "./controller-base.ts";
 import type { NvmeController } from "./controller.ts";
 import { ERROR_LOG_ENTRIES } from "./error-log.ts";
@@ -182,10 +189,10 @@ function nvmNamespace(namespace: NvmeNamespace): Uint8Array {
     flbas: 0,
     fpi: 0,
     dlfeat: Dlfeat.readsZeroes | Dlfeat.writeZeroesDeallocates,
-    // One block is atomic, no more; but devices compare and write whatever they transfer as one.
+    // One block is atomic, no more; but devices compare and write what they transfer as one.
     nawun: 0,
     nawupf: 0,
-    nacwu: zeroBased(device.info.maxTransferBytes, blockShift),
+    nacwu: zeroBased(Math.min(device.info.maxTransferBytes, FUSED_BYTES_MAX), blockShift),
     nabsn: 0,
     nabo: 0,
     nabspf: 0,
