@@ -58,7 +58,6 @@ const UNINITIALIZED: readonly Case[] = [
   ],
   ["ICReq with PLEN 8", icReq({ wrong: { plen: 8 } }), [field]],
   ["ICReq of 4 GiB", icReq({ wrong: { plen: 0xffff_ffff } }), [field]],
-  ["ICReq with data", icReq({ wrong: { pdo: 128 } }), [field]],
   ["ICReq with an alignment of 132 bytes", icReq({ alignment: 32 }), [field, parameter]],
   ["ICResp", pdu({ type: 1, header: Buffer.alloc(120) }), [sequence, field]],
 ];

@@ -155,7 +155,7 @@ export class TargetReader {
   #capsule(view: DataView, at: number, word: number, unread: number): Want | null {
     const { headerDigest, dataDigest } = this.#session;
     const headerEnd = headerDigest ? CAPSULE_CMD_BYTES + DIGEST_BYTES : CAPSULE_CMD_BYTES;
-    if (unread < headerEnd) return this.#wantBytes(headerEnd);
+    if (unread < headerEnd) return this.#wantHeader(view, at, headerEnd);
     if (!this.#isHeader(view, at, word, CAPSULE_CMD_BYTES)) return Want.nothing;
     const plen = view.getUint32(at + Field.plen, true);
     let dataAt = headerEnd;
@@ -218,7 +218,7 @@ export class TargetReader {
   #h2cData(view: DataView, at: number, word: number, unread: number): Want | null {
     const { headerDigest, dataDigest } = this.#session;
     const headerEnd = headerDigest ? SHORT_HEADER_BYTES + DIGEST_BYTES : SHORT_HEADER_BYTES;
-    if (unread < headerEnd) return this.#wantBytes(headerEnd);
+    if (unread < headerEnd) return this.#wantHeader(view, at, headerEnd);
     if (!this.#isHeader(view, at, word, SHORT_HEADER_BYTES)) return Want.nothing;
     const fields = this.#fields;
     decodeTransfer(view, at, fields);
@@ -230,7 +230,8 @@ export class TargetReader {
       return this.#refuse(FatalError.invalidHeaderField, Field.plen, at, "PLEN and DATAL differ");
     }
     const command = this.#queue.transfers.find(fields.ttag);
-    const wrong = this.#transferError(fields, command, at);
+    const isLast = ((word >>> 8) & PduFlag.last) !== 0;
+    const wrong = this.#transferError(fields, command, isLast, at);
     if (wrong !== null || command === null) return Want.nothing;
     const buffer = command.buffer ?? command.partner?.buffer ?? null;
     if (unread < dataAt || buffer === null) return this.#wantBytes(dataAt);
@@ -241,7 +242,12 @@ export class TargetReader {
   }
 
   /** What is wrong with an H2CData PDU has been told. Hot path. */
-  #transferError(fields: TransferFields, command: NvmeCommand | null, at: number): Want | null {
+  #transferError(
+    fields: TransferFields,
+    command: NvmeCommand | null,
+    isLast: boolean,
+    at: number,
+  ): Want | null {
     const { invalidHeaderField, dataOutOfRange, limitExceeded } = FatalError;
     if (command === null) {
       return this.#refuse(invalidHeaderField, Field.ttag, at, "a TTAG that is not in use");
@@ -252,8 +258,12 @@ export class TargetReader {
     if (fields.offset !== command.doneBytes + command.receivedBytes) {
       return this.#refuse(dataOutOfRange, DataField.offset, at, "data out of order");
     }
-    if (fields.lengthBytes > command.partBytes - command.receivedBytes) {
+    const leftBytes = command.partBytes - command.receivedBytes;
+    if (fields.lengthBytes > leftBytes) {
       return this.#refuse(dataOutOfRange, DataField.length, at, "more data than was asked for");
+    }
+    if (isLast && fields.lengthBytes < leftBytes) {
+      return this.#refuse(invalidHeaderField, Field.flags, at, "less data than was asked for");
     }
     if (fields.lengthBytes > MAX_H2C_DATA_BYTES) {
       return this.#refuse(limitExceeded, DataField.length, at, "more data than MAXH2CDATA");
@@ -314,6 +324,12 @@ export class TargetReader {
     }
     command.receivedBytes += this.#dataBytes;
     if (command.receivedBytes === command.partBytes) this.#queue.partArrived(command);
+  }
+
+  /** What is shorter than its header is told at once: the rest would never come. */
+  #wantHeader(view: DataView, at: number, headerEnd: number): Want {
+    if (view.getUint32(at + Field.plen, true) >= headerEnd) return this.#wantBytes(headerEnd);
+    return this.#refuse(FatalError.invalidHeaderField, Field.plen, at, "a wrong PLEN");
   }
 
   /** The length, the flags and the digest of a header that is all there. Hot path. */
