@@ -60,11 +60,6 @@ export const NVME_CODES: CodeList = {
   },
   "reservations-failed": {
     means: "The file that keeps a namespace's reservations could not be read or written.",
-    causes: "A full disk, a missing folder, missing rights, a folder of that name.",
-    todo: "See that the folder of reservations=PATH is there, and that the engine may write to it.",
-  },
-  "reservations-failed": {
-    means: "The file that keeps a namespace's reservations could not be read or written.",
     causes: "A folder that is not there, no permission, a full file system.",
     todo: "See the message; hosts cannot change reservations until it works.",
   },
