@@ -48,13 +48,6 @@ export const TransportRequirement = {
   secureNotRequired: 2,
   flowControlOptional: 4,
 } as const;
-/** EFLAGS. */
-export const EntryFlag = {
-  /** Another entry leads to the same information. */
-  duplicate: 1,
-  /** Explicit persistent connections are supported (discovery subsystems). */
-  persistentConnections: 2,
-} as const;
 /** SECTYPE of TCP. */
 export const SecurityType = { none: 0, tls12: 1, tls13: 2 } as const;
 /** ASQSZ is at least this. */
@@ -71,7 +64,7 @@ export interface DiscoveryEntry {
   readonly cntlid: number;
   /** Largest admin queue, entries. */
   readonly adminQueueEntriesMax: number;
-  /** `EntryFlag` bits. */
+  /** EFLAGS: bit 0 another entry leads to the same, bit 1 (discovery) connections may stay. */
   readonly flags: number;
   /** TRSVCID: the port, decimal digits. */
   readonly serviceId: string;
@@ -100,7 +93,7 @@ export interface DiscoveryHeader {
 /** An entry of a dynamic controller over TCP, without TLS, to be completed. */
 export const TCP_ENTRY = {
   transportType: TransportType.tcp,
-  requirement: TransportRequirement.secureUnspecified,
+  requirement: TransportRequirement.flowControlOptional,
   cntlid: CNTLID_DYNAMIC,
   adminQueueEntriesMax: ADMIN_QUEUE_ENTRIES_MIN,
   flags: 0,
