@@ -52,13 +52,12 @@ export class ReservationFileStore implements ReservationStore {
   async #attempt<T>(step: () => Promise<T>): Promise<T> {
     try {
       return await step();
-    } catch (thrown) {
-      const { code, message } = toPenstockError(thrown);
-      throw new PenstockError({
-        code: code === "reservations-damaged" ? code : "reservations-failed",
-        message: `${this.#path}: ${message}`,
-        cause: thrown,
-      });
+    } catch (cause) {
+      const { code, message } = toPenstockError(cause);
+      const text = `${this.#path}: ${message}`;
+      throw code === "reservations-damaged"
+        ? new PenstockError({ code: "reservations-damaged", message: text, cause })
+        : new PenstockError({ code: "reservations-failed", message: text, cause });
     }
   }
 }
