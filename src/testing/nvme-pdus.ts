@@ -5,7 +5,7 @@
 
 import assert from "node:assert/strict";
 import { CONNECT_DATA_BYTES, encodeConnect, encodeConnectData } from "../proto/nvme/connect.ts";
-import { Psdt, SglType } from "../proto/nvme/constants.ts";
+import { AdminOpcode, FabricsType, Psdt, SglType } from "../proto/nvme/constants.ts";
 import { Cqe, decodeCqe } from "../proto/nvme/cqe.ts";
 import { encodeSqe, Sqe } from "../proto/nvme/sqe.ts";
 import {
@@ -223,4 +223,16 @@ function digestOf(data: Uint8Array): Buffer {
 
 function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
+/** Property Set of 4 bytes. */
+export function propertySet(cid: number, offset: number, value: number): Buffer {
+  const sqe = new Sqe();
+  sqe.opcode = AdminOpcode.fabrics;
+  sqe.psdt = Psdt.sgl;
+  sqe.cid = cid;
+  sqe.nsid = FabricsType.propertySet;
+  sqe.cdw11 = offset;
+  sqe.cdw12 = value;
+  return capsuleOf(sqe, undefined, {});
 }
