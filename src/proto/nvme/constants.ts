@@ -231,7 +231,7 @@ export const IoFlag = {
 } as const;
 
 /** The longest range of a fused compare and write, in bytes: what our controllers do as one. */
-export const FUSED_BYTES_MAX = 32 * 1024;
+export const FUSED_BYTES_MAX = 256 * 1024;
 
 /** Reservation types. spec: Base 2.0 figure 407 */
 export const ReservationType = {
