@@ -26,6 +26,7 @@ import {
 } from "./log-pages.ts";
 import { checkLogRequest, logPart } from "./log-reply.ts";
 import { dataUnitsOf, encodeSmartLog } from "./log-smart.ts";
+import { NAMESPACES_MAX } from "./namespace.ts";
 import { encodeReservationNotification } from "./reservation-data.ts";
 import { NvmeStatus } from "./status.ts";
 import type { SubsystemView } from "./subsystem-view.ts";
@@ -34,6 +35,8 @@ import { VendorOpcode } from "./vendor.ts";
 
 /** LSP bit 0 of the ANA page: groups without their namespaces. */
 const RETURN_GROUPS_ONLY = 1;
+/** Of the ANA page at most: a header, and for each namespace a group and its NSID. */
+const ANA_LOG_BYTES = 16 + NAMESPACES_MAX * (32 + 4);
 const NO_PARAMETER = 0xffff;
 const MS_PER_HOUR = 3_600_000;
 
@@ -203,6 +206,10 @@ function smartPage(controller: NvmeController, nsid: number): Uint8Array | numbe
   });
 }
 
+/**
+ * As long as Identify Controller lets hosts expect (header, groups, NSIDs): nvme-cli reads all of
+ * that in pieces, and an offset beyond the page would fail it.
+ */
 function anaPage(subsystem: SubsystemView, groupsOnly: boolean): Uint8Array {
   const groups = subsystem.nsids().map((nsid) => ({
     id: subsystem.namespaceOf(nsid)?.anaGroup ?? nsid,
@@ -210,5 +217,7 @@ function anaPage(subsystem: SubsystemView, groupsOnly: boolean): Uint8Array {
     state: subsystem.namespaceOf(nsid)?.anaState ?? 0,
     nsids: [nsid],
   }));
-  return encodeAnaLog({ changeCount: subsystem.anaChangeCount, groups }, groupsOnly);
+  const page = new Uint8Array(ANA_LOG_BYTES);
+  page.set(encodeAnaLog({ changeCount: subsystem.anaChangeCount, groups }, groupsOnly));
+  return page;
 }
