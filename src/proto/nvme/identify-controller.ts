@@ -99,7 +99,7 @@ export const Anacap = {
   groupIdNotZero: 1 << 7,
 } as const;
 
-/** SQES and CQES, sizes of queue entries as powers of two: minimum in the low nibble, maximum in the high one. */
+/** SQES and CQES: sizes of entries as powers of two, the least in the low nibble. */
 export const SQES_64 = 0x66;
 export const CQES_16 = 0x44;
 
