@@ -136,6 +136,36 @@ test("a shutdown is complete when the I/O queues are gone, and forgotten later",
   ok(host.admin.endedBy !== null);
 });
 
+test("a controller that is enabled again stays", async () => {
+  const { clock, subsystem } = await make();
+  const host = new ModelHost(subsystem).start();
+  host.configure({ enable: false });
+  clock.advance(60_000);
+  host.configure({ enable: true });
+  clock.advance(1_000_000);
+  strictEqual(host.admin.endedBy, null);
+  host.configure({ enable: false });
+  clock.advance(121_000);
+  ok(host.admin.endedBy !== null);
+});
+
+test("a host has one number for all its controllers, used again when it has gone", async () => {
+  const { subsystem } = await make();
+  const ids = ["00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002"];
+  const [a, b] = ids.map((id) => new ModelHost(subsystem, { id }).start());
+  const second = new ModelHost(subsystem, { peer: "192.0.2.2" }).start();
+  deepStrictEqual(
+    [a, b, second].map((host) => host?.controller.hostIndex),
+    [0, 1, 0],
+  );
+  a?.admin.close();
+  const stranger = { id: "00000000-0000-4000-8000-000000000003" };
+  strictEqual(new ModelHost(subsystem, stranger).start().controller.hostIndex, 2);
+  second.admin.close();
+  const another = { id: "00000000-0000-4000-8000-000000000004" };
+  strictEqual(new ModelHost(subsystem, another).start().controller.hostIndex, 0);
+});
+
 test("a host that comes back waits for the last command of its earlier association", async () => {
   const lost: string[] = [];
   const { subsystem } = await make(
