@@ -8,6 +8,7 @@
  */
 
 import type { Device } from "../block/device.ts";
+import type { AnaState } from "../proto/nvme/constants.ts";
 import type { NvmeCommand } from "../proto/nvme/io-command.ts";
 import { type NamespaceOptions, NvmeNamespace } from "../proto/nvme/namespace.ts";
 import { type SubsystemEvents, NvmeSubsystem } from "../proto/nvme/subsystem.ts";
@@ -169,6 +170,11 @@ export class NvmfService {
   /** The device of a share has another size: hosts are told. */
   resized({ subsystem, namespace }: NvmfShare): void {
     subsystem.model.resized(namespace.nsid);
+  }
+
+  /** How hosts reach the share by this engine: they are told, and go another way or come back. */
+  setAnaState({ subsystem, namespace }: NvmfShare, state: AnaState): void {
+    subsystem.model.setAnaState(namespace.nsid, state);
   }
 
   /**
