@@ -207,7 +207,7 @@ export class LibraryDevice implements PenstockDevice {
     const plan = planShareAlone(uri);
     return await this.#call(async () => {
       const { engine, pipe } = this.#parts;
-      const share = await engine.shares.open(pipe.device, plan);
+      const share = await engine.shares.open(pipe.device, plan, pipe.shareContext(uri));
       const close = onlyOnce(async () => {
         await share.close();
         this.#shares.delete(opened);

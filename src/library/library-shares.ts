@@ -8,6 +8,7 @@
 import type { Device } from "../block/device.ts";
 import type { ShareKind, SharePlan } from "../pipe/share-plan.ts";
 import { ShareServices } from "../pipe/share-services.ts";
+import type { ShareContext } from "../pipe/shares/share-service.ts";
 import { shareUri } from "../pipe/shares/share-uri.ts";
 import { formatSocketAddress } from "../reactor/io-errors.ts";
 import type { SocketAddress } from "../reactor/io.ts";
@@ -37,8 +38,8 @@ export class LibraryShares {
     this.#reactor = reactor;
   }
 
-  /** @throws PenstockError `export-exists`, `no-memory`, or why it cannot listen there */
-  open(device: Device, plan: SharePlan): Promise<LibraryShare> {
+  /** @throws PenstockError `export-exists`, `namespace-exists`, `no-memory`, or of listening */
+  open(device: Device, plan: SharePlan, context: ShareContext): Promise<LibraryShare> {
     return this.#steps.run(async () => {
       this.#services ??= new ShareServices(this.#reactor, {
         handOff: () => assert(false, "a library has one reactor"),
@@ -46,23 +47,25 @@ export class LibraryShares {
       const services = this.#services;
       try {
         const address = await services.listen(plan.kind, plan.address);
-        return await this.#add(services, device, plan, address);
+        return await this.#add({ services, device, plan, context, address });
       } finally {
         await this.#closeIfUnused();
       }
     });
   }
 
-  async #add(
-    services: ShareServices,
-    device: Device,
-    plan: SharePlan,
-    address: SocketAddress,
-  ): Promise<LibraryShare> {
+  async #add(opening: {
+    readonly services: ShareServices;
+    readonly device: Device;
+    readonly plan: SharePlan;
+    readonly context: ShareContext;
+    readonly address: SocketAddress;
+  }): Promise<LibraryShare> {
+    const { services, device, plan, context, address } = opening;
     const listener = { kind: plan.kind, address, key: keyOf(plan.kind, address) };
     this.#counts.set(listener.key, (this.#counts.get(listener.key) ?? 0) + 1);
     try {
-      const share = await services.open(address, device, plan);
+      const share = await services.open(address, device, plan, context);
       const close = (): Promise<void> =>
         this.#steps.run(async () => {
           await this.#leave(services, listener);

@@ -21,6 +21,7 @@ import { FirstFailure } from "../util/first-failure.ts";
 import { Lane } from "../util/lane.ts";
 import { Branch } from "./branch.ts";
 import type { PipePlan } from "./pipe-plan.ts";
+import type { ShareContext } from "./shares/share-service.ts";
 import type { BranchPlan, OpenContext } from "./stage-plan.ts";
 
 /** How often stages are told to hold nothing back while the pipe closes. */
@@ -79,6 +80,14 @@ export class ComposedPipe<P extends ComposedPlan = PipePlan> {
   /** Source and filters, or null: they live on another reactor, or are closed. */
   get branch(): Branch | null {
     return this.#branch;
+  }
+
+  /** What a share on it is told. @param stage canonical text of the share's stage */
+  shareContext(stage: string): ShareContext {
+    return {
+      isDeviceShared: this.plan.branch.source.isShared === true,
+      report: (event) => this.#context.report?.({ ...event, stage }),
+    };
   }
 
   /** Requests of the share that are in the topmost stage, or on their way to it. */

@@ -2,6 +2,7 @@
 
 import { deepStrictEqual, rejects, strictEqual, throws } from "node:assert/strict";
 import { test } from "node:test";
+import type { ExportDescription } from "../proto/nbd/export-description.ts";
 import type { SocketAddress } from "../reactor/io.ts";
 import { PenstockError } from "../util/errors.ts";
 import { ListenerDirectory } from "./listener-directory.ts";
@@ -15,7 +16,7 @@ const ADDRESS: SocketAddress = { kind: "tcp", host: "127.0.0.1", port: 7 };
 function reactorOf(id: number, log: string[], busy = false): RemoteReactor {
   const call = async (method: string, params: Record<string, unknown>): Promise<unknown> => {
     const { announcement } = params as { announcement?: ShareAnnouncement };
-    const name = announcement === undefined ? "" : ` ${announcement.description.name}`;
+    const name = announcement?.kind === "nbd" ? ` ${announcement.description.name}` : "";
     log.push(`${id} ${method}${name}`);
     if (method !== "listen") return undefined;
     if (busy) throw new PenstockError({ code: "address-in-use", message: "busy" });
@@ -26,7 +27,7 @@ function reactorOf(id: number, log: string[], busy = false): RemoteReactor {
 }
 
 function announced(name: string): ShareAnnouncement {
-  return { kind: "nbd", description: { name } as ShareAnnouncement["description"] };
+  return { kind: "nbd", description: { name } as ExportDescription };
 }
 
 function share(exportName: string, address = ADDRESS): SharePlan {

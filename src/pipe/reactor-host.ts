@@ -111,9 +111,10 @@ export class ReactorHost implements ReactorMethods {
 
   async openShare(params: { pipeId: number; address: SocketAddress }): Promise<ShareAnnouncement> {
     const part = this.#part(params.pipeId);
-    const { share: plan } = part.pipe.plan;
+    const { share: plan, shareText } = part.pipe.plan;
+    const context = part.pipe.shareContext(shareText);
     const share = await part.pipe.openShare((device) =>
-      this.#services.open(params.address, device, plan),
+      this.#services.open(params.address, device, plan, context),
     );
     part.share = share;
     part.pipe.markReady();

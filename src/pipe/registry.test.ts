@@ -150,7 +150,7 @@ test("planPipe points at the character when an nvmf share is wrong", () => {
     [`/a/b | ${NVMF}?depth=1`, "integer-out-of-range", 48, /from 2/],
     [`/a/b | ${NVMF}?incapsule=100B`, "option-refused", 52, /a multiple of 16/],
     [`/a/b | ${NVMF}?ana=optimised`, "choice-invalid", 46, /did you mean "optimized"/],
-    [`/a/b | ${NVMF}?maxcontrollers=0`, "integer-out-of-range", 57, /from 1/],
+    [`/a/b | ${NVMF}?maxconnections=0`, "integer-out-of-range", 57, /from 1/],
     [`/a/b | ${NVMF}?reservations=`, "string-out-of-range", 55, /an empty value/],
     [`/a/b | ${NVMF}?hosst=x`, "unknown-option", 42, /did you mean "hosts"/],
   ];
@@ -218,7 +218,7 @@ test("planPipe fills in what an nvmf share leaves open, and keeps what it says",
     queuesMax: undefined,
     queueDepthMax: undefined,
     inCapsuleBytes: undefined,
-    controllersMax: undefined,
+    maxConnections: undefined,
   };
   deepStrictEqual(share, {
     kind: "nvmf",
@@ -234,7 +234,7 @@ test("planPipe fills in what an nvmf share leaves open, and keeps what it says",
   const said =
     "nvmf://[::1]:1/nqn.2026-11.x:a%20b?nsid=2&uuid=8F1D1C7E-3A53-4D0A-9A5E-7E6F2B9C4D10&" +
     "readonly&reservations=/r/s&hosts=nqn.2026-11.x:h1+nqn.2026-11.x:h2&serial=S&model=M%20N&" +
-    "cntlid=5-7&mdts=64KiB&queues=3&depth=33&incapsule=4KiB&ana=inaccessible&maxcontrollers=9";
+    "cntlid=5-7&mdts=64KiB&queues=3&depth=33&incapsule=4KiB&ana=inaccessible&maxconnections=9";
   const all = planPipe(`/a/b | ${said}`);
   strictEqual(all.shareText, said);
   deepStrictEqual(all.share, {
@@ -255,7 +255,7 @@ test("planPipe fills in what an nvmf share leaves open, and keeps what it says",
       queuesMax: 3,
       queueDepthMax: 33,
       inCapsuleBytes: 4096,
-      controllersMax: 9,
+      maxConnections: 9,
     },
   });
 });

@@ -44,7 +44,8 @@ export interface NvmfSubsystemSettings {
   /** Entries of one queue. */
   readonly queueDepthMax: number | undefined;
   readonly inCapsuleBytes: number | undefined;
-  readonly controllersMax: number | undefined;
+  /** Connections at a time. */
+  readonly maxConnections: number | undefined;
 }
 
 /** A namespace of an NVMe subsystem over TCP. */

@@ -9,13 +9,14 @@ import type { Device } from "../block/device.ts";
 import type { SocketAddress } from "../reactor/io.ts";
 import type { Reactor } from "../reactor/reactor.ts";
 import type { ConnectionCounts } from "../shares/nbd-service.ts";
-import { PenstockError } from "../util/errors.ts";
 import { FirstFailure } from "../util/first-failure.ts";
 import type { ShareKind, SharePlan } from "./share-plan.ts";
 import { NbdShares } from "./shares/nbd-share-service.ts";
+import { NvmfShares } from "./shares/nvmf-share-service.ts";
 import type {
   LiveShare,
   ShareAnnouncement,
+  ShareContext,
   ShareHandOff,
   ShareService,
 } from "./shares/share-service.ts";
@@ -65,8 +66,13 @@ export class ShareServices {
   }
 
   /** Shares a device of this reactor; the listener may be another reactor's. */
-  async open(address: SocketAddress, device: Device, plan: SharePlan): Promise<LiveShare> {
-    return await this.#of(plan.kind).open(address, device, plan);
+  async open(
+    address: SocketAddress,
+    device: Device,
+    plan: SharePlan,
+    context: ShareContext,
+  ): Promise<LiveShare> {
+    return await this.#of(plan.kind).open(address, device, plan, context);
   }
 
   /** Lets a listener of this reactor find a share of another one. */
@@ -105,7 +111,7 @@ export class ShareServices {
       case "nbd":
         return new NbdShares(this.#reactor, handOff);
       case "nvmf":
-        throw new PenstockError({ code: "not-yet", message: "NVMe/TCP is not shared yet" });
+        return new NvmfShares(this.#reactor, handOff);
     }
   }
 }

@@ -1,6 +1,6 @@
 /**
  * CompositionRig: a composition (composition-spec.ts) opened on a test's reactor: the root pipe, a
- * second one that taps it, and whatever is exported over NBD for them to use.
+ * second one that taps it, and whatever is shared over NBD and NVMe/TCP for them.
  *
  * All of it belongs to the rig and ends with `close`. What people should know of (a child that
  * faulted) fails the test.
@@ -10,16 +10,17 @@ import type { Device } from "../block/device.ts";
 import { AwaitedRequest } from "../block/awaited-request.ts";
 import { Operation } from "../block/operation.ts";
 import { Status, statusName } from "../block/status.ts";
+import type { Stage } from "../pipe/ast.ts";
 import { Branch } from "../pipe/branch.ts";
 import { parsePipe } from "../pipe/grammar.ts";
-import { planBranch } from "../pipe/registry.ts";
+import { planBranch, planShare } from "../pipe/registry.ts";
+import { ShareServices } from "../pipe/share-services.ts";
+import { shareUri } from "../pipe/shares/share-uri.ts";
 import { walkStages } from "../pipe/stage-address.ts";
 import type { OpenContext, TappedStage } from "../pipe/stage-plan.ts";
 import { BUFFER_BYTES_MAX, BUFFER_BYTES_MIN, type PoolBuffer } from "../reactor/buffer-pool.ts";
-import type { SocketAddress } from "../reactor/io.ts";
 import type { Reactor } from "../reactor/reactor.ts";
 import type { TestReactor } from "../reactor/test-reactor.ts";
-import { NbdService } from "../shares/nbd-service.ts";
 import { assert } from "../util/assert.ts";
 import { uuidOfName } from "../util/uuid.ts";
 import {
@@ -27,7 +28,7 @@ import {
   type FilterSpec,
   isFixed,
   KEY_NAMES,
-  type NbdSpec,
+  type ServedSpec,
   type ProgramSpec,
   type SourceSpec,
   startsZeroed,
@@ -43,7 +44,7 @@ const SPARE_BUFFERS = 8;
 const EXPECTED_EVENTS: readonly string[] = ["mirror-without-metadata", "log"];
 
 interface Served {
-  readonly service: NbdService;
+  readonly service: ShareServices;
   readonly branch: Branch;
 }
 
@@ -200,24 +201,27 @@ export class CompositionRig {
   }
 
   /** Opens what is exported, and exports it. @returns the source that uses it */
-  async #serve(spec: NbdSpec, label: string): Promise<string> {
+  async #serve(spec: ServedSpec, label: string): Promise<string> {
     const text = await this.#textOf(spec.backing, null);
     const reactor = spec.isApart ? this.#secondReactor() : this.reactor;
     const branch = await this.#openBranch(text, reactor);
     await equalize(branch);
-    const service = new NbdService(reactor, { handOff: () => undefined });
+    const service = new ShareServices(reactor, { handOff: () => undefined });
     this.#served.push({ service, branch });
+    const share = this.#shareFor(spec.source);
+    const plan = planShare(share, parsePipe(share).stages[0] as Stage); // it has one
+    const address = await service.listen(plan.kind, plan.address);
+    await service.open(address, branch.top.above, plan, { isDeviceShared: false });
+    const [uri, query] = shareUri(plan, address).split("?") as [string, string?];
+    const count = `${spec.source === "nvmf" ? "queues" : "connections"}=${spec.connections}`;
+    return `${uri}${label}?${query === undefined ? "" : `${query}&`}${count}`;
+  }
+
+  #shareFor(source: ServedSpec["source"]): string {
     const name = this.#nextName();
-    const isUnix = spec.source === "nbd+unix";
-    const asked: SocketAddress = isUnix
-      ? { kind: "unix", path: `${this.#folder}/${name}` }
-      : { kind: "tcp", host: "127.0.0.1", port: 0 };
-    const address = await service.listen(asked);
-    service.addExport(address, branch.top.above, { name });
-    const options = `connections=${spec.connections}`;
-    return address.kind === "unix"
-      ? `nbd+unix:///${name}${label}?socket=${address.path}&${options}`
-      : `nbd://127.0.0.1:${address.port}/${name}${label}?${options}`;
+    if (source === "nbd") return `nbd://127.0.0.1:0/${name}`;
+    if (source === "nvmf") return `nvmf://127.0.0.1:0/nqn.2026-11.io.penstock:${name}`;
+    return `nbd+unix:///${name}?socket=${this.#folder}/${name}`;
   }
 
   #secondReactor(): Reactor {

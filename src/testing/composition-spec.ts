@@ -22,8 +22,8 @@ export interface LeafSpec {
   readonly units: number;
   readonly blockSize: BlockSize;
 }
-export interface NbdSpec {
-  readonly source: "nbd" | "nbd+unix";
+export interface ServedSpec {
+  readonly source: "nbd" | "nbd+unix" | "nvmf";
   /** The export is served by another reactor. */
   readonly isApart: boolean;
   readonly connections: number;
@@ -35,7 +35,7 @@ export interface MirrorSpec {
   readonly read: ReadPolicy;
   readonly legs: readonly BranchSpec[];
 }
-export type SourceSpec = LeafSpec | NbdSpec | MirrorSpec;
+export type SourceSpec = LeafSpec | ServedSpec | MirrorSpec;
 
 /** `text` as it stands in the pipe, but for slices: these are cut from what is below. */
 export type FilterSpec =
@@ -197,7 +197,7 @@ const { branch } = fc.letrec<{ branch: BranchSpec; source: SourceSpec }>((tie) =
     {
       weight: 1,
       arbitrary: fc.record({
-        source: fc.constantFrom("nbd", "nbd+unix"),
+        source: fc.constantFrom("nbd", "nbd+unix", "nvmf"),
         isApart: fc.boolean(),
         connections: fc.constantFrom(1, 3),
         backing: tie("branch"),
@@ -386,6 +386,7 @@ export const SOURCE_NAMES: ReadonlySet<string> = new Set([
   "null",
   "nbd",
   "nbd+unix",
+  "nvmf",
   "tap",
   "mirror",
 ]);

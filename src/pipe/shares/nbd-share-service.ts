@@ -59,15 +59,18 @@ export class NbdShares implements ShareService {
   }
 
   addRemote(address: SocketAddress, announcement: ShareAnnouncement, reactorId: number): void {
+    assert(announcement.kind === "nbd", "a share is announced to its own protocol");
     this.#service.addRemoteExport(address, announcement.description, reactorId);
   }
 
-  removeRemote(address: SocketAddress, { description }: ShareAnnouncement): void {
-    this.#service.removeRemoteExport(address, description.name);
+  removeRemote(address: SocketAddress, announcement: ShareAnnouncement): void {
+    assert(announcement.kind === "nbd", "a share is announced to its own protocol");
+    this.#service.removeRemoteExport(address, announcement.description.name);
   }
 
-  adopt({ message }: ShareHandOff): void {
-    this.#service.adopt(message);
+  adopt(handOff: ShareHandOff): void {
+    assert(handOff.kind === "nbd", "a connection is handed to its own protocol");
+    this.#service.adopt(handOff.message);
   }
 
   close(): Promise<void> {

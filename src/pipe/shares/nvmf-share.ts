@@ -29,7 +29,7 @@ import type { OptionHelp } from "../stage-plan.ts";
 export const NVMF_PORT_DEFAULT = 4420;
 export const NVMF_HOST_DEFAULT = "127.0.0.1";
 export const NSID_MAX: number = NAMESPACES_MAX;
-const CONTROLLERS_MAX = 4096;
+const CONNECTIONS_MAX = 65_536;
 const TRANSFER_BYTES_MIN = 4096;
 const TRANSFER_BYTES_MAX = 1 << 20;
 const QUEUE_DEPTH_MIN = 2;
@@ -55,7 +55,7 @@ export const NVMF_OPTIONS: readonly OptionHelp[] = [
   { key: "depth", value: "NUMBER", text: "entries of a queue" },
   { key: "incapsule", value: "SIZE", text: "data that comes with a command; default 8KiB" },
   { key: "ana", value: ANA_STATES.join("|"), text: "state of this path; default optimized" },
-  { key: "maxcontrollers", value: "NUMBER", text: "controllers of the subsystem at a time" },
+  { key: "maxconnections", value: "NUMBER", text: "connections of the subsystem at a time" },
 ];
 
 export function planNvmf(text: string, stage: UriStage, options: StageOptions): NvmfSharePlan {
@@ -137,9 +137,9 @@ function readSubsystem(options: StageOptions): NvmfSubsystemSettings {
       ...optional,
     }),
     inCapsuleBytes: readInCapsuleBytes(options),
-    controllersMax: options.integer("maxcontrollers", {
+    maxConnections: options.integer("maxconnections", {
       min: 1,
-      max: CONTROLLERS_MAX,
+      max: CONNECTIONS_MAX,
       ...optional,
     }),
   };

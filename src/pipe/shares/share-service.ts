@@ -10,8 +10,11 @@ import type { OperationLatency } from "../../block/operation-latency.ts";
 import type { ExportDescription } from "../../proto/nbd/export-description.ts";
 import type { SocketAddress } from "../../reactor/io.ts";
 import type { ConnectionCounts, NbdHandOff } from "../../shares/nbd-service.ts";
+import type { NvmfHandOff } from "../../shares/nvmf-service.ts";
+import type { SubsystemNotice } from "../../shares/nvmf-listener.ts";
 import type { OpenedShare } from "../composer.ts";
 import type { SharePlan } from "../share-plan.ts";
+import type { PipeEvent } from "../stage-plan.ts";
 
 /** What a share's clients have done so far. */
 export interface ShareCounts {
@@ -28,13 +31,22 @@ export interface ShareCounts {
 }
 
 /** What a listener on another reactor is told of a share. Plain values. */
-export type ShareAnnouncement = {
-  readonly kind: "nbd";
-  readonly description: ExportDescription;
-};
+export type ShareAnnouncement =
+  | { readonly kind: "nbd"; readonly description: ExportDescription }
+  | { readonly kind: "nvmf"; readonly notice: SubsystemNotice };
 
 /** A connection on its way to its share's reactor. Plain values. */
-export type ShareHandOff = { readonly kind: "nbd"; readonly message: NbdHandOff };
+export type ShareHandOff =
+  | { readonly kind: "nbd"; readonly message: NbdHandOff }
+  | { readonly kind: "nvmf"; readonly message: NvmfHandOff };
+
+/** What a share knows of the pipe that it is the end of. */
+export interface ShareContext {
+  /** Other processes may write the source of its device. */
+  readonly isDeviceShared: boolean;
+  /** What people should know of. Never blocks. Absent: nobody listens. */
+  report?(event: Omit<PipeEvent, "stage">): void;
+}
 
 /** A device that is shared. */
 export interface LiveShare extends OpenedShare {
@@ -57,8 +69,13 @@ export interface ShareService {
   listen(address: SocketAddress): Promise<SocketAddress>;
   /** Connections stay. */
   unlisten(address: SocketAddress): Promise<void>;
-  /** @throws PenstockError `export-exists` */
-  open(address: SocketAddress, device: Device, plan: SharePlan): Promise<LiveShare>;
+  /** @throws PenstockError `export-exists`, `namespace-exists`, `subsystem-differs` */
+  open(
+    address: SocketAddress,
+    device: Device,
+    plan: SharePlan,
+    context: ShareContext,
+  ): Promise<LiveShare>;
   addRemote(address: SocketAddress, announcement: ShareAnnouncement, reactorId: number): void;
   removeRemote(address: SocketAddress, announcement: ShareAnnouncement): void;
   adopt(handOff: ShareHandOff): void;
