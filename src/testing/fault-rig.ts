@@ -3,27 +3,59 @@
  * cut off and power-cycle: and a load that knows for each block what may be found there.
  *
  * Owned by one test. The target's file lies on the fake disk of its host, so that acknowledged
- * writes outlive a kill and only flushed ones a power loss.
+ * writes outlive a kill and only flushed ones a power loss. What protocol they speak is the
+ * `RemotePair`'s.
  */
 
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import type { Device } from "../block/device.ts";
 import { PromiseDevice } from "../block/promise-device.ts";
+import type { Status } from "../block/status.ts";
 import { FileDevice } from "../devices/file.ts";
 import { MallocDevice } from "../devices/malloc.ts";
-import { NbdDevice, type NbdOptions } from "../devices/nbd.ts";
 import { type FakeProcess, FakeWorld } from "../reactor/fake/fake-world.ts";
+import type { SocketAddress } from "../reactor/io.ts";
 import { Reactor } from "../reactor/reactor.ts";
-import { NbdService } from "../shares/nbd-service.ts";
 import type { PenstockError } from "../util/errors.ts";
 import type { Prng } from "../util/prng.ts";
-import { openingId } from "./nbd-pair.ts";
+
+/** A device whose data is on another machine, as these tests see it. */
+export interface RemoteTestDevice extends Device {
+  readonly condition: { readonly link: string; readonly fault: Status; readonly reason: string };
+  readonly activeCount: number;
+}
+
+/** Options that every initiator has. */
+export interface RemoteTestOptions {
+  readonly failFast?: boolean;
+  readonly timeoutMs?: number;
+  readonly rideOutMs?: number;
+  /** One connection for data. */
+  readonly isSingle?: boolean;
+  /** Asks for what the target does not have. */
+  readonly isUnknown?: boolean;
+}
+
+/** A protocol: its service and its initiator. */
+export interface RemotePair {
+  /** For the names of tests: "NbdDevice". */
+  readonly name: string;
+  /** What opening something unknown ends with. */
+  readonly unknown: { readonly code: string; readonly message: RegExp };
+  /** Shares `device` at `address`. */
+  serve(reactor: Reactor, device: Device, address: SocketAddress): Promise<void>;
+  open(
+    reactor: Reactor,
+    address: SocketAddress,
+    options: RemoteTestOptions,
+  ): Promise<RemoteTestDevice>;
+}
 
 const ADDRESS = { kind: "tcp", host: "target", port: 7 } as const;
 const DISK_BYTES = 4 * 1024 * 1024;
 
 export interface FaultRigOptions {
-  readonly initiator?: Partial<NbdOptions>;
+  readonly initiator?: RemoteTestOptions;
   readonly source?: "file" | "malloc";
   readonly sizeBytes?: number;
 }
@@ -31,13 +63,15 @@ export interface FaultRigOptions {
 export class FaultRig {
   readonly world: FakeWorld;
   readonly reactor: Reactor;
+  readonly #pair: RemotePair;
   readonly #options: FaultRigOptions;
   readonly #initiator: FakeProcess;
   #target: FakeProcess | null = null;
   #starts = 0;
 
-  constructor(seed: number, options: FaultRigOptions = {}) {
+  constructor(pair: RemotePair, seed: number, options: FaultRigOptions = {}) {
     this.world = new FakeWorld({ seed });
+    this.#pair = pair;
     this.#options = options;
     this.#initiator = this.world.process({ host: "initiator" });
     this.reactor = new Reactor({ id: 0, io: this.#initiator.io });
@@ -58,24 +92,11 @@ export class FaultRig {
     const process = this.world.process({ host: "target" });
     this.#target = process;
     const reactor = new Reactor({ id: 0, io: process.io });
-    const device = await this.#source(reactor, sizeBytes);
-    const service = new NbdService(reactor, { handOff: () => undefined });
-    // Exports first: a client that comes at once finds them.
-    service.addExport(ADDRESS, device, { name: "vol" });
-    await service.listen(ADDRESS);
-    service.addExport(ADDRESS, device, { name: "vol2" });
-    await service.removeExport(service.addExport(ADDRESS, device, { name: "vol3" }));
+    await this.#pair.serve(reactor, await this.#source(reactor, sizeBytes), ADDRESS);
   }
 
-  async openDevice(extra: Partial<NbdOptions> = {}): Promise<NbdDevice> {
-    return NbdDevice.open(this.reactor, {
-      address: ADDRESS,
-      exportName: "vol2",
-      name: "nbd://target/vol2",
-      openingId: openingId(),
-      ...this.#options.initiator,
-      ...extra,
-    });
+  openDevice(extra: RemoteTestOptions = {}): Promise<RemoteTestDevice> {
+    return this.#pair.open(this.reactor, ADDRESS, { ...this.#options.initiator, ...extra });
   }
 
   /** kill -9: its page cache stays. */
