@@ -564,3 +564,18 @@ test("settle ends what waits and tells when the device has ended the rest", asyn
     rig.finish();
   });
 });
+
+test("a write whose host is preempted while its data comes does not reach the device", async () => {
+  await withRig(async (rig) => {
+    await rig.connect();
+    await rig.say(capsule({ opcode: write, cid: 1, nsid: 1, cdw12: 15, transferBytes: 8192 }));
+    const { ttag } = rig.take("r2t").fields;
+    rig.model.isReserved = true;
+    rig.model.refused = [1];
+    await rig.say(h2cData({ cid: 1, ttag, offset: 0 }, Buffer.alloc(8192, 1)));
+    assert.equal(codeOf(rig.takeStatus(1)), NvmeStatus.reservationConflict);
+    assert.deepEqual(await readBlocks(rig, 0, 16), Buffer.alloc(8192));
+    await rig.hangUp();
+    rig.finish();
+  });
+});

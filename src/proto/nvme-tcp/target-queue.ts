@@ -17,7 +17,7 @@ import { assert } from "../../util/assert.ts";
 import { SglType } from "../nvme/constants.ts";
 import { DatasetRanges } from "../nvme/dataset-ranges.ts";
 import { type CommandOwner, CommandKind, type NvmeCommand, ReplyKind } from "../nvme/io-command.ts";
-import { isPreparedIo, prepareIo } from "../nvme/io-runner.ts";
+import { isPreparedIo, prepareIo, refusedMeanwhile } from "../nvme/io-runner.ts";
 import { Sqe } from "../nvme/sqe.ts";
 import { DNR, NvmeStatus, statusOf } from "../nvme/status.ts";
 import type {
@@ -210,6 +210,7 @@ export class TargetQueue implements QueueLink, CommandOwner, QueueHead {
   /** All bytes of the part are there. `isIntact`: they match their digests. */
   partArrived(command: NvmeCommand): void {
     this.transfers.remove(command);
+    if (command.answer === 0) command.answer = refusedMeanwhile(command, this.#controller);
     if (command.answer === 0) this.useData(command);
     else if (command.partner !== null) this.#fused.failed(command, command.answer);
     else this.finish(command, command.answer);

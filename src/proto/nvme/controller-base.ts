@@ -3,7 +3,7 @@
  * its queues, the properties, async events, keep-alive, abort, and the end of it all.
  *
  *   connected --CC.EN--> ready --CC.SHN--> shutting down --I/O queues gone--> shut down
- *       ^                  | CC.EN off: I/O queues end, then RDY goes               | nobody ends it
+ *       ^                  | CC.EN off: I/O queues end, then RDY goes              | nobody ends it
  *       +------------------+                                                       v for 2 minutes
  *   any --admin queue lost, keep-alive expired, host came back--> ended --last queue gone--> gone
  *
@@ -183,7 +183,7 @@ export abstract class BaseController implements ControllerFace {
     return true;
   }
 
-  /** Ends the association: all queues, at once; `ControllerEnvironment.gone` follows. Idempotent. */
+  /** Ends the association, all queues; `ControllerEnvironment.gone` follows. Idempotent. */
   end(reason: string): void {
     if (this.#hasEnded) return;
     this.#hasEnded = true;

@@ -97,6 +97,17 @@ function prepareRange(
   return refusal(controller, namespace, access);
 }
 
+/**
+ * Again, when data that the host was asked for has come: it may have been preempted meanwhile, and
+ * what it began then must not follow its successor's first command. @returns 0 or the status
+ */
+export function refusedMeanwhile(command: NvmeCommand, controller: ControllerFace | null): number {
+  const { namespace, kind } = command;
+  if (namespace === null || controller === null || !namespace.isReserved) return 0;
+  const access = kind === CommandKind.compare ? Access.read : Access.write;
+  return refusal(controller, namespace, access);
+}
+
 /** Write protection and reservations. Hot path. */
 function refusal(controller: ControllerFace, namespace: NamespaceFace, access: Access): number {
   if (namespace.isReserved && namespace.refuses(controller.hostIndex, access)) {
@@ -152,8 +163,9 @@ function prepareDataset(
   command.base = 0;
   command.totalBytes = ranges * DATASET_RANGE_BYTES;
   if (sqe.sglLength < command.totalBytes) return NvmeStatus.dataSglLengthInvalid | DNR;
-  if ((sqe.cdw11 & DatasetAttribute.deallocate) === 0) {
-    // Hints about future use: taken, and not used.
+  const canDiscard = namespace.device.operations.discard !== Support.refuse;
+  if ((sqe.cdw11 & DatasetAttribute.deallocate) === 0 || !canDiscard) {
+    // Hints: taken, and not used. Identify says of such a device that nothing is deallocated.
     command.kind = CommandKind.effect;
     command.totalBytes = 0;
     return 0;

@@ -205,7 +205,7 @@ function compare(model: ReservationModel, hosts: readonly ReservingHost[], where
   }
 }
 
-test("other hosts are told by an event, until they have read all, unless they mask it", async () => {
+test("other hosts are told by an event until they have read all, or mask it", async () => {
   const { a, b, c } = await make();
   for (const [index, host] of [a, b, c].entries()) host.register(BigInt(index + 1));
   c.do((sqe) => encodeSetFeatures(Feature.reservationNotificationMask, 1, 0b1100, sqe));
@@ -295,7 +295,7 @@ async function makeStored() {
 
 const tick = () => new Promise<void>((resolve) => setImmediate(resolve));
 
-test("what persists is saved before it counts and is answered; a failed save changes nothing", async () => {
+test("what persists is saved before it counts; a failed save changes nothing", async () => {
   const { a, b, store } = await makeStored();
   const first = a.register(1n, 3);
   const acquired = a.acquire(1n, ReservationType.writeExclusive);
@@ -323,7 +323,7 @@ test("what persists is saved before it counts and is answered; a failed save cha
   strictEqual((await NvmeReservations.open(store)).isReserved, false);
 });
 
-test("a host that comes back waits for a reservation that is being saved; later ones are dropped", async () => {
+test("a host that comes back waits for what is being saved; the rest is dropped", async () => {
   const { a, store } = await makeStored();
   const cntlid = a.cntlid;
   const { admin, queue } = a;
@@ -341,7 +341,7 @@ test("a host that comes back waits for a reservation that is being saved; later 
   strictEqual(store.saves.length, 1);
 });
 
-test("reservation commands need a namespace that takes them, its path, and their data", async () => {
+test("reservation commands need a namespace, its path, and their data", async () => {
   const { subsystem, namespace, a } = await make();
   subsystem.setAnaState(1, AnaState.inaccessible);
   strictEqual(a.register(1n).status, NvmeStatus.anaInaccessible);

@@ -193,7 +193,7 @@ test("a host that comes back waits for the last command of its earlier associati
   deepStrictEqual(subsystem.cntlids(), [host.cntlid]);
 });
 
-test("a still newer Connect takes the place of one that waits; a closed one is forgotten", async () => {
+test("a newer Connect takes the place of one that waits; a closed one is forgotten", async () => {
   const { subsystem } = await make();
   const host = new ModelHost(subsystem).start();
   const old = host.admin;
