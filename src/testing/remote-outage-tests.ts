@@ -185,7 +185,7 @@ export function remoteOutageTests(pair: RemotePair): void {
     inWorld({ initiator: { timeoutMs: 2000, isSingle: true } }, async (rig) => {
       await rig.startTarget();
       const user = new PromiseDevice(await rig.openDevice());
-      const [old] = rig.world.network.connections;
+      const old = rig.world.network.connections.at(-1);
       ok(old !== undefined);
       old.pause("to-server");
       await user.writeAt(0, filled(1));

@@ -71,6 +71,8 @@ export interface ClientParts extends ControllerAddress {
 
 /** Called in turns; must not throw. */
 export interface ClientOwner {
+  /** A socket is connected: the rest is the controller's. Outside of the turn. */
+  connected(): void;
   /** An I/O command has its answer. Hot path. */
   ended(command: HostCommand): void;
   /** A queue is about to end. */
@@ -257,6 +259,7 @@ export class ControllerClient implements QueueHost {
   async #initialize(qid: number, entries: number, signal: AbortSignal): Promise<InitiatorQueue> {
     const { reactor, address, connectMsMax, banks, headerDigest, dataDigest } = this.#parts;
     const socket = await connectWithin(reactor.io, address, connectMsMax, signal);
+    this.#owner.connected();
     const stream = new PlainStream(reactor.io, socket);
     const buffer = signal.aborted ? null : reactor.buffers.acquire(BUFFER_BYTES_MIN);
     if (buffer === null) {

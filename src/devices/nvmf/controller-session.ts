@@ -11,6 +11,7 @@ import {
   decodeIdentifyNvmController,
   type IdentifyController,
   type IdentifyNvmController,
+  Vwc,
 } from "../../proto/nvme/identify-controller.ts";
 import {
   decodeNamespaceDescriptors,
@@ -18,8 +19,10 @@ import {
 } from "../../proto/nvme/identify-lists.ts";
 import {
   currentFormat,
+  decodeIdentifyIndependentNamespace,
   decodeIdentifyNamespace,
   type IdentifyNamespace,
+  IndependentNsfeat,
 } from "../../proto/nvme/identify-namespace.ts";
 import { decodeAnaLog } from "../../proto/nvme/log-ana.ts";
 import type { Capabilities } from "../../proto/nvme/properties.ts";
@@ -38,6 +41,8 @@ export interface NamespaceTerms {
   readonly identity: string;
   readonly blockBytes: number;
   readonly sizeBytes: number;
+  /** Acknowledged writes need a flush to survive power loss. */
+  readonly hasCache: boolean;
   readonly fields: IdentifyNamespace;
 }
 
@@ -63,7 +68,8 @@ export async function readSession(
   nsid: number | null,
 ): Promise<ControllerSession> {
   const controller = await identifyController(client);
-  const namespace = await readNamespace(client, nsid ?? (await firstNamespace(client)));
+  const about = { controller, capabilities };
+  const namespace = await readNamespace(client, about, nsid ?? (await firstNamespace(client)));
   const isOurs = controller.mn.startsWith(PENSTOCK_MODEL);
   return {
     controller,
@@ -84,6 +90,7 @@ export async function identifyController(client: ControllerClient): Promise<Iden
 /** @throws PenstockError `namespace-unknown`, `format-unsupported` */
 export async function readNamespace(
   client: ControllerClient,
+  about: Pick<ControllerSession, "capabilities" | "controller">,
   nsid: number,
 ): Promise<NamespaceTerms> {
   const bytes = await identify(client, "Identify Namespace", Cns.namespace, nsid);
@@ -102,7 +109,10 @@ export async function readNamespace(
     throw failure("format-unsupported", `${text}${metadata}; 512 and 4096 without are supported`);
   }
   const identity = await readIdentity(client, nsid, fields);
-  return { nsid, identity, blockBytes, sizeBytes: fields.nsze * blockBytes, fields };
+  const hasCache = (about.controller.vwc & Vwc.present) !== 0;
+  const isExempt = hasCache && about.capabilities.commandSets && (await isCacheless(client, nsid));
+  const sizeBytes = fields.nsze * blockBytes;
+  return { nsid, identity, blockBytes, sizeBytes, hasCache: hasCache && !isExempt, fields };
 }
 
 /** How a namespace is reached over this path: `AnaState`. */
@@ -168,6 +178,19 @@ async function readIdentity(
   }
   if (!isZero(nguid)) return `nguid.${nguid}`;
   return isZero(eui64) ? "" : `eui.${eui64}`;
+}
+
+/** VWC is about the controller; a namespace may say that it has no cache all the same. */
+async function isCacheless(client: ControllerClient, nsid: number): Promise<boolean> {
+  const { admin } = client;
+  if (admin === null) return false;
+  const cns = Cns.csiIndependentNamespace;
+  const answer = await client.ask(admin, (sqe) => encodeIdentify(cns, nsid, 0, sqe), {
+    replyBytes: IDENTIFY_BYTES,
+  });
+  if (answer.status !== 0) return false;
+  const nsfeat = decodeIdentifyIndependentNamespace(answer.bytes)?.nsfeat ?? 0;
+  return (nsfeat & IndependentNsfeat.noVolatileCache) !== 0;
 }
 
 async function readLimits(client: ControllerClient): Promise<IdentifyNvmController | null> {

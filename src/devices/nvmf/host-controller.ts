@@ -86,11 +86,15 @@ export class HostController implements ClientOwner {
   #end: ConnectionEnd | null = null;
   #isLost = false;
   #keepAliveTimer: Timer | null = null;
+  /** How often in a row nothing had come since the last look. */
+  #silentTimes = 0;
   /** A Keep Alive is unanswered. */
   #isAwaitingKeepAlive = false;
   #session: ControllerSession | null = null;
   /** Answers since the last Keep Alive. */
   #hasTraffic = false;
+  #isOpening = true;
+  #openingTimer: Timer | null = null;
   #isReadingChanges = false;
   #hasMoreChanges = false;
 
@@ -113,14 +117,7 @@ export class HostController implements ClientOwner {
    * @throws PenstockError of `ControllerClient.connect` and `readSession`; then nothing is open
    */
   async open(signal: AbortSignal): Promise<ControllerSession> {
-    const { clock } = this.#parts.reactor;
-    const { connectMsMax } = this.#parts;
     const giveUp = (): void => this.fail("given up", "aborted");
-    // Connecting has its own limit, and as much again is for all of the rest.
-    const timer = clock.startTimer(2 * connectMsMax, () => {
-      const text = `the controller was not ready within ${2 * connectMsMax} ms`;
-      this.fail(text, "connection-timeout");
-    });
     signal.addEventListener("abort", giveUp);
     try {
       return await this.#establish(signal);
@@ -130,7 +127,8 @@ export class HostController implements ClientOwner {
       await this.#client.allClosed();
       throw end === null ? thrown : this.#client.error(end);
     } finally {
-      timer.cancel();
+      this.#isOpening = false;
+      this.#openingTimer?.cancel();
       signal.removeEventListener("abort", giveUp);
     }
   }
@@ -171,6 +169,16 @@ export class HostController implements ClientOwner {
     this.#isLost = true;
     if (isUp) await this.#shutDown();
     await this.#client.disconnect();
+  }
+
+  /** Connecting has its own limit, and as much again is for all of the rest. */
+  connected(): void {
+    const { connectMsMax, reactor } = this.#parts;
+    if (!this.#isOpening) return;
+    this.#openingTimer ??= reactor.clock.startTimer(connectMsMax, () => {
+      const text = `the controller was not ready within ${connectMsMax} ms`;
+      this.fail(text, "connection-timeout");
+    });
   }
 
   // hot path
@@ -282,7 +290,7 @@ export class HostController implements ClientOwner {
       while (this.#hasMoreChanges && this.#end === null) {
         this.#hasMoreChanges = false;
         await clearChangedNamespaces(this.#client);
-        this.namespace = await readNamespace(this.#client, session.namespace.nsid);
+        this.namespace = await readNamespace(this.#client, session, session.namespace.nsid);
         this.anaState = await readAnaState(this.#client, session);
         this.owner?.changed(this);
       }
@@ -296,14 +304,15 @@ export class HostController implements ClientOwner {
   #startKeepAlive(): void {
     const { keepAliveMs, reactor } = this.#parts;
     if (keepAliveMs === 0) return;
-    const delayMs = keepAliveMs / KEEP_ALIVES_PER_TIMEOUT;
-    this.#keepAliveTimer = reactor.clock.startTimer(delayMs, () => {
+    this.#keepAliveTimer = reactor.clock.startTimer(keepAliveMs / KEEP_ALIVES_PER_TIMEOUT, () => {
       if (this.#end !== null) return;
-      if (this.#isAwaitingKeepAlive && !this.#hasTraffic) {
-        this.fail(`no answer to Keep Alive within ${delayMs} ms`, "timeout");
+      this.#silentTimes =
+        this.#isAwaitingKeepAlive && !this.#hasTraffic ? this.#silentTimes + 1 : 0;
+      this.#hasTraffic = false;
+      if (this.#silentTimes >= KEEP_ALIVES_PER_TIMEOUT) {
+        this.fail(`no answer to Keep Alive within ${keepAliveMs} ms`, "timeout");
         return;
       }
-      this.#hasTraffic = false;
       void this.#keepAlive();
       this.#startKeepAlive();
     });

@@ -5,7 +5,7 @@
 
 import { type DeviceInfo, TRANSFER_BYTES_MAX } from "../../block/device.ts";
 import { type OperationTable, Support } from "../../block/operation.ts";
-import { Fuses, Oncs, Vwc } from "../../proto/nvme/identify-controller.ts";
+import { Fuses, Oncs } from "../../proto/nvme/identify-controller.ts";
 import { Nsattr, Nsfeat } from "../../proto/nvme/identify-namespace.ts";
 import { PenstockError } from "../../util/errors.ts";
 import type { ControllerSession, NamespaceTerms } from "./controller-session.ts";
@@ -58,7 +58,7 @@ export function abilitiesOf(session: ControllerSession): Abilities {
   return {
     nsid,
     blockBytes,
-    hasCache: (controller.vwc & Vwc.present) !== 0,
+    hasCache: namespace.hasCache,
     compares: (controller.oncs & Oncs.compare) !== 0,
     writesZeroes: (controller.oncs & Oncs.writeZeroes) !== 0,
     zeroesByDeallocating: instanceId !== null && isDsm,
@@ -76,7 +76,7 @@ export function transferBytesMax({ controller }: ControllerSession): number {
 
 /** @throws PenstockError `size-invalid` */
 export function describeNamespace(session: ControllerSession, options: TermsOptions): DeviceInfo {
-  const { namespace, controller, instanceId } = session;
+  const { namespace, instanceId } = session;
   const { sizeBytes, blockBytes, fields } = namespace;
   const { name } = options;
   if (!Number.isSafeInteger(sizeBytes)) {
@@ -93,7 +93,7 @@ export function describeNamespace(session: ControllerSession, options: TermsOpti
     optimalIoBytes: Math.min(OPTIMAL_IO_BYTES, maxTransferBytes),
     maxTransferBytes,
     readOnly: options.readOnly === true || (fields.nsattr & Nsattr.writeProtected) !== 0,
-    volatileCache: (controller.vwc & Vwc.present) !== 0,
+    volatileCache: namespace.hasCache,
     discardGranularityBytes: PHYSICAL_BLOCK_BYTES,
     instanceId: instanceId ?? options.instanceId,
     lendsReads: false,

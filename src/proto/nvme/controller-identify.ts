@@ -4,6 +4,7 @@
  * spec: NVMe Base 2.0 5.17, NVM Command Set 1.0 4.1.5
  */
 
+import { Support } from "../../block/operation.ts";
 import { decodeIdentify } from "./admin-commands.ts";
 import { ASYNC_EVENT_REQUESTS_MAX } from "./async-events.ts";
 import {
@@ -43,6 +44,7 @@ import {
   Dlfeat,
   encodeIdentifyIndependentNamespace,
   encodeIdentifyNamespace,
+  IndependentNsfeat,
   Nmic,
   Nsattr,
   Nsfeat,
@@ -151,8 +153,7 @@ function identifyNamespace(
     case Cns.csiIndependentNamespace:
       return encodeIdentifyIndependentNamespace({
         ...commonFields(namespace),
-        // Not those of CNS 00h: the same bits mean other things here, such as a rotating medium.
-        nsfeat: 0,
+        nsfeat: namespace.device.info.volatileCache ? 0 : IndependentNsfeat.noVolatileCache,
         fpi: 0,
         nvmsetid: 0,
         endgid: 0,
@@ -179,6 +180,7 @@ function nvmNamespace(namespace: NvmeNamespace): Uint8Array {
   const { blocks, blockShift, device } = namespace;
   const { physicalBlockSizeBytes, optimalIoBytes, discardGranularityBytes } = device.info;
   const written = zeroBased(physicalBlockSizeBytes, blockShift);
+  const discards = device.operations.discard !== Support.refuse;
   const discarded = zeroBased(discardGranularityBytes, blockShift);
   return encodeIdentifyNamespace({
     ...commonFields(namespace),
@@ -188,7 +190,8 @@ function nvmNamespace(namespace: NvmeNamespace): Uint8Array {
     nuse: blocks,
     flbas: 0,
     fpi: 0,
-    dlfeat: Dlfeat.readsZeroes | Dlfeat.writeZeroesDeallocates,
+    // A device that refuses discards keeps what is deallocated.
+    dlfeat: discards ? Dlfeat.readsZeroes | Dlfeat.writeZeroesDeallocates : 0,
     // One block is atomic, no more; but devices compare and write what they transfer as one.
     nawun: 0,
     nawupf: 0,

@@ -44,6 +44,12 @@ export const Dlfeat = { readsZeroes: 1, writeZeroesDeallocates: 1 << 3 } as cons
 /** NSATTR bits. */
 export const Nsattr = { writeProtected: 1 } as const;
 
+/** NSFEAT bits of CNS 08h, which are not those of CNS 00h. spec: Base 2.1 figure 320 */
+export const IndependentNsfeat = {
+  /** VWCNP: VWC of the controller does not count; this namespace has no volatile write cache. */
+  noVolatileCache: 1 << 5,
+} as const;
+
 /** NSTAT bits, CNS 08h. */
 export const Nstat = { ready: 1 } as const;
 
