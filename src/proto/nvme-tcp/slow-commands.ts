@@ -9,7 +9,8 @@
 
 import type { PoolBuffer } from "../../reactor/buffer-pool.ts";
 import { assert } from "../../util/assert.ts";
-import { ConnectOffset, decodeConnectData, invalidParameter } from "../nvme/connect.ts";
+import { decodeConnectData } from "../nvme/connect.ts";
+import { failConnect, failUnknownSubsystem } from "../nvme/connect-request.ts";
 import { AdminOpcode, FabricsType, SglType } from "../nvme/constants.ts";
 import { CommandKind, type NvmeCommand } from "../nvme/io-command.ts";
 import { Sqe } from "../nvme/sqe.ts";
@@ -184,14 +185,18 @@ export class SlowCommands {
 
   #connect(answer: SlowAnswer): void {
     const fields = decodeConnectData(answer.data);
+    if (this.#open.size > 1) {
+      // A Connect is waiting for its answer: two could both be let in.
+      answer.complete(NvmeStatus.commandSequenceError | DNR);
+      return;
+    }
     if (fields === null) {
-      answer.complete(NvmeStatus.dataSglLengthInvalid | DNR);
+      failConnect(answer, NvmeStatus.dataSglLengthInvalid);
       return;
     }
     const found = this.#host.findSubsystem(fields.subsystemNqn);
     if (found === null || typeof found === "number") {
-      const dw0 = invalidParameter(ConnectOffset.subsystemNqn, true);
-      answer.complete(NvmeStatus.connectInvalidParameters | DNR, dw0);
+      failUnknownSubsystem(answer);
       return;
     }
     this.subsystem = found;

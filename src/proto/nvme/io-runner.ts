@@ -5,7 +5,7 @@
  * spec: NVM Command Set 1.0 3.2, Base 2.0 7 (I/O commands), 8.19 (reservations)
  */
 
-import { Operation, RequestFlag } from "../../block/operation.ts";
+import { Operation, RequestFlag, Support } from "../../block/operation.ts";
 import { DATASET_RANGE_BYTES, DatasetAttribute, IoFlag, IoOpcode, Psdt } from "./constants.ts";
 import { CommandKind, type NvmeCommand } from "./io-command.ts";
 import { type Sqe, slbaOf } from "./sqe.ts";
