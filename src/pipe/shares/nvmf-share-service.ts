@@ -170,13 +170,18 @@ export class NvmfShares implements ShareService {
 
 async function openReservations(
   { reservationsPath, uuid }: NvmfSharePlan,
-  { isDeviceShared }: ShareContext,
+  { isDeviceShared, report }: ShareContext,
 ): Promise<NvmeReservations | null> {
   // Another engine would not know of them.
   if (isDeviceShared) return null;
   const store =
     reservationsPath === undefined ? null : new ReservationFileStore(reservationsPath, uuid);
-  return await NvmeReservations.open(store);
+  const reservations = await NvmeReservations.open(store);
+  if (reservations.trouble !== null) {
+    const message = `hosts cannot write: ${reservations.trouble}`;
+    report?.({ level: "error", code: "reservations-damaged", message });
+  }
+  return reservations;
 }
 
 function subsystemOptions({ nqn, subsystem }: NvmfSharePlan): SubsystemOptions {
