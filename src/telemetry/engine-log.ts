@@ -5,12 +5,12 @@
  *   pretty  2026-11-21T15:44:18.123Z info pipe-ready: vol1: ...
  *
  * Lines of one code are limited (LogLimiter), so that a storm neither fills a disk nor hides the
- * rest. Writing never waits: what a slow reader leaves is kept up to BUFFER_BYTES_MAX, then
- * dropped; a reader that is gone is written to no more. Owns its destination and one timer, which
- * runs only while something is held back.
+ * rest. Writing never waits: what a slow reader leaves is kept up to a bound, then dropped
+ * (LogSink). Owns its destination and one timer, which runs only while something is held back.
  */
 
 import { type DestinationStream, type Logger, pino, stdTimeFunctions } from "pino";
+import { LogSink } from "./log-sink.ts";
 import type { LogFormat, LogLevel } from "./log-choices.ts";
 import { LogLimiter, type LogSummary } from "./log-limiter.ts";
 
@@ -41,7 +41,6 @@ export interface LogDestination extends DestinationStream {
 }
 
 const STDERR = 2;
-const BUFFER_BYTES_MAX = 2 ** 20;
 const MS_PER_S = 1000;
 const PINO_LEVELS = { debug: "debug", info: "info", warning: "warn", error: "error" } as const;
 
@@ -56,7 +55,7 @@ export class EngineLog {
 
   constructor({ level, format, nowMs, destination }: EngineLogOptions) {
     this.#nowMs = nowMs;
-    this.#destination = destination ?? standardError();
+    this.#destination = destination ?? new LogSink(STDERR);
     this.#pino = pino(
       {
         level: PINO_LEVELS[level],
@@ -118,21 +117,6 @@ export class EngineLog {
     };
     this.#pino[PINO_LEVELS[level]](fields, message);
   }
-}
-
-/** Buffered and written by a helper thread, so that the engine's own thread never waits. */
-function standardError(): LogDestination {
-  const stream = pino.destination({ dest: STDERR, sync: false, maxLength: BUFFER_BYTES_MAX });
-  // Whoever reads our lines may go away; serving goes on.
-  stream.on("error", () => undefined);
-  const flush = (): void => {
-    try {
-      stream.flushSync();
-    } catch {
-      // Nobody reads, or the reader is slow beyond reason: there is no other place to say it.
-    }
-  };
-  return { write: (line) => void stream.write(line), flush };
 }
 
 function prettyTo(destination: DestinationStream): DestinationStream {

@@ -4,8 +4,10 @@
 import { deepStrictEqual, match, ok, rejects, strictEqual } from "node:assert/strict";
 import {
   chmodSync,
+  closeSync,
   existsSync,
   mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
   symlinkSync,
@@ -18,8 +20,9 @@ import { type TestContext, test } from "node:test";
 import { parseEngineAddress } from "../../src/api/engine-address.ts";
 import { askEngine, type EngineClient } from "../../src/api/engine-client.ts";
 import { PipeState } from "../../src/api/penstock/engine/v1/engine_pb.ts";
+import { spawnTracked } from "../../src/testing/child-processes.ts";
 import { cleanUp } from "../../src/testing/cleanup.ts";
-import { type PenstockProcess, startEngine } from "../../src/testing/penstock-process.ts";
+import { PENSTOCK, type PenstockProcess, startEngine } from "../../src/testing/penstock-process.ts";
 import { missingTools } from "../../src/testing/require-tool.ts";
 import { runCommand } from "../../src/testing/run-command.ts";
 import { makeTempDir } from "../../src/testing/temp-dir.ts";
@@ -155,4 +158,14 @@ test("on a full disk nothing is half stored, and what was stored is kept", { ski
   await insert(second, "two");
   match(readFileSync(stored, "utf8"), /null.*limit#two.*nbd/);
   deepStrictEqual(await second.stop(), { code: 0, signal: null });
+});
+
+test("an engine whose log is on a full disk serves, and stops when it is told to", async (t) => {
+  const full = openSync("/dev/full", "w");
+  cleanUp(t, () => closeSync(full));
+  const args = ["engine", "--no-supervisor", "--data-dir", makeTempDir(t)];
+  const engine = spawnTracked(PENSTOCK, args, { stdio: ["ignore", "pipe", full] });
+  cleanUp(t, () => void engine.kill("SIGKILL"));
+  engine.stdout?.once("data", () => engine.kill("SIGTERM"));
+  strictEqual(await new Promise((resolve) => engine.once("close", resolve)), 0);
 });
