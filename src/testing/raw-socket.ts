@@ -131,7 +131,8 @@ export class RawSocket {
 
   /** Drops the connection at once, with a reset where `reset` asks for one. */
   destroy(reset = false): void {
-    if (reset) {
+    // Node never emits "close" when it is to reset a socket that the peer has ended.
+    if (reset && this.socket.readyState === "open") {
       this.socket.resetAndDestroy();
     } else {
       this.socket.destroy();
