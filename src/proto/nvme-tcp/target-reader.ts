@@ -201,7 +201,8 @@ export class TargetReader {
   ): Want | null {
     if (unread < dataAt) return this.#wantBytes(dataAt);
     const { commands } = this.#queue;
-    const buffer = commands.memory.acquireWhole(dataBytes);
+    // Data of commands that hold memory may be behind it in the stream: it must not wait for them.
+    const buffer = commands.memory.acquireBeyond(dataBytes);
     if (buffer === null) return Want.room;
     const command = commands.take();
     decodeSqe(view, at + ENTRY_OFFSET, this.#queue.sqe);

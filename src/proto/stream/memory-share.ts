@@ -54,7 +54,14 @@ export class MemoryShare {
   /** As `acquire`, for what cannot be done in parts: a little of it never waits for others. */
   acquireWhole(lengthBytes: number): PoolBuffer | null {
     const isLittle = this.heldBytes === 0 && lengthBytes <= WHOLE_BYTES;
-    if (!isLittle) return this.acquire(lengthBytes);
+    return isLittle ? this.acquireBeyond(lengthBytes) : this.acquire(lengthBytes);
+  }
+
+  /**
+   * Memory beyond the share, as receive windows have theirs: for what must go on so that the
+   * connection can give back what it holds. At most one such buffer at a time.
+   */
+  acquireBeyond(lengthBytes: number): PoolBuffer | null {
     const buffer = this.#reserve.acquire(lengthBytes);
     if (buffer !== null) this.heldBytes += buffer.lengthBytes;
     return buffer;
