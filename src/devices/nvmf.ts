@@ -9,16 +9,9 @@
 import { type DeviceDetails, type DeviceInfo, modifies } from "../block/device.ts";
 import { Operation, RequestFlag } from "../block/operation.ts";
 import type { Request } from "../block/request.ts";
-import type { SegmentList } from "../block/segments.ts";
 import { Status } from "../block/status.ts";
-import {
-  DatasetAttribute,
-  DATASET_RANGE_BYTES,
-  IoFlag,
-  IoOpcode,
-} from "../proto/nvme/constants.ts";
+import { DATASET_RANGE_BYTES, IoOpcode } from "../proto/nvme/constants.ts";
 import { nqnOfUuid } from "../proto/nvme/nqn.ts";
-import { setSlba } from "../proto/nvme/sqe.ts";
 import {
   blockStatusOf,
   codeOf,
@@ -27,12 +20,19 @@ import {
   isPathRelated,
   NvmeStatus,
 } from "../proto/nvme/status.ts";
-import { setUint64 } from "../proto/nvme/wire.ts";
-import { Direction, type HostCommand } from "../proto/nvme-tcp/initiator-command.ts";
+import type { HostCommand } from "../proto/nvme-tcp/initiator-command.ts";
 import type { Timer } from "../reactor/clock.ts";
 import type { SocketAddress } from "../reactor/io.ts";
 import type { Reactor } from "../reactor/reactor.ts";
-import { assert, unreachable } from "../util/assert.ts";
+import { unreachable } from "../util/assert.ts";
+import {
+  encodeCompare,
+  encodeDeallocate,
+  encodeFused,
+  encodeRead,
+  encodeWrite,
+  encodeWriteZeroes,
+} from "./nvmf/commands.ts";
 import type { ControllerSession, NamespaceTerms } from "./nvmf/controller-session.ts";
 import type { Path } from "./nvmf/path.ts";
 import { type LinkState, PathSet, type PathSetOwner } from "./nvmf/path-set.ts";
@@ -118,7 +118,6 @@ export class NvmfDevice extends RemoteDevice<NvmfTask> implements PathSetOwner {
   readonly #paths: PathSet;
   readonly #holdMs: number;
   readonly #rideOutMs: number;
-  readonly #blockBytes: number;
   readonly #terms: NamespaceTerms;
   #session: ControllerSession;
   #abilities: Abilities;
@@ -182,7 +181,6 @@ export class NvmfDevice extends RemoteDevice<NvmfTask> implements PathSetOwner {
     this.#terms = parts.session.namespace;
     this.#sizeBytes = info.sizeBytes;
     this.#abilities = abilities;
-    this.#blockBytes = info.blockSizeBytes;
     this.#rideOutMs = parts.rideOutMs;
     this.#holdMs = parts.keepAliveMs + HOLD_MARGIN_MS;
     this.#paths.owner = this;
@@ -381,24 +379,13 @@ export class NvmfDevice extends RemoteDevice<NvmfTask> implements PathSetOwner {
 
   // hot path
   #issueTransfer(task: NvmfTask, request: Request, path: Path): void {
-    const isRead = request.operation === Operation.read;
-    const { length } = request;
-    task.prepare(isRead ? IoOpcode.read : IoOpcode.write, this.#abilities.nsid);
-    this.#setRange(task, request.offset, length, isRead ? 0 : this.#fuaFlag(request));
-    task.setData(isRead ? Direction.toHost : Direction.toController, request.segments, 0, length);
+    const { offset, length, segments } = request;
+    if (request.operation === Operation.read) {
+      encodeRead(task, this.#abilities, offset, length, segments);
+    } else {
+      encodeWrite(task, this.#abilities, offset, length, segments, 0, this.wantsFua(request));
+    }
     this.#send(task, path);
-  }
-
-  /** SLBA, NLB and flags. Hot path. */
-  #setRange(command: HostCommand, offset: number, length: number, flags: number): void {
-    const { sqe } = command;
-    setSlba(sqe, offset / this.#blockBytes);
-    sqe.cdw12 = length / this.#blockBytes - 1 + flags;
-  }
-
-  // hot path
-  #fuaFlag(request: Request): number {
-    return this.wantsFua(request) ? IoFlag.forceUnitAccess : 0;
   }
 
   #issueFlush(task: NvmfTask, request: Request, path: Path): void {
@@ -406,7 +393,7 @@ export class NvmfDevice extends RemoteDevice<NvmfTask> implements PathSetOwner {
       this.settle(task, Status.dataLost);
       return;
     }
-    if (!this.#abilities.hasCache) {
+    if (!this.#abilities.flushes) {
       // Without a cache there is nothing that needs a flush.
       this.settle(task, Status.ok);
       return;
@@ -419,43 +406,25 @@ export class NvmfDevice extends RemoteDevice<NvmfTask> implements PathSetOwner {
   #issueZero(task: NvmfTask, request: Request, path: Path): void {
     const abilities = this.#abilities;
     const left = request.length - task.done;
-    const isDiscard = request.operation === Operation.discard;
+    const offset = request.offset + task.done;
+    const isDurable = this.wantsFua(request);
     if ((request.flags & RequestFlag.fastZero) !== 0) {
       // NVMe does not say whether it is fast.
       this.settle(task, Status.unsupported);
-    } else if (isDiscard && abilities.zeroesByDeallocating) {
-      this.#issueDeallocate(task, request, path);
+      return;
+    }
+    if (request.operation === Operation.discard && abilities.zeroesByDeallocating) {
+      if (this.acquireBounce(task, DATASET_RANGE_BYTES) === 0) return;
+      task.stepBytes = Math.min(left, abilities.discardBytesMax);
+      encodeDeallocate(task, abilities, offset, task.stepBytes);
     } else if (abilities.writesZeroes) {
       task.stepBytes = Math.min(left, abilities.zeroBytesMax);
-      const keeps = (request.flags & RequestFlag.noUnmap) !== 0;
-      task.prepare(IoOpcode.writeZeroes, abilities.nsid);
-      const flags = this.#fuaFlag(request) + (keeps ? 0 : IoFlag.deallocate);
-      this.#setRange(task, request.offset + task.done, task.stepBytes, flags);
-      this.#send(task, path);
+      const mayDeallocate = (request.flags & RequestFlag.noUnmap) === 0;
+      encodeWriteZeroes(task, abilities, offset, task.stepBytes, mayDeallocate, isDurable);
     } else {
       task.stepBytes = Math.min(left, this.info.maxTransferBytes);
-      task.prepare(IoOpcode.write, abilities.nsid);
-      this.#setRange(task, request.offset + task.done, task.stepBytes, this.#fuaFlag(request));
-      task.setData(Direction.toController, this.zeroMemory(), 0, task.stepBytes);
-      this.#send(task, path);
+      encodeWrite(task, abilities, offset, task.stepBytes, this.zeroMemory(), 0, isDurable);
     }
-  }
-
-  /** spec: NVM Command Set 1.0 3.2.3 "Dataset Management" */
-  #issueDeallocate(task: NvmfTask, request: Request, path: Path): void {
-    if (this.acquireBounce(task, DATASET_RANGE_BYTES) === 0) return;
-    const { bounce } = task;
-    assert(bounce !== null, "a range has its memory");
-    const { discardBytesMax, nsid } = this.#abilities;
-    task.stepBytes = Math.min(request.length - task.done, discardBytesMax);
-    const { view } = bounce.slab;
-    view.setUint32(bounce.offset, 0, true);
-    view.setUint32(bounce.offset + 4, task.stepBytes / this.#blockBytes, true);
-    setUint64(view, bounce.offset + 8, (request.offset + task.done) / this.#blockBytes);
-    task.prepare(IoOpcode.datasetManagement, nsid);
-    // CDW10 has the number of ranges, 0-based.
-    task.sqe.cdw11 = DatasetAttribute.deallocate;
-    task.setData(Direction.toController, task.bounceSegments, 0, DATASET_RANGE_BYTES);
     this.#send(task, path);
   }
 
@@ -477,32 +446,17 @@ export class NvmfDevice extends RemoteDevice<NvmfTask> implements PathSetOwner {
       this.#issueRead(task, request, path);
       return;
     }
-    task.prepare(IoOpcode.compare, this.#abilities.nsid);
-    this.#setRange(task, request.offset, request.length, 0);
-    task.setData(Direction.toController, request.segments, 0, request.length);
+    encodeCompare(task, this.#abilities, request.offset, request.length, request.segments);
     this.#send(task, path);
   }
 
-  /** spec: NVM Command Set 1.0 2.1.4 "Fused operation": compare and write, as one. */
   #issueFused(task: NvmfTask, request: Request, path: Path): void {
     const { offset, length, segments } = request;
-    const { nsid, compareAndWriteBytesMax } = this.#abilities;
-    if (length > compareAndWriteBytesMax) {
+    if (length > this.#abilities.compareAndWriteBytesMax) {
       this.settle(task, Status.unsupported);
       return;
     }
-    const { second } = task;
-    task.prepare(IoOpcode.compare, nsid);
-    task.sqe.fuse = 1;
-    this.#setRange(task, offset, length, 0);
-    task.setData(Direction.toController, segments, 0, length);
-    second.prepare(IoOpcode.write, nsid);
-    second.sqe.fuse = 2;
-    this.#setRange(second, offset, length, this.#fuaFlag(request));
-    // The second half of the memory is what to write.
-    second.setData(Direction.toController, segments, length, length);
-    task.fused = second;
-    task.answersLeft = 2;
+    encodeFused(task, this.#abilities, offset, length, segments, this.wantsFua(request));
     this.#send(task, path);
   }
 
@@ -510,10 +464,8 @@ export class NvmfDevice extends RemoteDevice<NvmfTask> implements PathSetOwner {
   #issueRead(task: NvmfTask, request: Request, path: Path): void {
     task.stepBytes = this.acquireBounce(task, request.length - task.done);
     if (task.stepBytes === 0) return;
-    task.prepare(IoOpcode.read, this.#abilities.nsid);
-    this.#setRange(task, request.offset + task.done, task.stepBytes, 0);
-    const memory: SegmentList = task.bounceSegments;
-    task.setData(Direction.toHost, memory, 0, task.stepBytes);
+    const offset = request.offset + task.done;
+    encodeRead(task, this.#abilities, offset, task.stepBytes, task.bounceSegments);
     this.#send(task, path);
   }
 

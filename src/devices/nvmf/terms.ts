@@ -33,8 +33,10 @@ export interface TermsOptions {
 export interface Abilities {
   readonly nsid: number;
   readonly blockBytes: number;
-  /** VWC: a Flush means something. */
+  /** What is acknowledged needs a flush to survive power loss. */
   readonly hasCache: boolean;
+  /** A Flush is sent: to targets of ours always, so that its answer is theirs and not a dead one's. */
+  readonly flushes: boolean;
   readonly compares: boolean;
   readonly writesZeroes: boolean;
   /** Deallocates what reads as zeroes then: only targets of ours promise it. */
@@ -59,6 +61,7 @@ export function abilitiesOf(session: ControllerSession): Abilities {
     nsid,
     blockBytes,
     hasCache: namespace.hasCache,
+    flushes: namespace.hasCache || instanceId !== null,
     compares: (controller.oncs & Oncs.compare) !== 0,
     writesZeroes: (controller.oncs & Oncs.writeZeroes) !== 0,
     zeroesByDeallocating: instanceId !== null && isDsm,
