@@ -14,10 +14,11 @@ import { addListings } from "./listing-commands.ts";
 import { manifest } from "./manifest.ts";
 import type { OutputFormat } from "./output.ts";
 import type { PipeRunOptions } from "./pipe-run.ts";
-import { reportError } from "./report-error.ts";
+import { printError, reportError } from "./report-error.ts";
 import { addRunOptions, durationArgument, ioOption } from "./run-options.ts";
 import { stageHelp } from "./stage-help.ts";
 import { addStats } from "./stats-commands.ts";
+import { PenstockError } from "../util/errors.ts";
 
 const STATS_MS_MIN = 10;
 const STATS_MS_MAX = 3_600_000;
@@ -49,17 +50,18 @@ export async function runCommandLine(args: readonly string[]): Promise<ExitCode>
 }
 
 /**
- * Who reads our output may have seen enough: `penstock events | head`. Commands that run reactors
- * go on, and their threads must not be ended from here.
+ * Who reads our output may have seen enough: `penstock events | head`. A disk may be full. Commands
+ * that serve go on, and their threads must not be ended from here; bench has ended its own by then.
  */
 function stopWithReader(program: Command): void {
   const stop = (error: NodeJS.ErrnoException): void => {
-    if (error.code !== "EPIPE") throw error;
-    process.exit(ExitCode.ok);
+    if (error.code === "EPIPE") process.exit(ExitCode.ok);
+    const message = `standard output cannot be written: ${error.message}`;
+    process.exit(printError(new PenstockError({ code: "output-failed", message })));
   };
   process.stdout.on("error", stop);
   program.hook("preAction", (_program, command) => {
-    if (["run", "engine", "bench"].includes(command.name())) process.stdout.off("error", stop);
+    if (["run", "engine"].includes(command.name())) process.stdout.off("error", stop);
   });
 }
 

@@ -80,3 +80,16 @@ test("a reader that has seen enough ends a command quietly", async () => {
   match(stdout, /^CODE +MEANING\n$/);
   strictEqual(stderr, "");
 });
+
+test("output that cannot be written is told in a line, and a bench's reader may leave", async () => {
+  const options = { environment: { PENSTOCK }, exitCode: "any" } as const;
+  const bench = '"$PENSTOCK" bench "null:///n?size=1MiB" --time 50ms --warm-up 10ms';
+  for (const command of ['"$PENSTOCK" doctor', '"$PENSTOCK" explain', bench]) {
+    const full = await runCommand("bash", ["-c", `${command} >/dev/full`], options);
+    strictEqual(full.exitCode, 1, command);
+    match(full.stderr, /^penstock: output-failed: .*ENOSPC.*\n$/);
+  }
+  const left = await runCommand("bash", ["-c", `set -o pipefail; ${bench} | :`], options);
+  strictEqual(left.stderr, "");
+  strictEqual(left.exitCode, 0);
+});

@@ -80,6 +80,11 @@ export const COMMAND_CODES: CodeList = {
     causes: "The value was left out, or begins with a -.",
     todo: "Write --option VALUE or --option=VALUE.",
   },
+  "output-failed": {
+    means: "What the command tells could not be written to standard output.",
+    causes: "It is a file on a full or read-only disk. A reader that has gone is no error.",
+    todo: "Make room, or write it elsewhere, and run the command again.",
+  },
   stopped: {
     means: "A measurement was ended by a signal before its time.",
     causes: "Ctrl-C.",
