@@ -64,7 +64,7 @@ export function abilitiesOf(session: ControllerSession): Abilities {
     flushes: namespace.hasCache || instanceId !== null,
     compares: (controller.oncs & Oncs.compare) !== 0,
     writesZeroes: (controller.oncs & Oncs.writeZeroes) !== 0,
-    zeroesByDeallocating: instanceId !== null && isDsm,
+    zeroesByDeallocating: instanceId !== null && isDsm && fields.dlfeat !== 0,
     zeroBytesMax: wzsl === 0 ? zeroMost : Math.min(zeroMost, PAGE_BYTES * 2 ** wzsl),
     discardBytesMax:
       dmrsl === 0 ? DISCARD_BYTES_MAX : Math.min(DISCARD_BYTES_MAX, dmrsl * blockBytes),
