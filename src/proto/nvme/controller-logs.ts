@@ -7,11 +7,11 @@
  * spec: NVMe Base 2.0 5.16.1
  */
 
-import type { MeterCounts } from "../../block/meter.ts";
 import { decodeGetLogPage, type GetLogPageCommand } from "./admin-commands.ts";
 import { AdminOpcode, CommandSet, Feature, IoOpcode, LogPage, NSID_ALL } from "./constants.ts";
 import type { NvmeController } from "./controller.ts";
 import { ERROR_LOG_ENTRIES, type ErrorLog } from "./error-log.ts";
+import type { IoCounters } from "./io-counters.ts";
 import { encodeAnaLog } from "./log-ana.ts";
 import { TransportType } from "./log-discovery.ts";
 import { encodeErrorLog } from "./log-error.ts";
@@ -172,18 +172,18 @@ export function errorPage(errors: ErrorLog): Uint8Array {
   return encodeErrorLog(entries, ERROR_LOG_ENTRIES);
 }
 
-/** Of one namespace, or of all. */
+/** What hosts have done with one namespace, or with all, by whatever controller. */
 function smartPage(controller: NvmeController, nsid: number): Uint8Array | number {
   const { subsystem } = controller;
   const isOfAll = nsid === 0 || nsid === NSID_ALL;
   const nsids = isOfAll ? subsystem.nsids() : [nsid];
-  const counts: MeterCounts[] = [];
+  const counts: IoCounters[] = [];
   for (const each of nsids) {
     const namespace = subsystem.namespaceOf(each);
     if (namespace === null) return NvmeStatus.invalidNamespaceOrFormat;
-    counts.push(namespace.device.meter.counts());
+    counts.push(namespace.counters);
   }
-  const sum = (of: (each: MeterCounts) => number): number =>
+  const sum = (of: (each: IoCounters) => number): number =>
     counts.reduce((total, each) => total + of(each), 0);
   const upMs = subsystem.clock.nowMs() - subsystem.startedMs;
   return encodeSmartLog({

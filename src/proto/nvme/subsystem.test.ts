@@ -425,7 +425,7 @@ test("features are set, read back, refused with SV, and reset with the controlle
   strictEqual(get(Feature.arbitration).dw0, 0);
 });
 
-test("errors are logged, newest first; SMART counts what the device did", async () => {
+test("errors are logged, newest first; SMART counts what hosts did", async () => {
   const { subsystem } = await make();
   const host = new ModelHost(subsystem).start();
   strictEqual(host.plain(0xc5).code, NvmeStatus.invalidOpcode);
@@ -439,7 +439,15 @@ test("errors are logged, newest first; SMART counts what the device did", async 
   const [newest, older] = decodeErrorLog(log(host, LogPage.error).reply);
   deepStrictEqual([newest?.errorCount, newest?.sqId, newest?.cid, newest?.lba], [2, 1, 9, 77]);
   strictEqual(older?.errorCount, 1);
-  strictEqual(decodeSmartLog(log(host, LogPage.smart).reply)?.errorLogEntries, 2);
+  const counters = subsystem.namespaceOf(1)?.counters;
+  ok(counters !== undefined);
+  counters.writes = 3;
+  counters.writeBytes = 512_001;
+  const smart = decodeSmartLog(log(host, LogPage.smart).reply);
+  deepStrictEqual(
+    [smart?.errorLogEntries, smart?.hostWriteCommands, smart?.dataUnitsWritten],
+    [2, 3, 2],
+  );
   strictEqual(log(host, LogPage.smart, { nsid: 9 }).code, NvmeStatus.invalidNamespaceOrFormat);
 });
 
