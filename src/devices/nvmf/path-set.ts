@@ -122,7 +122,8 @@ export class PathSet implements PathOwner, OutageOwner {
   }
 
   disconnect(): void {
-    this.fail("it answers nothing", true);
+    const isSilent = this.current !== null;
+    this.fail(isSilent ? "it answers nothing" : "no path may be used", isSilent);
   }
 
   /** The path's namespace cannot be used now, said its controller. @returns another can */
