@@ -11,6 +11,7 @@ import { addEngine, addEvents, addPipeClients } from "./engine-commands.ts";
 import { EXIT_CODE_HELP, ExitCode } from "./exit-code.ts";
 import { addExplain } from "./explain-commands.ts";
 import { addListings } from "./listing-commands.ts";
+import { addNvme } from "./nvme-commands.ts";
 import { manifest } from "./manifest.ts";
 import type { OutputFormat } from "./output.ts";
 import type { PipeRunOptions } from "./pipe-run.ts";
@@ -84,6 +85,7 @@ export function makeProgram(setExitCode: (code: ExitCode) => void): Command {
   addEngine(program, setExitCode);
   addEvents(program);
   addListings(program);
+  addNvme(program);
   addStats(program);
   addBench(program, setExitCode);
   addDoctor(program, setExitCode);
