@@ -1,0 +1,337 @@
+/**
+ * SectorJudge: whether one sector of 512 bytes can have behaved as a history says.
+ *
+ * It keeps all states that the sector may be in (`SectorState`) and takes them through the events
+ * in their order. A pending write takes effect when something forces it to have done so: its own
+ * answer, a read that saw it, a loss of power. A state that cannot explain an event is dropped;
+ * when none is left, no disk can have answered so. Reads count from their beginning: whatever value
+ * was there at some moment of theirs satisfies them. (The search of Wing and Gong with the lateness
+ * of Lowe, "Testing for linearizability", 2017, extended by loss.)
+ */
+
+import { unreachable } from "../util/assert.ts";
+import type { HistoryEvent, HistoryOp, HistoryOptions, Violation } from "./history.ts";
+import { FIRST_WRITE, ROTTEN, SectorState, SLOTS_MAX } from "./sector-state.ts";
+import { describeValue, sectorLines } from "./sector-lines.ts";
+import { UNSEEN } from "./sector-pattern.ts";
+
+/** More states than this at once: the sector is given up, and counted as undecided. */
+const STATES_MAX = 20_000;
+
+export interface SectorFacts {
+  readonly sector: number;
+  /** Operations that touch it, in the order of their beginnings. */
+  readonly ops: readonly HistoryOp[];
+  /** Flushes that said something. */
+  readonly flushes: readonly HistoryOp[];
+  readonly events: readonly HistoryEvent[];
+}
+
+const Moment = { start: 0, end: 1, close: 2, flushed: 3, event: 4 } as const;
+
+interface TimelineEntry {
+  readonly tick: number;
+  readonly moment: (typeof Moment)[keyof typeof Moment];
+  readonly op: HistoryOp | null;
+  readonly event: HistoryEvent | null;
+}
+
+class TooManyStates extends Error {}
+
+export class SectorJudge {
+  isUndecided = false;
+  readonly #facts: SectorFacts;
+  readonly #options: HistoryOptions;
+  /** Operations that have begun, by the slot that stands for them in the states' bit masks. */
+  readonly #slots: (HistoryOp | null)[] = [];
+  readonly #slotOf = new Map<HistoryOp, number>();
+  #states: SectorState[] = [new SectorState([FIRST_WRITE])];
+
+  constructor(facts: SectorFacts, options: HistoryOptions) {
+    this.#facts = facts;
+    this.#options = options;
+  }
+
+  judge(): Violation | null {
+    try {
+      for (const entry of this.#timeline()) {
+        const before = this.#states;
+        this.#take(entry);
+        if (this.#states.length === 0) return this.#violation(entry, before);
+        if (this.#states.length > 1) this.#dedupe();
+      }
+    } catch (thrown) {
+      if (!(thrown instanceof TooManyStates)) throw thrown;
+      this.isUndecided = true;
+    }
+    return null;
+  }
+
+  #timeline(): TimelineEntry[] {
+    const { sector, ops, flushes, events } = this.#facts;
+    const timeline: TimelineEntry[] = [];
+    for (const op of ops) {
+      if (op.outcome === "refused" && op.differs !== sector && !this.#sawEqual(op)) continue;
+      timeline.push({ tick: op.start, moment: Moment.start, op, event: null });
+      if (op.end < Number.POSITIVE_INFINITY) {
+        timeline.push({ tick: op.end, moment: Moment.end, op, event: null });
+      }
+      if (op.closed > op.end && op.closed < Number.POSITIVE_INFINITY) {
+        timeline.push({ tick: op.closed, moment: Moment.close, op, event: null });
+      }
+    }
+    for (const op of flushes) {
+      timeline.push({ tick: op.end, moment: Moment.flushed, op, event: null });
+    }
+    for (const event of events) {
+      if (sector < event.first || sector >= event.first + event.count) continue;
+      timeline.push({ tick: event.tick, moment: Moment.event, op: null, event });
+    }
+    return timeline.sort((one, other) => one.tick - other.tick);
+  }
+
+  #take({ moment, op, event }: TimelineEntry): void {
+    if (event !== null) this.#befall(event);
+    else if (op === null) return;
+    else if (moment === Moment.start) this.#start(op);
+    else if (moment === Moment.end) this.#end(op);
+    else if (moment === Moment.close) this.#close(op);
+    else if (op.outcome === "data-lost") this.#each((state) => state.lossReported(op));
+    else this.#each((state) => state.flushed(op));
+  }
+
+  #start(op: HistoryOp): void {
+    let slot = this.#slots.indexOf(null);
+    if (slot === -1) slot = this.#slots.length;
+    if (slot >= SLOTS_MAX) throw new TooManyStates();
+    this.#slots[slot] = op;
+    this.#slotOf.set(op, slot);
+    if (isWriter(op)) return;
+    const bit = 1 << slot;
+    this.#each((state) => (this.#isSeen(state, op) ? state.withSatisfied(bit) : state));
+  }
+
+  #end(op: HistoryOp): void {
+    if (!isWriter(op)) {
+      this.#endRead(op);
+      return;
+    }
+    if (op.outcome === "ok") {
+      this.#mustHaveHappened(op);
+      if (op.fua && this.#options.flushLies !== true) this.#each((state) => state.forced(op));
+      this.#release(op);
+    } else if (op.closed <= op.end) {
+      this.#close(op);
+    }
+  }
+
+  /** A comparison or a read must have found what it reports at some moment since its start. */
+  #endRead(op: HistoryOp): void {
+    const bit = 1 << (this.#slotOf.get(op) as number); // since its start
+    if (this.#mustSee(op)) {
+      const kept: SectorState[] = [];
+      for (const state of this.#states) {
+        if ((state.satisfied & bit) !== 0) kept.push(state);
+        else this.#expand(state, (next) => this.#keepIf((next.satisfied & bit) !== 0, next, kept));
+      }
+      this.#states = kept;
+    }
+    this.#release(op);
+  }
+
+  #mustHaveHappened(op: HistoryOp): void {
+    const bit = 1 << (this.#slotOf.get(op) as number); // since its start
+    const kept: SectorState[] = [];
+    for (const state of this.#states) {
+      if ((state.applied & bit) !== 0) kept.push(state);
+      // Lost with the power and sent again, or answered before.
+      if ((state.applied & bit) !== 0 && (state.again & bit) === 0) continue;
+      this.#expand(state, (next) => this.#keepIf(next.last === op, next, kept));
+    }
+    this.#states = kept;
+  }
+
+  /** It has happened by now or never will. */
+  #close(op: HistoryOp): void {
+    if (isWriter(op)) {
+      const bit = 1 << (this.#slotOf.get(op) as number); // since its start
+      const kept = [...this.#states];
+      for (const state of this.#states) {
+        if ((state.applied & bit) !== 0 && (state.again & bit) === 0) continue;
+        this.#expand(state, (next) => this.#keepIf(next.last === op, next, kept));
+      }
+      this.#states = kept;
+    }
+    this.#release(op);
+  }
+
+  #befall(event: HistoryEvent): void {
+    if (event.kind === "rot") {
+      this.#each((state) => this.#see(state.replacedBy(ROTTEN)));
+      return;
+    }
+    const reached: SectorState[] = [];
+    for (const state of this.#states) {
+      reached.push(state);
+      this.#expand(state, (next) => {
+        reached.push(next);
+        return true;
+      });
+    }
+    this.#states = reached;
+    this.#dedupe();
+    switch (event.kind) {
+      case "power-loss":
+        this.#states = this.#states.flatMap((state) => this.#seeAll(this.#losses(state, event)));
+        break;
+      case "wipe":
+        this.#each((state) =>
+          this.#see(state.wiped(FIRST_WRITE, this.#pendingWrites(), event.isReported)),
+        );
+        break;
+      case "doom":
+        this.#each((state) => state.doomed());
+        break;
+      case "drop-cache":
+        this.#states = this.#states.flatMap((state) => this.#seeAll(state.reverts()));
+        break;
+      default:
+        unreachable(event.kind);
+    }
+  }
+
+  #losses(state: SectorState, { isReported }: HistoryEvent): SectorState[] {
+    const pending = this.#pendingWrites();
+    return state.list.map((_, index) => state.afterLoss(index, pending, isReported));
+  }
+
+  /** All states that pending writes lead to, until `visit` says false: it has what it needs. */
+  #expand(from: SectorState, visit: (state: SectorState) => boolean): void {
+    const visited = new Set<string>();
+    const stack = [from];
+    for (let state = stack.pop(); state !== undefined; state = stack.pop()) {
+      for (let slot = 0; slot < this.#slots.length; slot++) {
+        const op = this.#slots[slot] as HistoryOp | null;
+        if (op === null || !isWriter(op) || !this.#canApply(state, op, slot)) continue;
+        const next = this.#see(state.withApplied(op, 1 << slot));
+        const { key } = next;
+        if (visited.has(key)) continue;
+        visited.add(key);
+        if (visited.size > STATES_MAX) throw new TooManyStates();
+        if (visit(next)) stack.push(next);
+      }
+    }
+  }
+
+  #canApply(state: SectorState, op: HistoryOp, slot: number): boolean {
+    const bit = 1 << slot;
+    if ((state.applied & bit) !== 0 && (state.again & bit) === 0) {
+      const mayRepeat = this.#options.repeats === true && state.last !== op;
+      if (!mayRepeat || state.count(op) > 1) return false;
+    }
+    if (op.expected === null) return true;
+    return op.expected[this.#facts.sector - op.first] === state.last.value;
+  }
+
+  /** Keeps a state that explains what it must; others are explored further. */
+  #keepIf(isKept: boolean, state: SectorState, kept: SectorState[]): boolean {
+    if (isKept) kept.push(state);
+    if (kept.length > STATES_MAX) throw new TooManyStates();
+    return !isKept;
+  }
+
+  /** The state, with the reads satisfied that see what is there now. */
+  #see(state: SectorState): SectorState {
+    let satisfied = 0;
+    for (let slot = 0; slot < this.#slots.length; slot++) {
+      const op = this.#slots[slot] as HistoryOp | null;
+      if (op !== null && !isWriter(op) && this.#isSeen(state, op)) satisfied |= 1 << slot;
+    }
+    return state.withSatisfied(satisfied);
+  }
+
+  #seeAll(states: SectorState[]): SectorState[] {
+    return states.map((state) => this.#see(state));
+  }
+
+  #mustSee(op: HistoryOp): boolean {
+    const { sector } = this.#facts;
+    if (op.differs === sector) return true;
+    return this.#sawEqual(op) || (op.seen?.[sector - op.first] ?? UNSEEN) !== UNSEEN;
+  }
+
+  /** What the read or comparison saw is there in this state. */
+  #isSeen(state: SectorState, op: HistoryOp): boolean {
+    const index = this.#facts.sector - op.first;
+    const { value } = state.last;
+    if (op.differs === this.#facts.sector) return op.expected?.[index] !== value;
+    if (this.#sawEqual(op)) return op.expected?.[index] === value;
+    const seen = op.seen?.[index] ?? UNSEEN;
+    return seen !== UNSEEN && seen === value;
+  }
+
+  /** A comparison found this sector equal. */
+  #sawEqual(op: HistoryOp): boolean {
+    if (op.expected === null) return false;
+    if (op.outcome === "ok") return true;
+    return op.outcome === "refused" && op.differs > this.#facts.sector;
+  }
+
+  #pendingWrites(): number {
+    let bits = 0;
+    for (let slot = 0; slot < this.#slots.length; slot++) {
+      const op = this.#slots[slot] as HistoryOp | null;
+      if (op !== null && isWriter(op)) bits |= 1 << slot;
+    }
+    return bits;
+  }
+
+  #release(op: HistoryOp): void {
+    const slot = this.#slotOf.get(op) as number; // since its start
+    this.#slots[slot] = null;
+    this.#slotOf.delete(op);
+    this.#each((state) => state.withoutSlot(1 << slot));
+  }
+
+  #each(change: (state: SectorState) => SectorState | null): void {
+    const changed: SectorState[] = [];
+    for (const state of this.#states) {
+      const next = change(state);
+      if (next !== null) changed.push(next);
+    }
+    this.#states = changed;
+  }
+
+  #dedupe(): void {
+    if (this.#states.length < 2) return;
+    const byKey = new Map<string, SectorState>();
+    for (const state of this.#states) byKey.set(state.key, state);
+    this.#states = [...byKey.values()];
+    if (this.#states.length > STATES_MAX) throw new TooManyStates();
+  }
+
+  #violation(entry: TimelineEntry, before: readonly SectorState[]): Violation {
+    const { sector } = this.#facts;
+    const possible = new Set(before.flatMap(({ list }) => describeValue(list.at(-1)?.value)));
+    const { op } = entry;
+    const where = `sector ${sector}`;
+    const held = [...possible].join(" or ");
+    const lines = sectorLines(this.#facts, entry.tick);
+    if (op === null) return { kind: "data", message: `${where}: nothing explains it`, lines };
+    const what = `operation ${op.id} (${op.kind} by ${op.client})`;
+    if (entry.moment === Moment.flushed) {
+      const message = `${where}: ${what} said ok, though an acknowledged write had been lost`;
+      return { kind: "loss-not-reported", message, lines };
+    }
+    const index = sector - op.first;
+    const seen = op.seen === null ? "what it reports" : describeValue(op.seen[index]);
+    const message = isWriter(op)
+      ? `${where}: ${what} said ok, but cannot have happened; it held ${held}`
+      : `${where}: ${what} saw ${seen}; it may have held ${held}`;
+    return { kind: "data", message, lines };
+  }
+}
+
+function isWriter(op: HistoryOp): boolean {
+  return op.value !== UNSEEN && op.outcome !== "refused";
+}
