@@ -72,3 +72,29 @@ test("enter forgets the address when it cannot be listened on", async () => {
   directory.checkFree(share("a"));
   await directory.enter(share("a"), reactorOf(0, log));
 });
+
+test("enter waits for the end of the listener that was there before, on whatever reactor", async () => {
+  const log: string[] = [];
+  const directory = new ListenerDirectory();
+  const [first, second] = [reactorOf(0, log), reactorOf(1, log)];
+  let endUnlisten: () => void = () => undefined;
+  const slow = async (...call: Parameters<RemoteReactor["call"]>): Promise<unknown> => {
+    const [method, params] = call;
+    const answer = await first.call(method, params);
+    if (method === "unlisten") {
+      await new Promise<void>((resolve) => {
+        endUnlisten = resolve;
+      });
+    }
+    return answer;
+  };
+  const place = await directory.enter(share("a"), { id: 0, call: slow as RemoteReactor["call"] });
+  const left = place.leave();
+  const next = directory.enter(share("b"), second);
+  const other = directory.enter(share("c"), first);
+  await new Promise((resolve) => setImmediate(resolve));
+  deepStrictEqual(log, ["0 listen", "0 unlisten"]);
+  endUnlisten();
+  await Promise.all([left, next, other]);
+  deepStrictEqual(log, ["0 listen", "0 unlisten", "1 listen"]);
+});

@@ -30,6 +30,8 @@ export interface ListenerPlace {
 
 export class ListenerDirectory {
   readonly #entries = new Map<string, ListenerEntry>();
+  /** Listeners that still have their address: who wants it waits. */
+  readonly #ending = new Map<string, Promise<void>>();
   readonly #identities = new Set<string>();
   #anonymous = 0;
 
@@ -54,7 +56,7 @@ export class ListenerDirectory {
     try {
       real = await entry.listening;
     } catch (error) {
-      this.#entries.delete(key);
+      if (this.#entries.get(key) === entry) this.#entries.delete(key);
       if (identity !== null) this.#identities.delete(identity);
       throw error;
     }
@@ -69,7 +71,7 @@ export class ListenerDirectory {
       }
       if (entry.shareCount > 0 || this.#entries.get(key) !== entry) return;
       this.#entries.delete(key);
-      await entry.reactor.call("unlisten", { kind: share.kind, address: real });
+      await this.#end(key, entry.reactor.call("unlisten", { kind: share.kind, address: real }));
     };
     return {
       address: real,
@@ -90,10 +92,21 @@ export class ListenerDirectory {
   }
 
   #listen(key: string, { kind, address }: SharePlan, reactor: RemoteReactor): ListenerEntry {
-    const listening = reactor.call("listen", { kind, address });
+    const listen = (): Promise<SocketAddress> => reactor.call("listen", { kind, address });
+    const ending = this.#ending.get(key);
+    const listening = ending === undefined ? listen() : ending.then(listen, listen);
     const entry = { reactor, listening, shareCount: 0 };
     this.#entries.set(key, entry);
     return entry;
+  }
+
+  async #end(key: string, ended: Promise<void>): Promise<void> {
+    this.#ending.set(key, ended);
+    try {
+      await ended;
+    } finally {
+      this.#ending.delete(key);
+    }
   }
 
   /** Each share that asks for any free port gets one of its own. */
