@@ -52,6 +52,7 @@ async function serve(): Promise<void> {
   const nvmfAddress = await nvmf.listen(any);
   const uuid = "01234567-89ab-4def-8123-456789abcdef";
   nvmf.addNamespace(nvmfAddress, device, { nsid: 1, uuid, subsystem: { nqn: NQN } });
+  process.on("disconnect", () => process.exit(0));
   process.on("message", () => {
     const { user, system } = process.threadCpuUsage();
     process.send?.(user + system);
@@ -198,8 +199,8 @@ async function run(): Promise<void> {
     const text = `${median.toFixed(2)} us CPU (least ${(sorted[0] ?? 0).toFixed(2)})`;
     process.stdout.write(`${name.padEnd(20)} ${text}  ${rate.toFixed(0)} IOPS\n`);
   }
-  child.kill();
-  process.exit(0);
+  child.disconnect();
+  process.exitCode = 0;
 }
 
 await (process.argv[2] === "serve" ? serve() : run());
