@@ -25,9 +25,14 @@ const NQN = "nqn.2026-11.io.penstock:cost";
 const ROUNDS = 5;
 const US_PER_MS = 1000;
 const IC_RESP_BYTES = 128;
-const RESPONSE_BYTES = 24;
 const INITIAL_NBD_BYTES = 18;
 const NO_FLOW_CONTROL = 4;
+/** DIGESTS=3 in the environment: header digests (1), data digests (2). */
+const DIGESTS = Number(process.env.DIGESTS ?? 0);
+const FORM = { headerDigest: (DIGESTS & 1) !== 0, dataDigest: (DIGESTS & 2) !== 0 };
+const HEADER_DIGEST_BYTES = FORM.headerDigest ? 4 : 0;
+const DATA_DIGEST_BYTES = FORM.dataDigest ? 4 : 0;
+const RESPONSE_BYTES = 24 + HEADER_DIGEST_BYTES;
 
 interface Ports {
   readonly nbd: number;
@@ -118,9 +123,9 @@ async function nbdLoad(port: number, command: number, bytes: number, depth: numb
 
 async function nvmeQueue(port: number, qid: number, cntlid: number): Promise<Counter> {
   const counter = await Counter.open(port);
-  await counter.exchange(icReq(), IC_RESP_BYTES);
+  await counter.exchange(icReq({ digests: DIGESTS }), IC_RESP_BYTES);
   const attributes = NO_FLOW_CONTROL;
-  const fields = { qid, queueSize: 128, attributes, cntlid, subsystemNqn: NQN };
+  const fields = { qid, queueSize: 128, attributes, cntlid, subsystemNqn: NQN, form: FORM };
   await counter.exchange(connectCapsule(fields), RESPONSE_BYTES);
   return counter;
 }
@@ -130,16 +135,16 @@ async function nvmeLoad(port: number, opcode: number, bytes: number, depth: numb
   const isRead = opcode === IoOpcode.read;
   const blocks = bytes / 512;
   const isInCapsule = !isRead && bytes <= 8192;
+  const readBytes = RESPONSE_BYTES + bytes + DATA_DIGEST_BYTES;
   const payload = Buffer.alloc(bytes, 7);
   const commands = Array.from({ length: depth }, (_, cid) => {
     const cdw10 = (cid * 7919 * blocks) % (SIZE_BYTES / 512);
     const command = { opcode, cid, nsid: 1, cdw10, cdw12: blocks - 1 };
-    return capsule(
-      isInCapsule ? { ...command, data: payload } : { ...command, transferBytes: bytes },
-    );
+    const data = isInCapsule ? { data: payload } : { transferBytes: bytes };
+    return capsule({ ...command, ...data }, FORM);
   });
   if (isRead) {
-    return { counter, steps: [[Buffer.concat(commands), depth * (24 + bytes)]], commands: depth };
+    return { counter, steps: [[Buffer.concat(commands), depth * readBytes]], commands: depth };
   }
   if (isInCapsule) {
     return { counter, steps: [[Buffer.concat(commands), depth * RESPONSE_BYTES]], commands: depth };
@@ -148,7 +153,7 @@ async function nvmeLoad(port: number, opcode: number, bytes: number, depth: numb
   // one command at a time keeps them known.
   const steps = commands.flatMap((command, cid) => [
     [command, RESPONSE_BYTES] as const,
-    [h2cData({ cid, ttag: 0, offset: 0 }, payload), RESPONSE_BYTES] as const,
+    [h2cData({ cid, ttag: 0, offset: 0 }, payload, FORM), RESPONSE_BYTES] as const,
   ]);
   return { counter, steps, commands: depth };
 }
@@ -167,7 +172,7 @@ async function run(): Promise<void> {
     return answer;
   };
   const admin = await nvmeQueue(ports.nvmf, 0, 0xffff);
-  await admin.exchange(propertySet(2, 0x14, 0x460001), RESPONSE_BYTES);
+  await admin.exchange(propertySet(2, 0x14, 0x460001, FORM), RESPONSE_BYTES);
   const cases: [string, () => Promise<Load>][] = [];
   for (const bytes of [4096, 131072]) {
     const size = `${bytes / 1024} KiB`;

@@ -226,7 +226,12 @@ function viewOf(bytes: Uint8Array): DataView {
 }
 
 /** Property Set of 4 bytes. */
-export function propertySet(cid: number, offset: number, value: number): Buffer {
+export function propertySet(
+  cid: number,
+  offset: number,
+  value: number,
+  form: PduForm = {},
+): Buffer {
   const sqe = new Sqe();
   sqe.opcode = AdminOpcode.fabrics;
   sqe.psdt = Psdt.sgl;
@@ -234,5 +239,5 @@ export function propertySet(cid: number, offset: number, value: number): Buffer 
   sqe.nsid = FabricsType.propertySet;
   sqe.cdw11 = offset;
   sqe.cdw12 = value;
-  return capsuleOf(sqe, undefined, {});
+  return capsuleOf(sqe, undefined, form);
 }

@@ -336,7 +336,7 @@ export class TargetConnection
       return;
     }
     if (this.#state === State.handingOff) this.#handOff();
-    else if (isDead || !this.session.isInitialized || !this.#farewell.linger()) this.#close(true);
+    else if (isDead || !this.#farewell.linger()) this.#close(true);
   }
 
   #handOff(): void {

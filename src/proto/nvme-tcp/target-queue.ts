@@ -151,8 +151,9 @@ export class TargetQueue implements QueueLink, CommandOwner, QueueHead {
     for (const command of this.commands.all) {
       if (command.namespace?.nsid !== nsid) continue;
       if (command.device !== null) {
-        // Of a command in parts no further one is begun.
-        if (!command.isLastPart) command.answer = NvmeStatus.abortedPreempt;
+        // Of a command in parts, or of several ranges, no further one is begun.
+        const goesOn = !command.isLastPart || command.kind === CommandKind.deallocate;
+        if (goesOn) command.answer = NvmeStatus.abortedPreempt;
         settling.add(command);
       } else if (command.transferTag >= 0) {
         // Its data may still come; it does not reach the device.
@@ -394,8 +395,9 @@ export class TargetQueue implements QueueLink, CommandOwner, QueueHead {
 
   #nextRange(command: NvmeCommand): void {
     command.flags = 0;
-    if (command.ranges?.takeNext(command) === true) this.deviceOf(command).submit(command);
-    else this.finish(command, NvmeStatus.success);
+    const goesOn = command.answer === 0 && command.ranges?.takeNext(command) === true;
+    if (goesOn) this.deviceOf(command).submit(command);
+    else this.finish(command, command.answer);
   }
 
   // hot path
