@@ -1,7 +1,7 @@
 /**
- * The client process of `npm start`: overwrites and verifies an NBD export from outside.
+ * The client process of `npm start`: overwrites and verifies a share from outside.
  *
- *   verify-client.ts once LENGTH_BYTES SEED URI            writes, reads back; one JSON line
+ *   verify-client.ts once LENGTH_BYTES SEED URI [URI2]     writes, reads back from URI2; one line
  *   verify-client.ts load LENGTH_BYTES SEED URI [URI...]   until standard input ends, then reads
  *                                                          back, from other URIs too; JSON lines
  *
@@ -19,7 +19,7 @@ const [mode = "", lengthText = "", seedText = "", uri = "", ...others] = process
 const options = { lengthBytes: Number(lengthText), seed: Number(seedText) };
 try {
   if (mode === "load") await load();
-  else print(await verifyExport(uri, options));
+  else print(await verifyExport(uri, options, others[0]));
 } catch (thrown) {
   process.stderr.write(`${reportError(thrown).text}\n`);
   process.exitCode = 1;

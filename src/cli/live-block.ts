@@ -5,7 +5,7 @@
 
 import type { GetStatsResponse, Latency } from "../api/penstock/engine/v1/engine_pb.ts";
 import { type Column, formatTable } from "./output.ts";
-import type { LegView } from "./start-cluster.ts";
+import { type LegView, NBD_SUFFIX } from "./start-cluster.ts";
 
 const MB = 1e6;
 const NS_PER_MS = 1e6;
@@ -71,7 +71,9 @@ export function formatBlock(engines: readonly EngineRates[], legs: readonly LegV
 }
 
 function totalsOf(stats: GetStatsResponse): Totals {
-  const shares = stats.pipes.flatMap(({ share }) => (share === undefined ? [] : [share]));
+  const shares = stats.pipes.flatMap(({ pipe, share }) =>
+    share === undefined || pipe.endsWith(NBD_SUFFIX) ? [] : [share],
+  );
   const sum = (count: (share: (typeof shares)[number]) => number): number =>
     shares.reduce((total, share) => total + count(share), 0);
   const latencies = (share: (typeof shares)[number]): Latency[] =>

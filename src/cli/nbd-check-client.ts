@@ -28,6 +28,7 @@ import {
 } from "../proto/nbd/pdu-request.ts";
 import { PenstockError, toPenstockError } from "../util/errors.ts";
 import { ByteReader } from "./byte-reader.ts";
+import type { CheckClient } from "./check-client.ts";
 
 const GREETING_BYTES = 18;
 const OPTION_HEADER_BYTES = 16;
@@ -42,7 +43,7 @@ interface PendingCommand {
   reject(error: PenstockError): void;
 }
 
-export class NbdCheckClient {
+export class NbdCheckClient implements CheckClient {
   readonly #socket: Socket;
   readonly #reader: ByteReader;
   readonly #header = new RequestHeader();
@@ -94,7 +95,7 @@ export class NbdCheckClient {
   }
 
   /** Says good-bye; nothing may be under way. */
-  close(): void {
+  async close(): Promise<void> {
     this.#closing = true;
     this.#header.command = Command.disconnect;
     this.#header.length = 0;

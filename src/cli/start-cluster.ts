@@ -1,8 +1,9 @@
 /**
  * Cluster: the four engines of `npm start`.
  *
- *   engine-1, -2, -3   each shares a file of every disk over NBD on loopback
- *   engine-4           for every disk a mirror of the three, shared over NBD
+ *   engine-1, -2, -3   each shares a file of every disk over NVMe/TCP on loopback
+ *   engine-4           for every disk a mirror of the three, shared over NVMe/TCP, and that share
+ *                      once more over NBD: both show the same disk
  *
  * Whoever has it calls `stop`, whatever happened: then all four processes are gone.
  */
@@ -25,6 +26,10 @@ export const LEG_COUNT = 3;
 /** A leg that does not answer for this long is given up. */
 const CHILD_TIMEOUT = "2s";
 const IN_SYNC = "in-sync";
+/** Connections from the mirror to each leg, besides one for its controller. */
+const LEG_QUEUES = 2;
+/** Names pipes that show a disk over NBD. What they do is counted by the disk's own pipe, too. */
+export const NBD_SUFFIX = "-nbd";
 
 export interface Disk {
   readonly name: string;
@@ -38,7 +43,13 @@ export interface ClusterOptions {
   readonly program: string;
   readonly io: LevelChoice;
   readonly disks: readonly Disk[];
-  /** Of the mirrors' shares; 0: any. */
+  /** Of the mirrors' shares. */
+  readonly nvmePort: WantedPort;
+  readonly nbdPort: WantedPort;
+}
+
+export interface WantedPort {
+  /** 0: any. */
   readonly port: number;
   /** Told that the port is busy, before any other is taken. Undefined: that is an error. */
   readonly onBusy: (() => void) | undefined;
@@ -47,8 +58,13 @@ export interface ClusterOptions {
 export interface ClusterEngine {
   readonly name: string;
   readonly child: EngineChild;
-  /** Of each disk what clients connect to. */
+  /** Of each disk what clients connect to, over NVMe/TCP. */
   readonly uris: readonly string[];
+}
+
+export interface MirrorEngine extends ClusterEngine {
+  /** ... and over NBD. */
+  readonly nbdUris: readonly string[];
 }
 
 /** One leg, as the mirror sees it. */
@@ -63,7 +79,7 @@ export interface LegView {
 export class Cluster {
   /** engine-1, -2, -3. */
   readonly legs: readonly ClusterEngine[];
-  readonly mirror: ClusterEngine;
+  readonly mirror: MirrorEngine;
   /** Of each disk that was mended at the start: the leg (from 0) that the others are copies of. */
   readonly repairedFrom: ReadonlyMap<string, number>;
   readonly #folder: LegFolder;
@@ -106,7 +122,7 @@ export class Cluster {
 
   private constructor(parts: {
     readonly legs: readonly ClusterEngine[];
-    readonly mirror: ClusterEngine;
+    readonly mirror: MirrorEngine;
     readonly repairedFrom: ReadonlyMap<string, number>;
     readonly folder: LegFolder;
     readonly sockets: string | null;
@@ -230,24 +246,39 @@ async function shareFiles(
   const uris: string[] = [];
   for (const { name, size } of disks) {
     const source = `${percentEncode(legPath(folder, name, leg))}?size=${size}`;
-    uris.push(await openPipe(child, name, `${source} | nbd://127.0.0.1:0/${name}-${leg + 1}`));
+    uris.push(await openPipe(child, name, `${source} | ${nvmfShare(`${name}-${leg + 1}`, 0)}`));
   }
   return { name: `engine-${leg + 1}`, child, uris };
 }
 
-/** On the port that is asked for, or on any when that is busy and nobody insists on it. */
 async function shareMirrors(
   child: EngineChild,
   legs: readonly ClusterEngine[],
-  { disks, port, onBusy }: ClusterOptions,
-): Promise<ClusterEngine> {
+  { disks, nvmePort, nbdPort }: ClusterOptions,
+): Promise<MirrorEngine> {
+  const uris = await onPort(nvmePort, disks, ({ name }, port, index) => {
+    const children = legs.map((leg) => `${leg.uris[index]}?queues=${LEG_QUEUES}`).join(", ");
+    const source = `mirror(${children})?timeout=${CHILD_TIMEOUT}&read=least-loaded`;
+    return openPipe(child, name, `${source} | ${nvmfShare(name, port)}`);
+  });
+  // A pipe has one share: the other one stands on it.
+  const nbdUris = await onPort(nbdPort, disks, ({ name }, port, index) => {
+    const source = `${uris[index]}?queues=1`;
+    const share = `nbd://127.0.0.1:${port}/${name}`;
+    return openPipe(child, name + NBD_SUFFIX, `${source} | ${share}`);
+  });
+  return { name: `engine-${LEG_COUNT + 1}`, child, uris, nbdUris };
+}
+
+/** On the port that is asked for, or on any when that is busy and nobody insists on it. */
+async function onPort(
+  { port, onBusy }: WantedPort,
+  disks: readonly Disk[],
+  open: (disk: Disk, port: number, index: number) => Promise<string>,
+): Promise<string[]> {
   const uris: string[] = [];
-  const openAll = async (usedPort: number): Promise<void> => {
-    for (const [index, { name }] of disks.entries()) {
-      const children = legs.map((leg) => leg.uris[index]).join(", ");
-      const source = `mirror(${children})?timeout=${CHILD_TIMEOUT}&read=least-loaded`;
-      uris.push(await openPipe(child, name, `${source} | nbd://127.0.0.1:${usedPort}/${name}`));
-    }
+  const openAll = async (used: number): Promise<void> => {
+    for (const [index, disk] of disks.entries()) uris.push(await open(disk, used, index));
   };
   try {
     await openAll(port);
@@ -257,7 +288,11 @@ async function shareMirrors(
     // The first of them fails, or none: they share the port.
     await openAll(0);
   }
-  return { name: `engine-${LEG_COUNT + 1}`, child, uris };
+  return uris;
+}
+
+function nvmfShare(name: string, port: number): string {
+  return `nvmf://127.0.0.1:${port}/nqn.2026-11.io.penstock:${name}`;
 }
 
 async function openPipe(child: EngineChild, name: string, text: string): Promise<string> {

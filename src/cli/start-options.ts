@@ -6,7 +6,8 @@ import { resolve } from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { LEVEL_CHOICES, type LevelChoice } from "../reactor/open-io.ts";
 
-export const PORT_DEFAULT = 10809;
+export const NBD_PORT_DEFAULT = 10809;
+export const NVME_PORT_DEFAULT = 4420;
 const DATA_DIR_DEFAULT = ".penstock";
 const PORT_MAX = 65_535;
 
@@ -14,6 +15,7 @@ export interface StartOptions {
   readonly dataDir: string;
   /** Undefined: the default, or any other when that is busy. */
   readonly port: number | undefined;
+  readonly nvmePort: number | undefined;
   readonly io: LevelChoice;
   /** Kill an engine under load, then go on. */
   readonly demo: boolean;
@@ -25,14 +27,20 @@ export interface StartOptions {
 export function readStartOptions(args: readonly string[]): StartOptions {
   const command = new Command("npm start --")
     .description(
-      "Starts three engines that share a file each over NBD and a fourth with a mirror of them, " +
-        "verifies it from a client process, and shows what they do until Ctrl-C.",
+      "Starts three engines that share a file each over NVMe/TCP and a fourth with a mirror of " +
+        "them, shared over NVMe/TCP and NBD, verifies it from a client process, and shows what " +
+        "they do until Ctrl-C.",
     )
     .helpOption("-h, --help", "print help")
     .option("--data-dir <dir>", "where the disks' files lie", DATA_DIR_DEFAULT)
     .option(
       "--port <port>",
-      `TCP port of the mirror on 127.0.0.1 (${PORT_DEFAULT}, or another when that is busy)`,
+      `the mirror's NBD port on 127.0.0.1 (${NBD_PORT_DEFAULT}, or another when that is busy)`,
+      parsePort,
+    )
+    .option(
+      "--nvme-port <port>",
+      `... and its NVMe/TCP port (${NVME_PORT_DEFAULT}, or another when that is busy)`,
       parsePort,
     )
     .addOption(
@@ -53,12 +61,13 @@ export function readStartOptions(args: readonly string[]): StartOptions {
   const options = command.opts<{
     dataDir: string;
     port?: number;
+    nvmePort?: number;
     io: LevelChoice;
     demo: boolean;
     check: boolean;
   }>();
-  const { io, demo, check, port } = options;
-  return { dataDir: resolve(options.dataDir), port, io, demo, check };
+  const { io, demo, check, port, nvmePort } = options;
+  return { dataDir: resolve(options.dataDir), port, nvmePort, io, demo, check };
 }
 
 function parsePort(text: string): number {

@@ -21,8 +21,8 @@ import { ExitCode } from "./exit-code.ts";
 import { LiveView } from "./live-view.ts";
 import { type LoadLine, LoadProcess } from "./load-process.ts";
 import { StopSignals } from "./process-end.ts";
-import { Cluster, type LegView } from "./start-cluster.ts";
-import { PORT_DEFAULT, type StartOptions } from "./start-options.ts";
+import { Cluster, type LegView, type WantedPort } from "./start-cluster.ts";
+import { NBD_PORT_DEFAULT, NVME_PORT_DEFAULT, type StartOptions } from "./start-options.ts";
 import type { VerifySummary } from "./verify-export.ts";
 
 const DISKS = [
@@ -57,17 +57,14 @@ export async function start(options: StartOptions, programs: StartPrograms): Pro
   await makeDataFolder(folder);
   let cluster: Cluster | null = null;
   try {
-    const { io, port } = options;
+    const { io, port, nvmePort } = options;
     cluster = await Cluster.start({
       folder,
       program: programs.engine,
       io,
       disks: DISKS,
-      port: port ?? PORT_DEFAULT,
-      onBusy:
-        port === undefined
-          ? () => print(`Port ${PORT_DEFAULT} is busy: taking another one.`)
-          : undefined,
+      nvmePort: wantedPort(nvmePort, NVME_PORT_DEFAULT),
+      nbdPort: wantedPort(port, NBD_PORT_DEFAULT),
     });
     // From here a second signal ends the engines the hard way, and us with them.
     const started = cluster;
@@ -134,8 +131,9 @@ class Session {
     for (const { name, child, uris } of legs) {
       print(`${name}, process ${child.pid}, shares a file: ${uris[DISK]}`);
     }
-    const { name, child, uris } = mirror;
+    const { name, child, uris, nbdUris } = mirror;
     print(`${name}, process ${child.pid}, shares a mirror of the three: ${uris[DISK]}`);
+    print(`and the same over NBD: ${nbdUris[DISK]}`);
   }
 
   /** Undefined: told to stop. @throws when `step` does, or when the mirror's engine ends */
@@ -150,9 +148,10 @@ class Session {
 
   /** The client process; killed when we are to stop. */
   async #verify(): Promise<VerifySummary> {
-    const uri = this.#cluster.mirror.uris[SCRATCH] ?? "";
+    const { uris, nbdUris } = this.#cluster.mirror;
+    const [uri, nbdUri] = [uris[SCRATCH] ?? "", nbdUris[SCRATCH] ?? ""];
     const seed = randomSeed();
-    const args = [this.#client, "once", String(VERIFY_BYTES), String(seed), uri];
+    const args = [this.#client, "once", String(VERIFY_BYTES), String(seed), uri, nbdUri];
     const child = spawn(process.execPath, [...process.execArgv, ...args], {
       stdio: ["ignore", "pipe", "pipe"],
     });
@@ -239,12 +238,14 @@ class Session {
   }
 
   #explain(): void {
-    const { uris, child } = this.#cluster.mirror;
+    const { uris, nbdUris, child } = this.#cluster.mirror;
     const running = this.#cluster.legs.findLast((leg) => leg.child.end === null);
     print(
       attachHelp({
-        diskUri: uris[DISK] ?? "",
+        nvmeUri: uris[DISK] ?? "",
+        nbdUri: nbdUris[DISK] ?? "",
         scratchUri: uris[SCRATCH] ?? "",
+        scratchNbdUri: nbdUris[SCRATCH] ?? "",
         engine: child.address,
         victim: running?.child.pid ?? 0,
       }),
@@ -280,8 +281,14 @@ function describe(summary: VerifySummary): string {
   const rate = (ms: number): string => `${(bytes / MB / (ms / 1000)).toFixed(0)} MB/s`;
   return (
     `${formatSize(bytes)} from a client process in ${requests} requests: ` +
-    `written at ${rate(writeMs)}, flushed, read back at ${rate(readMs)}, every byte right.`
+    `written over NVMe/TCP at ${rate(writeMs)}, flushed, read back over NBD at ${rate(readMs)}, ` +
+    "every byte right."
   );
+}
+
+function wantedPort(asked: number | undefined, port: number): WantedPort {
+  if (asked !== undefined) return { port: asked, onBusy: undefined };
+  return { port, onBusy: () => print(`Port ${port} is busy: taking another one.`) };
 }
 
 function endedError(stderr: string): PenstockError {

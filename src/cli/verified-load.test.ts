@@ -39,6 +39,6 @@ test("VerifiedLoad passes where data is kept, and names the place where it is no
   const found = await client.read(0, OPTIONS.lengthBytes);
   const place = found.findIndex((byte) => byte !== 0);
   await client.write(place, Buffer.from([(found[place] as number) ^ 1]));
-  client.close();
+  await client.close();
   await rejects(load.check(kept), { code: "mismatch", message: new RegExp(`byte at ${place} `) });
 });

@@ -1,5 +1,5 @@
 /**
- * VerifiedLoad: writes and reads of an NBD export that go on until they are stopped, and know what
+ * VerifiedLoad: writes and reads of a share that go on until they are stopped, and know what
  * belongs at each place: the piece's number and how often it was written.
  *
  *   running --stop()--> stopped --check(uri)...--> what was acknowledged is there, or `mismatch`
@@ -10,7 +10,7 @@
 import { assert } from "../util/assert.ts";
 import { PenstockError } from "../util/errors.ts";
 import { Prng } from "../util/prng.ts";
-import { NbdCheckClient } from "./nbd-check-client.ts";
+import { type CheckClient, connectCheckClient } from "./check-client.ts";
 
 export const PIECE_BYTES = 16 * 1024;
 const LANES = 8;
@@ -21,7 +21,7 @@ const FLUSH_EVERY = 256;
 export class VerifiedLoad {
   acknowledgedWrites = 0;
   comparedReads = 0;
-  readonly #client: NbdCheckClient;
+  readonly #client: CheckClient;
   readonly #seed: number;
   /** Of each piece: how often it was written and acknowledged. */
   readonly #generations: Uint32Array;
@@ -35,7 +35,7 @@ export class VerifiedLoad {
     uri: string,
     options: { readonly lengthBytes: number; readonly seed: number },
   ): Promise<VerifiedLoad> {
-    const client = await NbdCheckClient.connect(uri);
+    const client = await connectCheckClient(uri);
     if (client.sizeBytes < options.lengthBytes) {
       throw new PenstockError({
         code: "size-invalid",
@@ -46,7 +46,7 @@ export class VerifiedLoad {
   }
 
   private constructor(
-    client: NbdCheckClient,
+    client: CheckClient,
     { lengthBytes, seed }: { readonly lengthBytes: number; readonly seed: number },
   ) {
     assert(lengthBytes % (PIECE_BYTES * LANES) === 0, "every lane has as many pieces");
@@ -61,7 +61,7 @@ export class VerifiedLoad {
     try {
       await Promise.all(lanes);
       await this.#client.flush();
-      this.#client.close();
+      await this.#client.close();
     } finally {
       this.#stopped = true;
     }
@@ -77,14 +77,14 @@ export class VerifiedLoad {
    * @throws PenstockError `mismatch` with the first wrong offset
    */
   async check(uri: string): Promise<number> {
-    const client = await NbdCheckClient.connect(uri);
+    const client = await connectCheckClient(uri);
     let comparedBytes = 0;
     for (const [piece, generation] of this.#generations.entries()) {
       if (generation === 0) continue;
       this.#compare(await client.read(piece * PIECE_BYTES, PIECE_BYTES), piece, generation);
       comparedBytes += PIECE_BYTES;
     }
-    client.close();
+    await client.close();
     return comparedBytes;
   }
 

@@ -1,5 +1,5 @@
 /**
- * Writes a known pattern to an NBD export, reads it back over another connection, and compares
+ * Writes a known pattern to a share, reads it back over another connection, and compares
  * every byte; then trims a part and reads zeroes. Overwrites what is there.
  *
  * What belongs at each place follows from the seed alone, so nothing is remembered.
@@ -7,7 +7,7 @@
 
 import { Prng } from "../util/prng.ts";
 import { PenstockError } from "../util/errors.ts";
-import { NbdCheckClient } from "./nbd-check-client.ts";
+import { type CheckClient, connectCheckClient } from "./check-client.ts";
 
 /** The pattern is made in pieces of this; requests are 1 to 16 of them. */
 const PIECE_BYTES = 16 * 1024;
@@ -27,23 +27,25 @@ interface Range {
 }
 
 /**
- * Checks the first `lengthBytes` (a multiple of 32 KiB) of the export.
+ * Checks the first `lengthBytes` (a multiple of 32 KiB) of the share.
+ * @param readUri another share of the same device, for reading; default: `uri`
  * @throws PenstockError `mismatch` with the first wrong offset, or what the server answered
  */
 export async function verifyExport(
   uri: string,
   options: { readonly lengthBytes: number; readonly seed: number },
+  readUri: string = uri,
 ): Promise<VerifySummary> {
   const { lengthBytes, seed } = options;
   const writes = shuffledRanges(lengthBytes, new Prng(seed));
-  const writer = await NbdCheckClient.connect(uri);
+  const writer = await connectCheckClient(uri);
   checkSize(writer.sizeBytes, lengthBytes);
   const startMs = performance.now();
   await forEachRange(writes, async (range) => writer.write(range.offset, pattern(seed, range)));
   await writer.flush();
   const writtenMs = performance.now();
-  writer.close();
-  const reader = await NbdCheckClient.connect(uri);
+  await writer.close();
+  const reader = await connectCheckClient(readUri);
   const reads = shuffledRanges(lengthBytes, new Prng(seed + 1));
   await forEachRange(reads, async (range) => {
     const data = await reader.read(range.offset, range.lengthBytes);
@@ -51,13 +53,13 @@ export async function verifyExport(
   });
   const readMs = performance.now() - writtenMs;
   await checkTrim(reader, lengthBytes, seed);
-  reader.close();
+  await reader.close();
   const requests = writes.length + reads.length;
   return { bytes: lengthBytes, requests, writeMs: writtenMs - startMs, readMs };
 }
 
 /** A trimmed range of ours reads as zeroes, its neighbours as before. */
-async function checkTrim(client: NbdCheckClient, lengthBytes: number, seed: number): Promise<void> {
+async function checkTrim(client: CheckClient, lengthBytes: number, seed: number): Promise<void> {
   const half = lengthBytes / 2;
   await client.trim(half, PIECE_BYTES);
   await client.flush();

@@ -40,8 +40,9 @@ interface Live {
   readonly pid: number;
   /** engine-1 to engine-4. */
   readonly enginePids: readonly number[];
-  /** Of the mirror. */
+  /** Of the mirror, over NBD and over NVMe/TCP. */
   readonly diskUri: string;
+  readonly nvmeUri: string;
   readonly lines: readonly string[];
   readonly exited: Promise<number | null>;
   /** Waits for a line, those that are there already included. */
@@ -50,7 +51,7 @@ interface Live {
 
 /** Starts it for good, and waits for the first live block. */
 async function startLive(t: TestContext, ...args: readonly string[]): Promise<Live> {
-  const child = spawnTracked(process.execPath, [...FLAGS, ...args], {
+  const child = spawnTracked(process.execPath, [...FLAGS, "--nvme-port", "0", ...args], {
     stdio: ["ignore", "pipe", "inherit"],
     env: { ...process.env, ...ENVIRONMENT },
   });
@@ -75,17 +76,18 @@ async function startLive(t: TestContext, ...args: readonly string[]): Promise<Li
   };
   await line(/^mirror: /);
   const enginePids: number[] = [];
-  let diskUri = "";
+  const diskUri = (await line(/^and the same over NBD: /)).replace(/.*: /, "");
+  let nvmeUri = "";
   for (const text of lines) {
     const engine = /^engine-\d, process (\d+), shares a (file|mirror of the three): (\S+)$/.exec(
       text,
     );
     if (engine === null) continue;
     enginePids.push(Number(engine[1]));
-    diskUri = engine[3] ?? "";
+    nvmeUri = engine[3] ?? "";
   }
   strictEqual(enginePids.length, 4, lines.join("\n"));
-  return { pid: child.pid ?? 0, enginePids, diskUri, lines, exited, line };
+  return { pid: child.pid ?? 0, enginePids, diskUri, nvmeUri, lines, exited, line };
 }
 
 function byteAt(path: string, offset: number): number | undefined {
@@ -174,7 +176,7 @@ test("the live view counts a client's work, and SIGINT leaves nothing running", 
   const folder = makeTempDir(t);
   const live = await startLive(t, "--data-dir", folder, "--port", "0");
   const text = live.lines.join("\n");
-  for (const tool of ["nbd-client", "nbdinfo", "nbdcopy", "nbdsh", "qemu-img", "fio"]) {
+  for (const tool of ["nvme", "nbd-client", "nbdinfo", "nbdcopy", "nbdsh", "qemu-img", "fio"]) {
     ok(text.includes(`${tool} `), tool);
   }
   match(text, /^ENGINE +PROCESS +STATE +IOPS +READ MB\/s +WRITE MB\/s +LATENCY/m);
@@ -201,6 +203,12 @@ test("the commands that it names work, and a leg that is killed is made whole ag
   const engine = /--engine (unix:\S+)/.exec(await live.line(/pipe graph/))?.[1] ?? "";
   const drawn = await runCommand(PENSTOCK, ["pipe", "graph", "disk", "--engine", engine]);
   match(drawn.stdout, /^disk: ready\n/);
+  const discovered = await runCommand(PENSTOCK, [
+    "nvme",
+    "discover",
+    live.nvmeUri.replace(/\/nqn.*/, ""),
+  ]);
+  match(discovered.stdout, /^nqn\.2026-11\.io\.penstock:disk +nvm +tcp ipv4 +127\.0\.0\.1 +\d+$/m);
   const client = await NbdRawClient.open(live.diskUri);
   await client.write(1 << 20, first);
   // The first of the legs, which would be read from.
@@ -208,7 +216,7 @@ test("the commands that it names work, and a leg that is killed is made whole ag
   await client.write(1 << 20, second);
   await client.flush();
   const devices = await runCommand(PENSTOCK, ["device", "list", "--engine", engine]);
-  match(devices.stdout, /^disk +1\.1\.1 +nbd +faulted: \S+ write of 4096 bytes at 1048576/m);
+  match(devices.stdout, /^disk +1\.1\.1 +nvmf +faulted: \S+ write of 4096 bytes at 1048576/m);
   await client.disconnect();
   process.kill(live.pid, "SIGTERM");
   strictEqual(await live.exited, 0);
