@@ -157,10 +157,13 @@ export class SectorState {
     return new SectorState(this.list, this.#masks, this.#lost, this.list.length);
   }
 
-  /** The page cache lets go of what a failed sync could not write. */
+  /** The page cache lets go of what a failed sync could not write: of that, or of nothing. */
   reverts(): SectorState[] {
     if (this.#doomed < this.list.length) return [this];
-    return this.list.map((op) => new SectorState([op], this.#masks, this.#lost));
+    return this.list.map((_, index) => {
+      const list = this.list.slice(0, index + 1);
+      return new SectorState(list, this.#masks, this.#lost, list.length);
+    });
   }
 
   /** Another content, whatever was there. */

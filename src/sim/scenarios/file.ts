@@ -8,7 +8,7 @@ import { FileDevice } from "../../devices/file.ts";
 import { Status, statusName } from "../../block/status.ts";
 import { Prng } from "../../util/prng.ts";
 import { drawMs, drawProgram, type DrawnFault, pickWeighted, type Weighted } from "../draw.ts";
-import type { History, HistoryOp } from "../history.ts";
+import { type History, type HistoryOp, NEVER } from "../history.ts";
 import type { Run, Scenario, Stage } from "../run.ts";
 import { type DiskOperation, type EventStep, type Schedule, settingOf } from "../schedule.ts";
 import type { SimClient } from "../client.ts";
@@ -119,10 +119,11 @@ class FileStage implements Stage {
   readonly #process: SimProcess<FileDevice>;
   #device: FileDevice | null = null;
   /** A sync of this device has failed: it must answer media-error from then on. */
-  #faultedSince = Number.POSITIVE_INFINITY;
+  #faultedSince = NEVER;
+  /** From then on it may do so. */
+  #suspectSince = NEVER;
   /** Syncs that the disk has failed, whether or not somebody heard of it. */
   #failedSyncs = 0;
-  #isFullOnce = false;
 
   constructor(run: Run) {
     this.#run = run;
@@ -161,11 +162,11 @@ class FileStage implements Stage {
   }
 
   mend(): void {
-    if (this.#faultedSince !== Number.POSITIVE_INFINITY) this.#reopen();
+    if (this.#suspectSince !== NEVER) this.#reopen();
   }
 
   isReady(): boolean {
-    return this.#device !== null && this.#faultedSince === Number.POSITIVE_INFINITY;
+    return this.#device !== null && this.#suspectSince === NEVER;
   }
 
   /** What is flushed outlives a loss of power that takes all it may. */
@@ -180,7 +181,8 @@ class FileStage implements Stage {
 
   #opened(device: FileDevice): void {
     this.#device = device;
-    this.#faultedSince = Number.POSITIVE_INFINITY;
+    this.#faultedSince = NEVER;
+    this.#suspectSince = NEVER;
     for (const client of this.#clients) client.attach(device);
   }
 
@@ -226,21 +228,24 @@ class FileStage implements Stage {
       if (op.start < this.#faultedSince) return null;
       return "the device goes on after a failed sync";
     }
-    const isSync = op.kind === "flush" || op.fua;
+    const isFull = (this.#run.world.faultCounts.get("disk-full") ?? 0) > 0;
     if (status === Status.mediaError) {
-      const isExplained = this.#faultedSince < op.end || this.#isStruck(op);
-      if (isSync && this.#isSyncStruck(op)) this.#faulted(op);
-      return isExplained ? null : "media-error without a fault of the disk";
+      // A durable write that found no space leaves it open whether its sync had failed.
+      const isStruck = this.#isStruck(op) || (op.fua && isFull);
+      if (!isStruck && this.#suspectSince > op.end) return "media-error without a fault of the disk";
+      if (op.kind === "flush" || op.fua) this.#suspect(op);
+      return null;
     }
-    const { faultCounts } = this.#run.world;
-    this.#isFullOnce ||= (faultCounts.get("disk-full") ?? 0) > 0;
-    if (status === Status.noSpace && this.#isFullOnce) return null;
+    if (status === Status.noSpace && isFull) return null;
     return `unexpected ${statusName(status)}`;
   }
 
-  #faulted(op: HistoryOp): void {
-    if (this.#faultedSince !== Number.POSITIVE_INFINITY) return;
-    this.#faultedSince = op.end;
+  /** The device is faulted for sure, or perhaps where it had failed before its sync. */
+  #suspect(op: HistoryOp): void {
+    const isSure = op.kind === "flush" || op.kind === "write";
+    if (isSure) this.#faultedSince = Math.min(this.#faultedSince, op.end);
+    if (this.#suspectSince !== NEVER) return;
+    this.#suspectSince = op.end;
     this.#failedSyncs = this.#syncsFailed();
     const device = this.#device;
     this.#run.world.after(REOPEN_MS, () => {
@@ -257,11 +262,6 @@ class FileStage implements Stage {
     });
   }
 
-  /** Not a refusal of the range alone: one that leaves unknown what is on the medium. */
-  #isSyncStruck(op: HistoryOp): boolean {
-    return op.kind === "flush" || op.fua;
-  }
-
   #syncsFailed(): number {
     return this.#run.world.diskFaults.reduce(
       (sum, { on, effect, fault }) => (on === "sync" && effect === "error" ? sum + fault.hits : sum),
@@ -269,5 +269,3 @@ class FileStage implements Stage {
     );
   }
 }
-
-export type { Run };
