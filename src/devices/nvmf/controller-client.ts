@@ -117,14 +117,16 @@ export class ControllerClient implements QueueHost {
    * Opens the admin queue, and enables the controller.
    * @throws PenstockError of `connectWithin`, `connectFailure`, `commandFailure`, `protocol`
    */
-  async connect(signal: AbortSignal, commandSet: "nvm" | "admin-only"): Promise<Capabilities> {
+  async connect(signal: AbortSignal): Promise<Capabilities> {
     const queue = await this.openQueue(0, ADMIN_ENTRIES, signal);
     this.admin = queue;
     const capabilities = decodeCapabilities(
       await this.#getProperty(PropertyOffset.capabilities, 8),
     );
-    const isNvm = commandSet === "nvm";
-    await this.#configure(true, isNvm ? SelectedCommandSet.nvm : SelectedCommandSet.adminOnly);
+    const { adminOnly, nvmCommandSet } = capabilities;
+    // Some discovery controllers say that they have the NVM command set, and know no other value.
+    const isAdmin = adminOnly && !nvmCommandSet;
+    await this.#configure(isAdmin ? SelectedCommandSet.adminOnly : SelectedCommandSet.nvm);
     for (;;) {
       const { low } = await this.#getProperty(PropertyOffset.status, 4);
       const { ready, fatal } = decodeControllerStatus(low);
@@ -196,7 +198,7 @@ export class ControllerClient implements QueueHost {
   /** Tells the controller that it is left, as far as it listens. */
   async shutDown(): Promise<void> {
     if (this.admin?.isUp !== true) return;
-    await this.#configure(true, SelectedCommandSet.nvm, ShutdownNotification.normal);
+    await this.#configure(SelectedCommandSet.nvm, ShutdownNotification.normal);
   }
 
   /** Ends all queues now. Idempotent. */
@@ -290,9 +292,9 @@ export class ControllerClient implements QueueHost {
     return { low: dw0, high: sizeBytes === 8 ? dw1 : 0 };
   }
 
-  async #configure(enable: boolean, commandSet: number, shutdown = 0): Promise<void> {
+  async #configure(commandSet: number, shutdown = 0): Promise<void> {
     const value = encodeConfiguration({
-      enable,
+      enable: true,
       commandSet,
       memoryPageShift: 0,
       arbitration: 0,

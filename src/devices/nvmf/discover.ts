@@ -75,7 +75,7 @@ export async function discover(reactor: Reactor, options: DiscoverOptions): Prom
     client.fail({ isFinal: false, code: "connection-timeout", message });
   });
   try {
-    await client.connect(new AbortController().signal, "admin-only");
+    await client.connect(new AbortController().signal);
     return await readLog(client);
   } finally {
     timer.cancel();

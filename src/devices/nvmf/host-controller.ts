@@ -204,7 +204,7 @@ export class HostController implements ClientOwner {
 
   async #establish(signal: AbortSignal): Promise<ControllerSession> {
     const client = this.#client;
-    const capabilities = await client.connect(signal, "nvm");
+    const capabilities = await client.connect(signal);
     this.#startKeepAlive();
     const session = await readSession(client, capabilities, this.#parts.nsid);
     this.#session = session;
