@@ -1,9 +1,9 @@
 /**
- * NvmeCommand: one command of a host, from its capsule until its answer has been sent. Pooled by its
- * queue; it is itself the device request.
+ * NvmeCommand: one command of a host, from its capsule until its answer has been sent. Pooled by
+ * its queue; it is itself the device request.
  *
- *   taken --prepareIo--> [waits for memory] --> [data arrives] --> device --> answer --> sent --> free
- *                              ^------------- next part, if memory or the device is short -----'
+ *   taken --prepareIo--> [waits for memory] --> [data arrives] --> device --> answer --> free
+ *                              ^------ next part, if memory or the device is short -----'
  *
  * Data moves in parts: one part in the common case, more where memory is short or the device takes
  * less at a time. `offset`, `length`, `segments` of the request are those of the part.
