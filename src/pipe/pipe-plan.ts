@@ -10,6 +10,7 @@ import { GrammarError } from "./grammar-error.ts";
 import { parsePipe } from "./grammar.ts";
 import { planBranch, planFilter, planShare } from "./registry.ts";
 import { shareExistsError, shareIdentity, type SharePlan } from "./share-plan.ts";
+import { StageOptions } from "./stage-options.ts";
 import type { BranchPlan, FilterPlan } from "./stage-plan.ts";
 
 export interface PipePlan {
@@ -29,7 +30,19 @@ export function planPipe(text: string): PipePlan {
   const shareStage = pipe.stages.at(-1) as Stage; // the parser gives at least two stages
   const branch = planBranch(text, pipe.stages.slice(0, -1));
   const share = planShare(text, shareStage);
+  refuseSharedReservations(text, { branch, share, shareStage });
   return { text: formatPipe(pipe), branch, share, shareStage, shareText: formatStage(shareStage) };
+}
+
+/** Another engine that serves the device would not know of them. */
+function refuseSharedReservations(
+  text: string,
+  { branch, share, shareStage }: Pick<PipePlan, "branch" | "share" | "shareStage">,
+): void {
+  const isKept = share.kind === "nvmf" && share.reservationsPath !== undefined;
+  if (!isKept || branch.source.isShared !== true) return;
+  const reason = "found it over a source with shared=1, whose namespaces have no reservations";
+  throw new StageOptions(text, shareStage).refuse("reservations", reason);
 }
 
 /**

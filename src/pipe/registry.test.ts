@@ -152,6 +152,7 @@ test("planPipe points at the character when an nvmf share is wrong", () => {
     [`/a/b | ${NVMF}?ana=optimised`, "choice-invalid", 46, /did you mean "optimized"/],
     [`/a/b | ${NVMF}?maxconnections=0`, "integer-out-of-range", 57, /from 1/],
     [`/a/b | ${NVMF}?reservations=`, "string-out-of-range", 55, /an empty value/],
+    [`/a/b?shared | ${NVMF}?reservations=/r`, "option-refused", 62, /shared=1/],
     [`/a/b | ${NVMF}?hosst=x`, "unknown-option", 42, /did you mean "hosts"/],
   ];
   for (const each of cases) checkError(each);
