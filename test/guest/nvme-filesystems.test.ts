@@ -5,11 +5,14 @@
 
 import assert from "node:assert/strict";
 import { statSync } from "node:fs";
-import { test } from "node:test";
+import { type TestContext, test } from "node:test";
+import { freePort } from "../../src/testing/free-port.ts";
 import { guestSkipReason } from "../../src/testing/guest/guest-kernel.ts";
 import { type NvmeHost, startNvmeHost } from "../../src/testing/guest/nvme-host.ts";
-import { type NvmeShare, startNvmeShare } from "../../src/testing/guest/nvme-share.ts";
+import { type NvmeShare, SHARE_NQN, startNvmeShare } from "../../src/testing/guest/nvme-share.ts";
 import { forLongRun } from "../../src/testing/long-run.ts";
+import { PENSTOCK, startEngine } from "../../src/testing/penstock-process.ts";
+import { runCommand } from "../../src/testing/run-command.ts";
 import { makeTempDir } from "../../src/testing/temp-dir.ts";
 
 const SKIP = guestSkipReason("nvme", "fio", "mkfs.ext4", "mkfs.xfs", "xfs_repair");
@@ -41,7 +44,29 @@ test("ext4 and XFS over the kernel's NVMe/TCP host", {
   }
   await host.disconnect(share);
   assert.deepEqual(await share.server.stop(), { code: 0, signal: null });
+  await t.test("a namespace grows while the host is connected", (t) => grow(t, host));
 });
+
+/** The host hears of it (asynchronous event, changed namespace list) and writes to the new end. */
+async function grow(t: TestContext, host: NvmeHost): Promise<void> {
+  const folder = makeTempDir(t);
+  const engine = await startEngine(t, folder);
+  const target = { port: await freePort(), nqn: SHARE_NQN };
+  const run = (...args: readonly string[]) =>
+    runCommand(PENSTOCK, args, { environment: { PENSTOCK_ENGINE: engine.uri } });
+  const share = `nvmf://127.0.0.1:${target.port}/${target.nqn}`;
+  await run("pipe", "create", "vol1", `file://${folder}/disk.img?size=64MiB | ${share}`);
+  await host.connect(target, { queues: 2 });
+  const size = () => host.run("blockdev --getsize64 /dev/nvme0n1");
+  assert.equal(await size(), String(64 * 2 ** 20));
+  await run("pipe", "resize", "vol1", "96MiB");
+  await host.run(`n=0
+until [ $(blockdev --getsize64 /dev/nvme0n1) = ${96 * 2 ** 20} ]; do
+  n=$((n + 1)); [ $n -lt 100 ]; sleep 0.1
+done`);
+  await host.fio("--filename=/dev/nvme0n1 --rw=randwrite --bs=64k --offset=63m --size=2m");
+  await host.disconnect(target);
+}
 
 interface Case {
   readonly type: string;

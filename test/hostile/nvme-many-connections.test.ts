@@ -5,7 +5,7 @@
 
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
-import { forEachLevel } from "../../src/testing/levels.ts";
+import { ALL_LEVELS, forEachLevel } from "../../src/testing/levels.ts";
 import { forLongRun } from "../../src/testing/long-run.ts";
 import { capsule, connectCommand, icReq } from "../../src/testing/nvme-bytes.ts";
 import { NvmeProbe, subsystemOf } from "../../src/testing/nvme-health.ts";
@@ -30,7 +30,10 @@ const SETTLE_MS_MAX = 15_000;
 /** A silent peer without a controller is ended after some 30 s; sweeps come on top. */
 const SILENCE_MS_MAX = 60_000;
 
-forEachLevel("NVMe/TCP connections that stay silent", {}, async (t, level) => {
+// Half a minute of waiting: every day at one level.
+const silenceOptions = { levels: forLongRun(["uring"] as const, ALL_LEVELS) };
+
+forEachLevel("NVMe/TCP connections that stay silent", silenceOptions, async (t, level) => {
   const server = await startPenstock(t, PIPE, { level });
   const probe = await NvmeProbe.open(server.uri, new Prng(testSeed(t)));
   await exercise(probe);
