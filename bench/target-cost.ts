@@ -72,12 +72,15 @@ class Counter {
   readonly socket: Socket;
   #wanted = 0;
   #done: () => void = () => undefined;
+  /** What came, where somebody wants to see it. */
+  #kept: Buffer[] | null = null;
 
   constructor(socket: Socket) {
     this.socket = socket;
     socket.setNoDelay(true);
-    socket.on("data", (bytes) => {
+    socket.on("data", (bytes: Buffer) => {
       this.#wanted -= bytes.length;
+      this.#kept?.push(bytes);
       if (this.#wanted === 0) this.#done();
     });
   }
@@ -86,6 +89,15 @@ class Counter {
     return new Promise((resolve) => {
       const socket = connect(port, "127.0.0.1", () => resolve(new Counter(socket)));
     });
+  }
+
+  /** As `exchange`, and returns the answers. */
+  async ask(bytes: Uint8Array, answerBytes: number): Promise<Buffer> {
+    const kept: Buffer[] = [];
+    this.#kept = kept;
+    await this.exchange(bytes, answerBytes);
+    this.#kept = null;
+    return Buffer.concat(kept);
   }
 
   exchange(bytes: Uint8Array, answerBytes: number): Promise<void> {
@@ -99,8 +111,8 @@ class Counter {
 
 interface Load {
   readonly counter: Counter;
-  /** What to send, with how many bytes of answers, in one batch. */
-  readonly steps: readonly (readonly [Buffer, number])[];
+  /** One batch. */
+  run(): Promise<void>;
   readonly commands: number;
 }
 
@@ -118,7 +130,8 @@ async function nbdLoad(port: number, command: number, bytes: number, depth: numb
     return Buffer.concat([request({ command, cookie, offset, length: bytes }), payload]);
   });
   const answer = depth * (16 + (isRead ? bytes : 0));
-  return { counter, steps: [[Buffer.concat(requests), answer]], commands: depth };
+  const all = Buffer.concat(requests);
+  return { counter, run: () => counter.exchange(all, answer), commands: depth };
 }
 
 async function nvmeQueue(port: number, qid: number, cntlid: number): Promise<Counter> {
@@ -143,19 +156,21 @@ async function nvmeLoad(port: number, opcode: number, bytes: number, depth: numb
     const data = isInCapsule ? { data: payload } : { transferBytes: bytes };
     return capsule({ ...command, ...data }, FORM);
   });
-  if (isRead) {
-    return { counter, steps: [[Buffer.concat(commands), depth * readBytes]], commands: depth };
+  const all = Buffer.concat(commands);
+  const answer = depth * (isRead ? readBytes : RESPONSE_BYTES);
+  if (isRead || isInCapsule) {
+    return { counter, run: () => counter.exchange(all, answer), commands: depth };
   }
-  if (isInCapsule) {
-    return { counter, steps: [[Buffer.concat(commands), depth * RESPONSE_BYTES]], commands: depth };
-  }
-  // Tags are given in the order of the commands, and the last one given back is the first taken:
-  // one command at a time keeps them known.
-  const steps = commands.flatMap((command, cid) => [
-    [command, RESPONSE_BYTES] as const,
-    [h2cData({ cid, ttag: 0, offset: 0 }, payload, FORM), RESPONSE_BYTES] as const,
-  ]);
-  return { counter, steps, commands: depth };
+  // One H2CData PDU for each command, with the tag of its R2T.
+  const pdus = commands.map((_, cid) => h2cData({ cid, ttag: 0, offset: 0 }, payload, FORM));
+  const run = async (): Promise<void> => {
+    const requests = await counter.ask(all, answer);
+    for (let at = 0; at < requests.length; at += RESPONSE_BYTES) {
+      pdus[requests.readUInt16LE(at + 8)]?.writeUInt16LE(requests.readUInt16LE(at + 10), 10);
+    }
+    await counter.exchange(Buffer.concat(pdus), answer);
+  };
+  return { counter, run, commands: depth };
 }
 
 let nextQid = 0;
@@ -192,7 +207,7 @@ async function run(): Promise<void> {
       const [beforeUs, startMs] = [await cpuUs(), performance.now()];
       let commands = 0;
       while (performance.now() - startMs < durationMs) {
-        for (const [bytes, answer] of load.steps) await load.counter.exchange(bytes, answer);
+        await load.run();
         commands += load.commands;
       }
       rate = (commands / (performance.now() - startMs)) * US_PER_MS;
