@@ -50,6 +50,7 @@ export class SimClient {
   #free: SimRequest[] = [];
   readonly #pending = new Set<SimRequest>();
   #begun = 0;
+  #session = 0;
 
   constructor(options: ClientOptions) {
     this.options = options;
@@ -69,9 +70,13 @@ export class SimClient {
     return this.#device;
   }
 
-  /** From now on operations go to `device`. */
-  attach(device: Device): void {
+  /**
+   * From now on operations go to `device`.
+   * @param session a number for each opening of a device that reports losses to those who flush
+   */
+  attach(device: Device, session = 0): void {
     this.#device = device;
+    this.#session = session;
     this.#free = [];
   }
 
@@ -105,6 +110,7 @@ export class SimClient {
     const expects = kind === "compare" || kind === "compare-and-write";
     const op = history.begin({
       client: this.name,
+      session: this.#session,
       kind,
       first,
       count,

@@ -27,6 +27,8 @@ export const NEVER: number = Number.POSITIVE_INFINITY;
 export interface HistoryOp {
   readonly id: number;
   readonly client: string;
+  /** Of the device that took it: its flushes report what was lost of this one's writes. */
+  readonly session: number;
   readonly kind: IoKind;
   readonly first: number;
   readonly count: number;
@@ -68,6 +70,7 @@ export interface HistoryOptions {
 
 export interface BeginOptions {
   readonly client: string;
+  readonly session?: number;
   readonly kind: IoKind;
   readonly first: number;
   readonly count: number;
@@ -122,6 +125,7 @@ export class History {
     const op: HistoryOp = {
       id: this.ops.length + 1,
       client: options.client,
+      session: options.session ?? 0,
       kind,
       first,
       count: kind === "flush" ? 0 : count,
