@@ -35,6 +35,7 @@ import type { TargetHost, TargetLink } from "./target-link.ts";
 import { type QueueHead, TargetReplies } from "./target-replies.ts";
 import { ADMIN_CAPSULE_DATA_BYTES, type TargetSession } from "./target-session.ts";
 import { TransferTable } from "./transfer-table.ts";
+import { WaitingCommands } from "./waiting-commands.ts";
 
 /** Before Connect: enough for a host that is in a hurry to be told so. */
 const COMMANDS_MAX_INITIAL = 8;
@@ -65,8 +66,7 @@ export class TargetQueue implements QueueLink, CommandOwner, QueueHead {
   /** Commands read so far, modulo the queue's entries. */
   #head = 0;
   #wantsTraffic = false;
-  #waitFirst: NvmeCommand | null = null;
-  #waitLast: NvmeCommand | null = null;
+  readonly #waiting = new WaitingCommands();
   /** What is known of the namespace that was used last. */
   #namespace: NamespaceFace | null = null;
   #device: Device | null = null;
@@ -132,17 +132,11 @@ export class TargetQueue implements QueueLink, CommandOwner, QueueHead {
   }
 
   abort(cid: number): boolean {
-    let before: NvmeCommand | null = null;
-    for (let command = this.#waitFirst; command !== null; command = command.nextWaiting) {
-      const isWhole = command.doneBytes === 0 && command.partner === null;
-      if (command.cid === cid && isWhole && command.namespace !== null) {
-        this.#unwait(command, before);
-        this.finish(command, NvmeStatus.abortRequested);
-        return true;
-      }
-      before = command;
-    }
-    return false;
+    const command = this.#waiting.findWhole(cid);
+    if (command === null) return false;
+    this.#waiting.remove(command);
+    this.finish(command, NvmeStatus.abortRequested);
+    return true;
   }
 
   settle(nsid: number, done: () => void): void {
@@ -159,7 +153,7 @@ export class TargetQueue implements QueueLink, CommandOwner, QueueHead {
         // Its data may still come; it does not reach the device.
         command.answer = NvmeStatus.abortedPreempt;
       } else {
-        this.#endWaiting(command);
+        if (this.#waiting.remove(command)) this.#preempted(command);
       }
     }
     settling.begin();
@@ -332,7 +326,7 @@ export class TargetQueue implements QueueLink, CommandOwner, QueueHead {
 
   /** Starts the command's next part, as soon as there is memory for it. */
   needMemory(command: NvmeCommand): void {
-    if (command.buffer === null && this.#waitFirst !== null) this.#wait(command);
+    if (command.buffer === null && this.#waiting.first !== null) this.#wait(command);
     else if (!this.#beginPart(command)) this.#wait(command);
   }
 
@@ -471,13 +465,12 @@ export class TargetQueue implements QueueLink, CommandOwner, QueueHead {
 
   /** Goes on with what waited for memory. */
   resume(): void {
-    while (this.#waitFirst !== null) {
-      const command = this.#waitFirst;
+    for (let command = this.#waiting.first; command !== null; command = this.#waiting.first) {
       if (!this.#beginPart(command)) {
         this.#link.awaitMemory();
         return;
       }
-      this.#unwait(command, null);
+      this.#waiting.remove(command);
     }
   }
 
@@ -500,9 +493,8 @@ export class TargetQueue implements QueueLink, CommandOwner, QueueHead {
 
   /** The connection is gone: unsent replies and what waits are given up. */
   abandon(): void {
-    while (this.#waitFirst !== null) {
-      const command = this.#waitFirst;
-      this.#unwait(command, null);
+    for (let command = this.#waiting.first; command !== null; command = this.#waiting.first) {
+      this.#waiting.remove(command);
       if (command.partner !== null) this.#fused.abandon(command);
       else this.sent(command);
     }
@@ -534,31 +526,13 @@ export class TargetQueue implements QueueLink, CommandOwner, QueueHead {
   }
 
   #wait(command: NvmeCommand): void {
-    command.nextWaiting = null;
-    if (this.#waitLast === null) this.#waitFirst = command;
-    else this.#waitLast.nextWaiting = command;
-    this.#waitLast = command;
+    this.#waiting.push(command);
     this.#link.awaitMemory();
   }
 
-  #endWaiting(wanted: NvmeCommand): void {
-    let before: NvmeCommand | null = null;
-    for (let command = this.#waitFirst; command !== null; command = command.nextWaiting) {
-      if (command === wanted) {
-        this.#unwait(command, before);
-        if (command.partner === null) this.finish(command, NvmeStatus.abortedPreempt);
-        else this.#fused.failed(command, NvmeStatus.abortedPreempt);
-        return;
-      }
-      before = command;
-    }
-  }
-
-  #unwait(command: NvmeCommand, before: NvmeCommand | null): void {
-    if (before === null) this.#waitFirst = command.nextWaiting;
-    else before.nextWaiting = command.nextWaiting;
-    if (this.#waitLast === command) this.#waitLast = before;
-    command.nextWaiting = null;
+  #preempted(command: NvmeCommand): void {
+    if (command.partner === null) this.finish(command, NvmeStatus.abortedPreempt);
+    else this.#fused.failed(command, NvmeStatus.abortedPreempt);
   }
 
   #noteError(command: NvmeCommand, status: number): void {
