@@ -35,7 +35,7 @@ export class ManualStream implements ByteStream {
   /** Sends end by themselves, at the next `settle`. */
   sendsByItself = true;
   #receiveOp: IoOp | null = null;
-  #target = new HeapVector(2);
+  #target = new HeapVector(32);
   #sendOp: IoOp | null = null;
   #source: HeapVector | null = null;
 

@@ -45,20 +45,17 @@ function hog(rig: FaultRig): () => void {
   };
 }
 
-/** Registers the tests, named after the pair's device. */
-export function remoteOutageTests(pair: RemotePair): void {
-  const { name } = pair;
+type OutageCase = readonly [
+  title: string,
+  options: FaultRigOptions,
+  run: (rig: FaultRig, pair: RemotePair) => Promise<void>,
+];
 
-  const inWorld =
-    (options: FaultRigOptions, body: (rig: FaultRig) => Promise<void>): (() => Promise<void>) =>
-    () => {
-      const rig = new FaultRig(pair, 7, options);
-      return rig.run(() => body(rig));
-    };
-
-  test(
-    `${name} fails requests when the ride-out is over, and goes on when the target is back`,
-    inWorld({ initiator: { rideOutMs: 10_000 } }, async (rig) => {
+const CASES: readonly OutageCase[] = [
+  [
+    "DEVICE fails requests when the ride-out is over, and goes on when the target is back",
+    { initiator: { rideOutMs: 10_000 } },
+    async (rig) => {
       await rig.startTarget();
       const device = await rig.openDevice();
       const user = new PromiseDevice(device);
@@ -77,12 +74,13 @@ export function remoteOutageTests(pair: RemotePair): void {
       deepStrictEqual(await user.readAt(0, BLOCK), filled(3));
       await user.flush();
       await user.close();
-    }),
-  );
+    },
+  ],
 
-  test(
-    `${name} under a nexus fails at once when the target dies, and stays lost`,
-    inWorld({ initiator: { failFast: true } }, async (rig) => {
+  [
+    "DEVICE under a nexus fails at once when the target dies, and stays lost",
+    { initiator: { failFast: true } },
+    async (rig) => {
       await rig.startTarget();
       const device = await rig.openDevice();
       const user = new PromiseDevice(device);
@@ -97,12 +95,13 @@ export function remoteOutageTests(pair: RemotePair): void {
       strictEqual(device.condition.link, "lost");
       await rejects(user.readAt(0, BLOCK), { code: "path-lost" });
       await user.close();
-    }),
-  );
+    },
+  ],
 
-  test(
-    `${name} under a nexus gives a hung target five seconds, then leaves memory alone`,
-    inWorld({ initiator: { failFast: true } }, async (rig) => {
+  [
+    "DEVICE under a nexus gives a hung target five seconds, then leaves memory alone",
+    { initiator: { failFast: true } },
+    async (rig) => {
       await rig.startTarget();
       const device = await rig.openDevice();
       const slab = rig.reactor.io.slabs.allocate(1024 * 1024);
@@ -128,12 +127,13 @@ export function remoteOutageTests(pair: RemotePair): void {
       await rig.sleep(2000);
       ok(slab.bytes.every((byte) => byte === 0xee));
       await device.close();
-    }),
-  );
+    },
+  ],
 
-  test(
-    `${name} waits out refusals and sends what had no answer`,
-    inWorld({}, async (rig) => {
+  [
+    "DEVICE waits out refusals and sends what had no answer",
+    {},
+    async (rig) => {
       await rig.startTarget();
       const user = new PromiseDevice(await rig.openDevice());
       await user.writeAt(0, filled(1));
@@ -149,12 +149,13 @@ export function remoteOutageTests(pair: RemotePair): void {
       deepStrictEqual(await user.readAt(0, BLOCK), filled(1));
       deepStrictEqual(await user.readAt(BLOCK, BLOCK), filled(3));
       await user.close();
-    }),
-  );
+    },
+  ],
 
-  test(
-    `${name} lets no older copy of a write that was sent again overtake a newer one`,
-    inWorld({ initiator: { timeoutMs: 2000 } }, async (rig) => {
+  [
+    "DEVICE lets no older copy of a write that was sent again overtake a newer one",
+    { initiator: { timeoutMs: 2000 } },
+    async (rig) => {
       await rig.startTarget();
       const user = new PromiseDevice(await rig.openDevice());
       const { faults } = rig.world.disk("target");
@@ -177,12 +178,13 @@ export function remoteOutageTests(pair: RemotePair): void {
       await rig.sleep(1000);
       deepStrictEqual(await user.readAt(0, BLOCK), filled(2));
       await user.close();
-    }),
-  );
+    },
+  ],
 
-  test(
-    `${name}'s writes that were held up on their way are not done after newer ones`,
-    inWorld({ initiator: { timeoutMs: 2000, isSingle: true } }, async (rig) => {
+  [
+    "DEVICE's writes that were held up on their way are not done after newer ones",
+    { initiator: { timeoutMs: 2000, isSingle: true } },
+    async (rig) => {
       await rig.startTarget();
       const user = new PromiseDevice(await rig.openDevice());
       const old = rig.world.network.connections.at(-1);
@@ -195,12 +197,13 @@ export function remoteOutageTests(pair: RemotePair): void {
       await rig.sleep(1000);
       deepStrictEqual(await user.readAt(0, BLOCK), filled(2));
       await user.close();
-    }),
-  );
+    },
+  ],
 
-  test(
-    `${name} fails requests when a target that is there answers nothing for too long`,
-    inWorld({ initiator: { timeoutMs: 1000, rideOutMs: 3000 } }, async (rig) => {
+  [
+    "DEVICE fails requests when a target that is there answers nothing for too long",
+    { initiator: { timeoutMs: 1000, rideOutMs: 3000 } },
+    async (rig) => {
       await rig.startTarget();
       const user = new PromiseDevice(await rig.openDevice());
       const { faults } = rig.world.disk("target");
@@ -211,12 +214,13 @@ export function remoteOutageTests(pair: RemotePair): void {
       await rig.sleep(3000);
       deepStrictEqual(await user.readAt(0, BLOCK), new Uint8Array(BLOCK));
       await user.close();
-    }),
-  );
+    },
+  ],
 
-  test(
-    `${name} does not go on with an export that came back smaller`,
-    inWorld({ source: "malloc" }, async (rig) => {
+  [
+    "DEVICE does not go on with an export that came back smaller",
+    { source: "malloc" },
+    async (rig) => {
       await rig.startTarget(2 * 1024 * 1024);
       const device = await rig.openDevice();
       rig.killTarget();
@@ -226,12 +230,13 @@ export function remoteOutageTests(pair: RemotePair): void {
       strictEqual(await flush(device), Status.dataLost);
       match(device.condition.reason, /1048576 bytes instead of 2097152/);
       await device.close();
-    }),
-  );
+    },
+  ],
 
-  test(
-    `${name} does not go on with memory that came back empty`,
-    inWorld({ source: "malloc" }, async (rig) => {
+  [
+    "DEVICE does not go on with memory that came back empty",
+    { source: "malloc" },
+    async (rig) => {
       await rig.startTarget();
       const device = await rig.openDevice();
       strictEqual(device.info.volatileCache, false);
@@ -242,12 +247,13 @@ export function remoteOutageTests(pair: RemotePair): void {
       await rig.startTarget();
       await rejects(user.readAt(0, BLOCK), { code: "data-lost" });
       await user.close();
-    }),
-  );
+    },
+  ],
 
-  test(
-    `${name} reports a failed flush for good`,
-    inWorld({}, async (rig) => {
+  [
+    "DEVICE reports a failed flush for good",
+    {},
+    async (rig) => {
       await rig.startTarget();
       const device = await rig.openDevice();
       const { faults } = rig.world.disk("target");
@@ -256,12 +262,13 @@ export function remoteOutageTests(pair: RemotePair): void {
       strictEqual(await flush(device), Status.mediaError);
       strictEqual(device.condition.fault, Status.mediaError);
       await device.close();
-    }),
-  );
+    },
+  ],
 
-  test(
-    `${name} keeps a comparison that was true when the write after it has to be sent again`,
-    inWorld({}, async (rig) => {
+  [
+    "DEVICE keeps a comparison that was true when the write after it has to be sent again",
+    {},
+    async (rig) => {
       await rig.startTarget();
       const user = new PromiseDevice(await rig.openDevice());
       const { device } = user;
@@ -280,12 +287,13 @@ export function remoteOutageTests(pair: RemotePair): void {
         deepStrictEqual(await user.readAt(0, BLOCK), filled(2 + round));
       }
       await user.close();
-    }),
-  );
+    },
+  ],
 
-  test(
-    `${name} compares in pieces, one request after the other, while there is no memory`,
-    inWorld({ initiator: { isSingle: true } }, async (rig) => {
+  [
+    "DEVICE compares in pieces, one request after the other, while there is no memory",
+    { initiator: { isSingle: true } },
+    async (rig) => {
       await rig.startTarget();
       const user = new PromiseDevice(await rig.openDevice());
       const { device } = user;
@@ -316,13 +324,14 @@ export function remoteOutageTests(pair: RemotePair): void {
       deepStrictEqual(await user.readAt(BLOCK, length), new Uint8Array(length).fill(9));
       strictEqual(rig.reactor.buffers.heldBytes, heldBytes, "all of it came back");
       await user.close();
-    }),
-  );
+    },
+  ],
 
-  for (const when of ["while the link is down", "after the reconnection"]) {
-    test(
-      `${name} compares once when memory is there again ${when}`,
-      inWorld({ initiator: { isSingle: true } }, async (rig) => {
+  ...["while the link is down", "after the reconnection"].map(
+    (when): OutageCase => [
+      `DEVICE compares once when memory is there again ${when}`,
+      { initiator: { isSingle: true } },
+      async (rig) => {
         await rig.startTarget();
         const device = await rig.openDevice();
         const length = 16 * BLOCK;
@@ -350,13 +359,14 @@ export function remoteOutageTests(pair: RemotePair): void {
         deepStrictEqual(await Promise.all(ends), [Status.ok, Status.ok, Status.ok]);
         strictEqual(device.activeCount, 0);
         await device.close();
-      }),
-    );
-  }
+      },
+    ],
+  ),
 
-  test(
-    `${name} closes soon when the target is away, or hangs`,
-    inWorld({}, async (rig) => {
+  [
+    "DEVICE closes soon when the target is away, or hangs",
+    {},
+    async (rig) => {
       for (const how of ["killed", "paused"]) {
         await rig.startTarget();
         const device = await rig.openDevice();
@@ -373,12 +383,13 @@ export function remoteOutageTests(pair: RemotePair): void {
         }
         rig.killTarget();
       }
-    }),
-  );
+    },
+  ],
 
-  test(
-    `${name}.open says what is wrong, within its time`,
-    inWorld({}, async (rig) => {
+  [
+    "DEVICE.open says what is wrong, within its time",
+    {},
+    async (rig, pair) => {
       await rejects(rig.openDevice(), { code: "connection-refused" });
       await rig.startTarget();
       await rejects(rig.openDevice({ isUnknown: true }), pair.unknown);
@@ -387,6 +398,16 @@ export function remoteOutageTests(pair: RemotePair): void {
       await rejects(rig.openDevice(), { code: "connection-timeout" });
       ok(rig.world.nowMs - before < 2100);
       rig.killTarget();
-    }),
-  );
+    },
+  ],
+];
+
+/** Registers the tests, named after the pair's device. */
+export function remoteOutageTests(pair: RemotePair): void {
+  for (const [title, options, run] of CASES) {
+    test(title.replace("DEVICE", pair.name), () => {
+      const rig = new FaultRig(pair, 7, options);
+      return rig.run(() => run(rig, pair));
+    });
+  }
 }

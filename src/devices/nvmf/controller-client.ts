@@ -27,6 +27,7 @@ import {
   ShutdownNotification,
 } from "../../proto/nvme/properties.ts";
 import type { Sqe } from "../../proto/nvme/sqe.ts";
+import { codeOf, NvmeStatus } from "../../proto/nvme/status.ts";
 import { CapsuleBank } from "../../proto/nvme-tcp/initiator-bank.ts";
 import type { HostCommand } from "../../proto/nvme-tcp/initiator-command.ts";
 import { InitiatorQueue, type QueueHost } from "../../proto/nvme-tcp/initiator-queue.ts";
@@ -99,6 +100,8 @@ export class ControllerClient implements QueueHost {
   readonly #queues = new Set<InitiatorQueue>();
   readonly #opening = new Map<InitiatorQueue, Opening>();
   #onClosed: (() => void) | null = null;
+  /** The controller has refused to do without SQHD. */
+  #needsFlowControl = false;
 
   constructor(parts: ClientParts, owner: ClientOwner) {
     this.#parts = parts;
@@ -146,13 +149,14 @@ export class ControllerClient implements QueueHost {
     const queue = await this.#initialize(qid, entries, signal);
     const { keepAliveMs, subsystemNqn, hostNqn, hostId } = this.#parts;
     const keepAlive = qid === 0 ? keepAliveMs : 0;
+    const isFree = qid > 0 && !this.#needsFlowControl;
     const command = {
       recordFormat: 0,
       qid,
       queueSize: entries,
-      // No more commands are outstanding than there are entries, so that SQHD tells nothing; without
-      // it controllers may end reads with the SUCCESS flag. spec: NVMe/TCP 3.6.2.9
-      attributes: qid === 0 ? 0 : ConnectAttribute.disableSqFlowControl,
+      // No more commands are outstanding than there are entries: SQHD tells nothing, and without it
+      // controllers may end reads with the SUCCESS flag. spec: NVMe/TCP 3.6.2.9
+      attributes: isFree ? ConnectAttribute.disableSqFlowControl : 0,
       keepAliveMs: keepAlive,
     };
     const { cntlid } = this;
@@ -161,7 +165,10 @@ export class ControllerClient implements QueueHost {
     if (answer.status !== 0) {
       const error = connectFailure(this.place, answer.status, answer.dw0);
       queue.fail(error.message, error.code);
-      throw error;
+      if (!isFree || codeOf(answer.status) !== NvmeStatus.connectInvalidParameters) throw error;
+      // It may be one that insists on flow control.
+      this.#needsFlowControl = true;
+      return this.openQueue(qid, entries, signal);
     }
     if (connectAuthentication(answer.dw0) !== 0) {
       const text = `${this.place.address} asks hosts to authenticate, which is not supported`;

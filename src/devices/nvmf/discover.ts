@@ -110,7 +110,7 @@ async function readHeader(client: ControllerClient): Promise<DiscoveryHeader> {
   const text =
     header === null || header.recordFormat !== 0
       ? `${address}: the discovery log page has an unknown format`
-      : `${address}: the discovery log page has ${header.records} entries, more than ${ENTRIES_MAX}`;
+      : `${address}: a discovery log page of ${header.records} entries, more than ${ENTRIES_MAX}`;
   throw failure("controller-error", text);
 }
 

@@ -35,7 +35,7 @@ export interface Abilities {
   readonly blockBytes: number;
   /** What is acknowledged needs a flush to survive power loss. */
   readonly hasCache: boolean;
-  /** A Flush is sent: to targets of ours always, so that its answer is theirs and not a dead one's. */
+  /** A Flush is sent: to targets of ours always, so that no flush succeeds without its target. */
   readonly flushes: boolean;
   readonly compares: boolean;
   readonly writesZeroes: boolean;

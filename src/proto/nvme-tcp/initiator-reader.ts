@@ -1,6 +1,6 @@
 /**
- * ResponseReader: reads a controller's PDUs from the receive window, in any split, into the commands
- * that they are about.
+ * ResponseReader: reads a controller's PDUs from the receive window, in any split, into the
+ * commands that they are about.
  *
  *   header --> ICResp, CapsuleResp, R2T, C2HTermReq --> header
  *      +--> C2HData: padding --> data (copied, or received in place) --> data digest --> header
