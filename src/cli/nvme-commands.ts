@@ -26,4 +26,4 @@ different hosts different subsystems. Needs neither root nor a kernel module.
 
 Examples:
   penstock nvme discover nvmf://10.0.0.7
-  penstock nvme discover 'nvmf://10.0.0.7:8009?hostnqn=nqn.2014-08.org.nvmexpress:uuid:...' -o json`;
+  penstock nvme discover 'nvmf://10.0.0.7:8009?hostnqn=nqn.2026-11.com.example:me' -o json`;

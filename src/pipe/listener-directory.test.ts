@@ -68,7 +68,8 @@ test("enter gives each share a listener of its own when any port will do", async
 test("enter forgets the address when it cannot be listened on", async () => {
   const log: string[] = [];
   const directory = new ListenerDirectory();
-  await rejects(directory.enter(share("a"), reactorOf(0, log, true)), { code: "address-in-use" });
+  const busy = reactorOf(0, log, true);
+  await rejects(directory.enter(share("a"), busy), { code: "address-in-use" });
   directory.checkFree(share("a"));
   await directory.enter(share("a"), reactorOf(0, log));
 });

@@ -46,7 +46,7 @@ export const NVME_CODES: CodeList = {
   "namespace-unknown": {
     means: "The subsystem has no namespace of that nsid.",
     causes: "A wrong nsid=, a namespace that was taken away.",
-    todo: "List them with `nvme list-subsys` or `penstock share list`; leave nsid= out for the first.",
+    todo: "List them with `penstock share list` or `nvme list-ns`; without nsid= it is the first.",
   },
   "nqn-invalid": {
     means: "What should be the name of an NVMe subsystem or host is none.",
