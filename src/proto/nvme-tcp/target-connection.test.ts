@@ -521,6 +521,12 @@ test("a host that sends no data is stuck, and holds nothing when it has been end
     await rig.say(capsule({ opcode: flush, cid: 2, nsid: 1 }));
     assert.equal(rig.takeStatus(2), 0);
     assert.ok(rig.connection.stuckMs(clock.nowMs()) >= 500, "other commands change nothing");
+    await rig.say(capsule({ opcode: write, cid: 3, nsid: 1, cdw12: 31, transferBytes: 16384 }));
+    const { ttag } = rig.take("r2t").fields;
+    await rig.say(h2cData({ cid: 3, ttag, offset: 0 }, Buffer.alloc(16384)));
+    assert.equal(rig.takeStatus(3), 0);
+    const stuckMs = rig.connection.stuckMs(clock.nowMs());
+    assert.ok(stuckMs >= 50 && stuckMs < 200, "data of another command excuses it for a while");
     assert.ok(rig.heldBytes >= 131072);
     rig.connection.fail("stuck");
     rig.stream.endReceive(-104);

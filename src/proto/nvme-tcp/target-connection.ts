@@ -33,6 +33,9 @@ type State = (typeof State)[keyof typeof State];
 /** Answers sent less than this ago may still be on their way to the host. */
 const SPOKE_MS = 200;
 
+/** One command's data may take so many times longer than all data together may stand still. */
+const PATIENCE = 10;
+
 export interface TargetConnectionParts {
   readonly host: TargetHost;
   readonly stream: ByteStream;
@@ -109,10 +112,12 @@ export class TargetConnection
 
   /**
    * For how long the host has neither read what is being sent to it nor sent data that it was asked
-   * for, in milliseconds; 0 while nothing is due from it.
+   * for, in milliseconds; 0 while nothing is due from it. Data of other commands excuses that of
+   * one, but not for ever.
    */
   stuckMs(nowMs: number): number {
-    const asked = nowMs - this.queue.transfers.oldestMs();
+    const waited = Math.max(nowMs - this.queue.transfers.oldestMs(), 0);
+    const asked = Math.max(Math.min(waited, nowMs - this.#reader.dataMs), waited / PATIENCE);
     const isDue = this.#sender.inFlight || this.#receiver.payload.isUnderWay;
     const silent = isDue ? nowMs - Math.max(this.#receiver.progressMs, this.#sender.progressMs) : 0;
     return Math.max(silent, asked, 0);

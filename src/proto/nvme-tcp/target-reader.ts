@@ -62,6 +62,8 @@ export class TargetReader {
   neededBytes = COMMON_HEADER_BYTES;
   /** Commands begun so far. */
   commandCount = 0;
+  /** When data by R2T last came, on the reactor's clock. */
+  dataMs = 0;
   readonly #link: TargetLink;
   readonly #window: ReceiveWindow;
   readonly #queue: TargetQueue;
@@ -283,6 +285,7 @@ export class TargetReader {
 
   /** The payload under way: complete, or waiting for bytes. */
   #payloadWant(): Want | null {
+    this.dataMs = this.#queue.nowMs;
     if (!this.#payload.isComplete) return this.#wantBytes(1);
     const { buffer } = this.#payload;
     const command = this.#payload.end();
