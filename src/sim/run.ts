@@ -159,7 +159,10 @@ export class Run {
       firsts = firsts.filter((first) => !done.has(first));
     }
     if (firsts.length === 0) return true;
-    this.fail("unreadable", `sectors from ${firsts.join(", ")} cannot be read though all was healed`);
+    this.fail(
+      "unreadable",
+      `sectors from ${firsts.join(", ")} cannot be read though all was healed`,
+    );
     return false;
   }
 

@@ -37,12 +37,27 @@ export type FaultStep = { readonly at: number } & (
   | { readonly kind: "pause"; readonly process: number; readonly ms: number }
   | { readonly kind: "clock-jump"; readonly process: number; readonly ms: number }
   /** `keep`: chance of each unflushed sector to be there, below 0: drawn by the world's seed. */
-  | { readonly kind: "power-loss"; readonly host: number; readonly keep: number; readonly ms: number }
+  | {
+      readonly kind: "power-loss";
+      readonly host: number;
+      readonly keep: number;
+      readonly ms: number;
+    }
   | { readonly kind: "cut"; readonly host: number; readonly to: number; readonly ms: number }
-  | { readonly kind: "cut-one-way"; readonly host: number; readonly to: number; readonly ms: number }
+  | {
+      readonly kind: "cut-one-way";
+      readonly host: number;
+      readonly to: number;
+      readonly ms: number;
+    }
   | { readonly kind: "slow-link"; readonly latencyMs: number; readonly ms: number }
   | { readonly kind: "reset"; readonly connection: number }
-  | { readonly kind: "stall"; readonly connection: number; readonly way: number; readonly ms: number }
+  | {
+      readonly kind: "stall";
+      readonly connection: number;
+      readonly way: number;
+      readonly ms: number;
+    }
   | {
       readonly kind: "disk-error";
       readonly host: number;
@@ -68,7 +83,12 @@ export type FaultStep = { readonly at: number } & (
       readonly ms: number;
     }
   /** `pages` of 4 KiB are left. */
-  | { readonly kind: "disk-full"; readonly host: number; readonly pages: number; readonly ms: number }
+  | {
+      readonly kind: "disk-full";
+      readonly host: number;
+      readonly pages: number;
+      readonly ms: number;
+    }
   /** The page cache lets go of what a failed sync could not write. */
   | { readonly kind: "drop-cache"; readonly host: number }
   | { readonly kind: "rot"; readonly host: number; readonly first: number; readonly count: number }

@@ -11,7 +11,7 @@
 
 import { unreachable } from "../util/assert.ts";
 import type { HistoryEvent, HistoryOp, HistoryOptions, Violation } from "./history.ts";
-import { FIRST_WRITE, ROTTEN, SectorState, SLOTS_MAX } from "./sector-state.ts";
+import { FIRST_WRITE, type Loss, ROTTEN, SectorState, SLOTS_MAX } from "./sector-state.ts";
 import { describeValue, sectorLines } from "./sector-lines.ts";
 import { UNSEEN } from "./sector-pattern.ts";
 
@@ -46,6 +46,8 @@ export class SectorJudge {
   readonly #slots: (HistoryOp | null)[] = [];
   readonly #slotOf = new Map<HistoryOp, number>();
   #states: SectorState[] = [new SectorState([FIRST_WRITE])];
+  /** Of the event that is looked at. */
+  #tick = 0;
 
   constructor(facts: SectorFacts, options: HistoryOptions) {
     this.#facts = facts;
@@ -56,6 +58,7 @@ export class SectorJudge {
     try {
       for (const entry of this.#timeline()) {
         const before = this.#states;
+        this.#tick = entry.tick;
         this.#take(entry);
         if (this.#states.length === 0) return this.#violation(entry, before);
         if (this.#states.length > 1) this.#dedupe();
@@ -155,10 +158,12 @@ export class SectorJudge {
   #close(op: HistoryOp): void {
     if (isWriter(op)) {
       const bit = 1 << (this.#slotOf.get(op) as number); // since its start
-      const kept = [...this.#states];
+      const kept: SectorState[] = [];
       for (const state of this.#states) {
-        if ((state.applied & bit) !== 0 && (state.again & bit) === 0) continue;
-        this.#expand(state, (next) => this.#keepIf(next.last === op, next, kept));
+        const isDone = (state.applied & bit) !== 0;
+        kept.push(isDone ? state : state.withGhost(op));
+        if (isDone && (state.again & bit) === 0) continue;
+        this.#expand(state, (next) => this.#keepIf(next.last === op, next, kept), op);
       }
       this.#states = kept;
     }
@@ -166,54 +171,69 @@ export class SectorJudge {
   }
 
   #befall(event: HistoryEvent): void {
-    if (event.kind === "rot") {
-      this.#each((state) => this.#see(state.replacedBy(ROTTEN)));
-      return;
-    }
-    const reached: SectorState[] = [];
-    for (const state of this.#states) {
-      reached.push(state);
-      this.#expand(state, (next) => {
-        reached.push(next);
-        return true;
-      });
-    }
-    this.#states = reached;
-    this.#dedupe();
     switch (event.kind) {
-      case "power-loss":
-        this.#states = this.#states.flatMap((state) => this.#seeAll(this.#losses(state, event)));
-        break;
-      case "wipe":
-        this.#each((state) =>
-          this.#see(state.wiped(FIRST_WRITE, this.#pendingWrites(), event.isReported)),
-        );
-        break;
-      case "doom":
-        this.#each((state) => state.doomed());
-        break;
+      case "rot":
+        this.#each((state) => this.#see(state.replacedBy(ROTTEN)));
+        return;
+      case "doom": {
+        const bits = this.#pendingBits();
+        this.#each((state) => state.doomed(bits));
+        return;
+      }
       case "drop-cache":
         this.#states = this.#states.flatMap((state) => this.#seeAll(state.reverts()));
-        break;
+        return;
+      case "power-loss":
+      case "wipe":
+        this.#lose(event);
+        return;
       default:
         unreachable(event.kind);
     }
   }
 
-  #losses(state: SectorState, { isReported }: HistoryEvent): SectorState[] {
-    const pending = this.#pendingWrites();
-    return state.list.map((_, index) => state.afterLoss(index, pending, isReported));
+  #lose(event: HistoryEvent): void {
+    // Reads under way may have seen before the loss what a write under way wrote.
+    const reached = [...this.#states];
+    for (const state of this.#states) {
+      this.#expand(state, (next) => {
+        reached.push(next);
+        return true;
+      });
+    }
+    const loss: Loss = {
+      tick: event.tick,
+      pending: this.#pendingWrites(),
+      isReported: event.isReported,
+      flushLies: this.#options.flushLies === true,
+    };
+    const lost = reached.flatMap((state) => {
+      if (event.kind === "wipe") return [state.wiped(FIRST_WRITE, loss)];
+      const unapplied = [...loss.pending.keys()].filter((op) => !state.list.includes(op));
+      return [...new Set([...state.list, ...unapplied])].map((op) => state.afterLoss(op, loss));
+    });
+    this.#states = this.#seeAll(lost);
+    this.#dedupe();
   }
 
-  /** All states that pending writes lead to, until `visit` says false: it has what it needs. */
-  #expand(from: SectorState, visit: (state: SectorState) => boolean): void {
+  /**
+   * All states that pending writes lead to, until `visit` says false: it has what it needs. Only
+   * writes that matter now: `also`, and those that are or will be seen, or acknowledged. Of others
+   * it is enough to remember that they may have happened (`withGhost`).
+   */
+  #expand(
+    from: SectorState,
+    visit: (state: SectorState) => boolean,
+    also: HistoryOp | null = null,
+  ): void {
     const visited = new Set<string>();
     const stack = [from];
     for (let state = stack.pop(); state !== undefined; state = stack.pop()) {
       for (let slot = 0; slot < this.#slots.length; slot++) {
         const op = this.#slots[slot] as HistoryOp | null;
         if (op === null || !isWriter(op) || !this.#canApply(state, op, slot)) continue;
-        const next = this.#see(state.withApplied(op, 1 << slot));
+        if (op !== also && op.outcome !== "ok" && !this.#isWanted(op)) continue;
+        const next = this.#see(state.withApplied(op, 1 << slot, this.#tick));
         const { key } = next;
         if (visited.has(key)) continue;
         visited.add(key);
@@ -277,12 +297,33 @@ export class SectorJudge {
     return op.outcome === "refused" && op.differs > this.#facts.sector;
   }
 
-  #pendingWrites(): number {
-    let bits = 0;
-    for (let slot = 0; slot < this.#slots.length; slot++) {
-      const op = this.#slots[slot] as HistoryOp | null;
-      if (op !== null && isWriter(op)) bits |= 1 << slot;
+  /** Somebody under way has seen it, perhaps, or compares with it. */
+  #isWanted(write: HistoryOp): boolean {
+    const { sector } = this.#facts;
+    for (const op of this.#slots as readonly (HistoryOp | null)[]) {
+      if (op === null || op === write) continue;
+      const index = sector - op.first;
+      if (isWriter(op)) {
+        if (op.expected?.[index] === write.value) return true;
+      } else if (op.differs === sector) {
+        if (op.expected?.[index] !== write.value) return true;
+      } else {
+        const seen = this.#sawEqual(op) ? op.expected?.[index] : op.seen?.[index];
+        if (seen === write.value) return true;
+      }
     }
+    return false;
+  }
+
+  #pendingWrites(): Map<HistoryOp, number> {
+    const pending = new Map<HistoryOp, number>();
+    for (const [op, slot] of this.#slotOf) if (isWriter(op)) pending.set(op, 1 << slot);
+    return pending;
+  }
+
+  #pendingBits(): number {
+    let bits = 0;
+    for (const bit of this.#pendingWrites().values()) bits |= bit;
     return bits;
   }
 

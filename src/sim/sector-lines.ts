@@ -32,7 +32,9 @@ export function sectorLines(facts: SectorFacts, tick: number): string[] {
   for (const event of facts.events) {
     if (touches(event, sector)) lines.push({ tick: event.tick, text: `-- ${event.kind} --` });
   }
-  const seen = lines.filter((line) => line.tick <= tick).sort((one, other) => one.tick - other.tick);
+  const seen = lines
+    .filter((line) => line.tick <= tick)
+    .sort((one, other) => one.tick - other.tick);
   return seen.slice(-LINES_MAX).map((line) => `${String(line.tick).padStart(6)} ${line.text}`);
 }
 

@@ -28,39 +28,66 @@ interface Lost {
 
 const NOTHING_LOST: readonly Lost[] = [];
 
-interface Masks {
+/** All of a state but its list. */
+interface Parts {
   readonly applied: number;
   readonly again: number;
   readonly satisfied: number;
+  readonly doomable: number;
+  readonly doomed: number;
+  readonly lastTick: number;
+  readonly lost: readonly Lost[];
 }
 
-const NO_MASKS: Masks = { applied: 0, again: 0, satisfied: 0 };
+const FIRST_PARTS: Parts = {
+  applied: 0,
+  again: 0,
+  satisfied: 0,
+  doomable: 0,
+  doomed: 0,
+  lastTick: -1,
+  lost: NOTHING_LOST,
+};
+
+/** What a loss of power does to writes that are under way. */
+export interface Loss {
+  readonly tick: number;
+  /** Writes under way, and the bit of each. */
+  readonly pending: ReadonlyMap<HistoryOp, number>;
+  /** No flush needs to report it. */
+  readonly isReported: boolean;
+  readonly flushLies: boolean;
+}
 
 export class SectorState {
-  /** Writes in the order in which they took effect, from the last one that surely is durable. */
+  /**
+   * Writes in the order in which they took effect, from the last one that surely is durable. Those
+   * that were never acknowledged may stand here though they need not have happened.
+   */
   readonly list: readonly HistoryOp[];
   /** Pending writes that have taken effect. */
   readonly applied: number;
-  /** Of these, those that may do so once more: they were lost, and may be sent again. */
+  /** Of these, those that may do so once more, or may never have: a loss of power came between. */
   readonly again: number;
   /** Pending reads that have seen what they report. */
   readonly satisfied: number;
-  readonly #lost: readonly Lost[];
+  /** Pending writes that a failed sync may have met. */
+  readonly #doomable: number;
   /** So many of the list's beginning no later flush makes durable. */
   readonly #doomed: number;
+  /** When the last of the list took effect, at the latest. */
+  readonly #lastTick: number;
+  readonly #lost: readonly Lost[];
 
-  constructor(
-    list: readonly HistoryOp[],
-    masks: Masks = NO_MASKS,
-    lost: readonly Lost[] = NOTHING_LOST,
-    doomed = 0,
-  ) {
+  constructor(list: readonly HistoryOp[], parts: Parts = FIRST_PARTS) {
     this.list = list;
-    this.applied = masks.applied;
-    this.again = masks.again;
-    this.satisfied = masks.satisfied;
-    this.#lost = lost;
-    this.#doomed = doomed;
+    this.applied = parts.applied;
+    this.again = parts.again;
+    this.satisfied = parts.satisfied;
+    this.#doomable = parts.doomable;
+    this.#doomed = parts.doomed;
+    this.#lastTick = parts.lastTick;
+    this.#lost = parts.lost;
   }
 
   /** What reads see. */
@@ -70,7 +97,8 @@ export class SectorState {
 
   /** Equal for equal states. */
   get key(): string {
-    let key = `${this.applied},${this.again},${this.satisfied},${this.#doomed}`;
+    let key = `${this.applied},${this.again},${this.satisfied},${this.#doomable},${this.#doomed}`;
+    if (this.list.length > 1) key += `,${this.#lastTick}`;
     for (const { id } of this.list) key += ` ${id}`;
     for (const { op, reportedAt, supersededAt } of this.#lost) {
       key += ` -${op.id}:${reportedAt}:${supersededAt}`;
@@ -86,37 +114,57 @@ export class SectorState {
 
   withSatisfied(bits: number): SectorState {
     if ((this.satisfied | bits) === this.satisfied) return this;
-    return this.#with({ ...this.#masks, satisfied: this.satisfied | bits });
+    return this.#with({ satisfied: this.satisfied | bits });
   }
 
   withoutSlot(bit: number): SectorState {
-    if (((this.applied | this.again | this.satisfied) & bit) === 0) return this;
+    const masks = this.applied | this.again | this.satisfied | this.#doomable;
+    if ((masks & bit) === 0) return this;
     return this.#with({
       applied: this.applied & ~bit,
       again: this.again & ~bit,
       satisfied: this.satisfied & ~bit,
+      doomable: this.#doomable & ~bit,
     });
   }
 
   /** A pending write takes effect. */
-  withApplied(op: HistoryOp, bit: number): SectorState {
+  withApplied(op: HistoryOp, bit: number, tick: number): SectorState {
     const ackedAt = op.outcome === "ok" ? op.end : NEVER;
     const lost = this.#lost
       .filter((each) => each.op !== op)
       .map((each) => ({ ...each, supersededAt: Math.min(each.supersededAt, ackedAt) }));
-    const masks = {
+    const list = [...this.list, op];
+    const isDoomed = (this.#doomable & bit) !== 0;
+    const parts = {
+      ...this.#parts,
       applied: this.applied | bit,
       again: this.again & ~bit,
-      satisfied: this.satisfied,
+      lost,
+      lastTick: tick,
+      doomed: isDoomed ? list.length : this.#doomed,
     };
-    return new SectorState([...this.list, op], masks, lost, this.#doomed);
+    return new SectorState(list, parts);
+  }
+
+  /**
+   * A write that was not acknowledged, and that nobody saw, is over. It may have happened before
+   * the last one, when that came after its beginning: then power loss may show it.
+   */
+  withGhost(op: HistoryOp): SectorState {
+    if (this.list.length < 2 || op.start > this.#lastTick) return this;
+    const list = [...this.list.slice(0, -1), op, this.last];
+    const isShifted = this.#doomed >= this.list.length;
+    return new SectorState(list, {
+      ...this.#parts,
+      doomed: isShifted ? this.#doomed + 1 : this.#doomed,
+    });
   }
 
   /** A flush that said ok covers what was acknowledged before it began; null: it cannot have. */
   flushed(flush: HistoryOp): SectorState | null {
     const { start } = flush;
     for (const { op, reportedAt, supersededAt } of this.#lost) {
-      if (op.session !== flush.session) continue;
       if (op.end < start && reportedAt > start && supersededAt > start) return null;
     }
     for (let index = this.list.length - 1; index >= Math.max(this.#doomed, 1); index--) {
@@ -135,27 +183,55 @@ export class SectorState {
   lossReported(flush: HistoryOp): SectorState {
     if (this.#lost.length === 0) return this;
     const lost = this.#lost.map((each) =>
-      each.op.session === flush.session && each.op.end < flush.start && each.reportedAt === NEVER
+      each.op.end < flush.start && each.reportedAt === NEVER
         ? { ...each, reportedAt: flush.end }
         : each,
     );
-    return new SectorState(this.list, this.#masks, lost, this.#doomed);
+    return this.#with({ lost });
   }
 
-  /** Power was lost, and entry `index` is what the medium has. @param pending slots of writes */
-  afterLoss(index: number, pending: number, isReported: boolean): SectorState {
-    return this.#lose(this.list[index] as HistoryOp, index + 1, pending, isReported);
+  /** Power was lost, and `left` is what the medium has. */
+  afterLoss(left: HistoryOp, loss: Loss): SectorState {
+    let { applied, again } = this;
+    const lost = loss.isReported ? [] : [...this.#lost];
+    const index = this.list.lastIndexOf(left);
+    // What is not in the list may have happened before `left`, when that was not in it either.
+    const gone = new Set(index === -1 ? [] : this.list.slice(index + 1));
+    for (const [op, bit] of loss.pending) {
+      if (index !== -1 && !this.list.includes(op)) gone.add(op);
+      // One under way that is gone may have been answered before the loss, but not with FUA.
+      const mustHappenAgain = op.fua && !loss.flushLies && gone.has(op);
+      applied = mustHappenAgain ? applied & ~bit : applied | bit;
+      again = mustHappenAgain ? again & ~bit : again | bit;
+    }
+    if (!loss.isReported) {
+      for (const op of gone) {
+        const at = this.list.lastIndexOf(op);
+        if (op.outcome !== "ok" || (at !== -1 && at < this.#doomed)) continue;
+        lost.push({ op, reportedAt: NEVER, supersededAt: NEVER });
+      }
+    }
+    const { satisfied } = this;
+    return new SectorState([left], {
+      ...FIRST_PARTS,
+      applied,
+      again,
+      satisfied,
+      lost,
+      lastTick: loss.tick,
+    });
   }
 
-  /** All is gone, and `left` is there instead. @param pending slots of writes */
-  wiped(left: HistoryOp, pending: number, isReported: boolean): SectorState {
-    return this.#lose(left, 1, pending, isReported);
+  /** All is gone, and `left` is there instead. */
+  wiped(left: HistoryOp, loss: Loss): SectorState {
+    const gone = new SectorState([left, ...this.list.slice(1)], { ...this.#parts, doomed: 0 });
+    return gone.afterLoss(left, loss);
   }
 
   /** A sync has failed: what is not durable may be lost, whatever is flushed later. */
-  doomed(): SectorState {
-    if (this.list.length === 1) return this;
-    return new SectorState(this.list, this.#masks, this.#lost, this.list.length);
+  doomed(pendingBits: number): SectorState {
+    const doomed = this.list.length === 1 ? 0 : this.list.length;
+    return this.#with({ doomed, doomable: this.#doomable | pendingBits });
   }
 
   /** The page cache lets go of what a failed sync could not write: of that, or of nothing. */
@@ -163,42 +239,34 @@ export class SectorState {
     if (this.#doomed < this.list.length) return [this];
     return this.list.map((_, index) => {
       const list = this.list.slice(0, index + 1);
-      return new SectorState(list, this.#masks, this.#lost, list.length);
+      return new SectorState(list, { ...this.#parts, doomed: list.length });
     });
   }
 
   /** Another content, whatever was there. */
   replacedBy(op: HistoryOp): SectorState {
-    return new SectorState([op], this.#masks, this.#lost);
-  }
-
-  #lose(left: HistoryOp, from: number, pending: number, isReported: boolean): SectorState {
-    const masks = {
-      applied: this.applied,
-      again: this.again | (this.applied & pending),
-      satisfied: this.satisfied,
-    };
-    if (isReported) return new SectorState([left], masks);
-    const lost = [...this.#lost];
-    for (let index = from; index < this.list.length; index++) {
-      const op = this.list[index] as HistoryOp; // within the list
-      if (op.outcome !== "ok" || index < this.#doomed) continue;
-      lost.push({ op, reportedAt: NEVER, supersededAt: NEVER });
-    }
-    return new SectorState([left], masks, lost);
+    return new SectorState([op], { ...this.#parts, doomed: 0 });
   }
 
   #durableFrom(index: number): SectorState {
     const doomed = Math.max(0, this.#doomed - index);
-    return new SectorState(this.list.slice(index), this.#masks, this.#lost, doomed);
+    return new SectorState(this.list.slice(index), { ...this.#parts, doomed });
   }
 
-  get #masks(): Masks {
-    return { applied: this.applied, again: this.again, satisfied: this.satisfied };
+  get #parts(): Parts {
+    return {
+      applied: this.applied,
+      again: this.again,
+      satisfied: this.satisfied,
+      doomable: this.#doomable,
+      doomed: this.#doomed,
+      lastTick: this.#lastTick,
+      lost: this.#lost,
+    };
   }
 
-  #with(masks: Masks): SectorState {
-    return new SectorState(this.list, masks, this.#lost, this.#doomed);
+  #with(change: Partial<Parts>): SectorState {
+    return new SectorState(this.list, { ...this.#parts, ...change });
   }
 }
 

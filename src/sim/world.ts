@@ -224,7 +224,11 @@ export class SimWorld implements SimProcessHost {
     return true;
   }
 
-  #cut(from: string, to: string, step: FaultStep & { readonly kind: "cut" | "cut-one-way" }): boolean {
+  #cut(
+    from: string,
+    to: string,
+    step: FaultStep & { readonly kind: "cut" | "cut-one-way" },
+  ): boolean {
     if (from === to) return false;
     const isOneWay = step.kind === "cut-one-way";
     const name = `cut ${from} ${isOneWay ? ">" : "<>"} ${to}`;

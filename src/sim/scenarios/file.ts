@@ -232,7 +232,8 @@ class FileStage implements Stage {
     if (status === Status.mediaError) {
       // A durable write that found no space leaves it open whether its sync had failed.
       const isStruck = this.#isStruck(op) || (op.fua && isFull);
-      if (!isStruck && this.#suspectSince > op.end) return "media-error without a fault of the disk";
+      if (!isStruck && this.#suspectSince > op.end)
+        return "media-error without a fault of the disk";
       if (op.kind === "flush" || op.fua) this.#suspect(op);
       return null;
     }
@@ -264,7 +265,8 @@ class FileStage implements Stage {
 
   #syncsFailed(): number {
     return this.#run.world.diskFaults.reduce(
-      (sum, { on, effect, fault }) => (on === "sync" && effect === "error" ? sum + fault.hits : sum),
+      (sum, { on, effect, fault }) =>
+        on === "sync" && effect === "error" ? sum + fault.hits : sum,
       0,
     );
   }
