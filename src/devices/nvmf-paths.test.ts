@@ -245,3 +245,22 @@ test(
     await device.close();
   }),
 );
+
+test(
+  "NvmfDevice hears of a larger namespace, and takes its size when it is told to",
+  inWorld(async (rig) => {
+    await rig.start([optimized]);
+    const device = await rig.open();
+    const [service, share] = [rig.services[0], rig.shares[0]];
+    ok(service !== undefined && share !== undefined && rig.backing !== null);
+    rig.backing.info = { ...rig.backing.info, sizeBytes: 2 * SIZE_BYTES };
+    service.resized(share);
+    await rig.sleep(100);
+    strictEqual(device.condition.sizeBytes, 2 * SIZE_BYTES);
+    strictEqual(device.info.sizeBytes, SIZE_BYTES);
+    await rejects(device.grow(3 * SIZE_BYTES), { code: "size-invalid" });
+    await device.grow(2 * SIZE_BYTES);
+    strictEqual(device.info.sizeBytes, 2 * SIZE_BYTES);
+    await device.close();
+  }),
+);

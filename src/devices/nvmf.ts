@@ -22,9 +22,9 @@ import {
 } from "../proto/nvme/status.ts";
 import type { HostCommand } from "../proto/nvme-tcp/initiator-command.ts";
 import type { Timer } from "../reactor/clock.ts";
-import type { SocketAddress } from "../reactor/io.ts";
 import type { Reactor } from "../reactor/reactor.ts";
 import { unreachable } from "../util/assert.ts";
+import { PenstockError } from "../util/errors.ts";
 import {
   encodeCompare,
   encodeDeallocate,
@@ -35,7 +35,8 @@ import {
 } from "./nvmf/commands.ts";
 import type { ControllerSession, NamespaceTerms } from "./nvmf/controller-session.ts";
 import type { Path } from "./nvmf/path.ts";
-import { type LinkState, PathSet, type PathSetOwner } from "./nvmf/path-set.ts";
+import type { NvmfCondition, NvmfOptions } from "./nvmf/options.ts";
+import { PathSet, type PathSetOwner } from "./nvmf/path-set.ts";
 import { FusedWrite, NvmfTask, Step } from "./nvmf/task.ts";
 import {
   abilitiesOf,
@@ -46,59 +47,7 @@ import {
 } from "./nvmf/terms.ts";
 import { RemoteDevice, TICKS_PER_TIMEOUT } from "./remote/remote-device.ts";
 
-export interface NvmfOptions {
-  /** One controller each, of the same subsystem; at least one. */
-  readonly addresses: readonly SocketAddress[];
-  readonly subsystemNqn: string;
-  /** Default: the first namespace. */
-  readonly nsid?: number;
-  /** The stage, canonical: "nvmf://127.0.0.1:4420/nqn...". */
-  readonly name: string;
-  /** UUID that no opening before had. */
-  readonly openingId: string;
-  /** UUID that controllers know the host by; default: `openingId`. */
-  readonly hostId?: string;
-  /** Default: made from the host id. */
-  readonly hostNqn?: string;
-  readonly readOnly?: boolean;
-  /** I/O queues to each controller, 1 to 64; default 4. */
-  readonly queues?: number;
-  /** Commands on each queue at a time, 1 to 255; default 128. */
-  readonly queueDepth?: number;
-  readonly headerDigest?: boolean;
-  readonly dataDigest?: boolean;
-  /** A controller may give the host up that it has not heard of for this long; default 5 s. */
-  readonly keepAliveMs?: number;
-  /** Under a nexus: requests fail soon instead of riding out an outage, and it stays lost. */
-  readonly failFast?: boolean;
-  /** A command unanswered for this long ends the connections; default 30 s, fail-fast 5 s. */
-  readonly timeoutMs?: number;
-  readonly connectTimeoutMs?: number;
-  /** How long an outage may last before requests fail; default 60 s, fail-fast 0. */
-  readonly rideOutMs?: number;
-}
-
-/** What became of a device, for listings. */
-export interface NvmfCondition {
-  readonly link: LinkState;
-  /** I/O queues that are connected, over all paths. */
-  readonly connections: number;
-  /** Set for good: the device has to be opened again. */
-  readonly fault: Status;
-  readonly reason: string;
-  /** What the namespace has by now; more than `info` says once it has grown. */
-  readonly sizeBytes: number;
-  readonly paths: readonly PathCondition[];
-}
-
-export interface PathCondition {
-  readonly address: string;
-  readonly isUp: boolean;
-  readonly isUsed: boolean;
-  /** `AnaState`. */
-  readonly anaState: number;
-  readonly reason: string;
-}
+export type { NvmfCondition, NvmfOptions } from "./nvmf/options.ts";
 
 const QUEUES = 4;
 const QUEUE_DEPTH = 128;
@@ -209,6 +158,25 @@ export class NvmfDevice extends RemoteDevice<NvmfTask> implements PathSetOwner {
     const { nsid, identity } = this.#terms;
     const { link, paths, sizeBytes } = this.condition;
     return { subsystem: subnqn, model: mn, cntlid, nsid, identity, link, paths, sizeBytes };
+  }
+
+  /**
+   * Takes the size that the namespace has by now, which its controller has told of: it cannot make
+   * it larger itself.
+   * @throws PenstockError `size-invalid`
+   */
+  override grow(sizeBytes: number): Promise<void> {
+    const { name, sizeBytes: before, blockSizeBytes } = this.info;
+    const isThere = sizeBytes >= before && sizeBytes <= this.#sizeBytes;
+    if (isThere && sizeBytes % blockSizeBytes === 0) {
+      this.takeSize(sizeBytes);
+      return Promise.resolve();
+    }
+    const message =
+      `${name}, of which ${before} bytes are used, has ${this.#sizeBytes}: found ${sizeBytes}, ` +
+      `expected a size between them, in multiples of ${blockSizeBytes}`;
+    const details = { sizeBytes, before, most: this.#sizeBytes };
+    return Promise.reject(new PenstockError({ code: "size-invalid", message, details }));
   }
 
   // hot path
