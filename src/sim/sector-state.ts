@@ -165,6 +165,7 @@ export class SectorState {
   flushed(flush: HistoryOp): SectorState | null {
     const { start } = flush;
     for (const { op, reportedAt, supersededAt } of this.#lost) {
+      if (op.session !== flush.session) continue;
       if (op.end < start && reportedAt > start && supersededAt > start) return null;
     }
     for (let index = this.list.length - 1; index >= Math.max(this.#doomed, 1); index--) {
@@ -183,7 +184,7 @@ export class SectorState {
   lossReported(flush: HistoryOp): SectorState {
     if (this.#lost.length === 0) return this;
     const lost = this.#lost.map((each) =>
-      each.op.end < flush.start && each.reportedAt === NEVER
+      each.op.session === flush.session && each.op.end < flush.start && each.reportedAt === NEVER
         ? { ...each, reportedAt: flush.end }
         : each,
     );
