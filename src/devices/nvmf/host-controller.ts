@@ -95,6 +95,8 @@ export class HostController implements ClientOwner {
   #hasTraffic = false;
   #isOpening = true;
   #openingTimer: Timer | null = null;
+  /** Abort commands without an answer. */
+  #aborts = 0;
   #isReadingChanges = false;
   #hasMoreChanges = false;
 
@@ -151,9 +153,15 @@ export class HostController implements ClientOwner {
   abort(command: HostCommand): void {
     const { admin } = this.#client;
     if (admin === null || !admin.isUp || command.index < 0) return;
+    // ACL is 0-based; what is not aborted ends with the connections, a little later.
+    if (this.#aborts > (this.#session?.controller.acl ?? 0)) return;
+    this.#aborts++;
     const { qid, cookie } = command;
     const asking = this.#client.ask(admin, (sqe) => encodeAbort(qid, cookie, sqe));
-    asking.catch(() => undefined); // whoever loses the queue hears of it by `lost`
+    const isAsked = (): void => {
+      this.#aborts--;
+    };
+    asking.then(isAsked, isAsked); // whoever loses the queue hears of it by `lost`
   }
 
   /** Ends all connections now. Idempotent. */

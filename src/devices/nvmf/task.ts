@@ -103,6 +103,7 @@ export class NvmfTask extends HostCommand implements RemoteTask {
     this.path = null;
     this.done = 0;
     this.answersLeft = 0;
+    this.isAborting = false;
     this.isNew = true;
     this.isOld = true;
     const isOpen = operation === Operation.compareAndWrite && this.mayBeDone;
