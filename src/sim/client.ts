@@ -14,7 +14,7 @@ import type { IoKind, IoStep } from "./schedule.ts";
 import { putSectors, readSectors, SECTOR_BYTES } from "./sector-pattern.ts";
 
 /** Operations of one client that are under way at once; more are not begun. */
-const IN_FLIGHT_MAX = 10;
+const IN_FLIGHT_MAX = 7;
 
 export interface ClientOptions {
   readonly name: string;

@@ -197,6 +197,9 @@ export async function runSchedule(
   const lyingFlush = schedule.settings["lyingFlush"] === 1;
   const run = new Run(schedule, options, { lyingFlush });
   let recoveryMs = 0;
+  // A promise of the product that nobody waits for must not fail either.
+  const onRejection = (reason: unknown) => run.fail("crash", `unhandled: ${String(reason)}`);
+  process.on("unhandledRejection", onRejection);
   try {
     recoveryMs = await play(run, scenario.start(run));
   } catch (thrown) {
@@ -204,6 +207,7 @@ export async function runSchedule(
     const message = thrown instanceof Error ? thrown.message : String(thrown);
     run.fail("crash", message, stack.slice(1, STACK_LINES));
   }
+  process.off("unhandledRejection", onRejection);
   run.judge();
   return run.report(recoveryMs);
 }
