@@ -56,11 +56,9 @@ forEachLevel(
     const probe = await NvmeProbe.open(other, prng.fork("probe"));
     const probing = probe.run();
     const attacks = corpus();
-    while (attacks.length < SESSION_COUNT) {
-      attacks.push(randomAttack(prng));
-    }
-    for (let start = 0; start < attacks.length; start += AT_ONCE) {
-      const batch = attacks.slice(start, start + AT_ONCE);
+    for (let done = 0; done < SESSION_COUNT; done += AT_ONCE) {
+      // Made as they are needed: the probe beside measures what this process does, too.
+      const batch = Array.from({ length: AT_ONCE }, () => attacks.pop() ?? randomAttack(prng));
       const lines = () => batch.map(({ state, bytes }) => `${state} ${bytes.toString("hex")}`);
       await Promise.all(batch.map((attack) => send(victim, attack))).catch((error) =>
         assert.fail(`${error}; one of\n${lines().join("\n")}`),
