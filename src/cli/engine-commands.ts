@@ -203,8 +203,8 @@ Example:
   penstock pipe create vol1 '/var/tmp/disk.img?size=1GiB | nbd://127.0.0.1:10809/vol1'`;
 
 const RESIZE_HELP = `
-A file grows, sparsely; of a block device that has grown, the new size is taken. NVMe hosts see it
-at once, NBD clients when they connect anew. Nothing shrinks.
+A file grows, sparsely; of a block device, or of a server's NVMe namespace, that has grown, the new
+size is taken. NVMe hosts see it at once, NBD clients when they connect anew. Nothing shrinks.
 
 Example:
   penstock pipe resize vol1 20GiB`;

@@ -103,7 +103,7 @@ export const MACHINE_CODES: CodeList = {
   },
   "resize-unsupported": {
     means: "A pipe cannot get another size while it runs.",
-    causes: "A source other than file://, a mirror, readonly=1, --placement apart.",
+    causes: "A source other than file:// or nvmf://, a mirror, readonly=1, --placement apart.",
     todo: "Close the pipe, resize what is below, open it again.",
   },
   "secret-unreadable": {
