@@ -6,7 +6,7 @@
  * Node 26 from node_modules: by execve where the running Node has it (same process, so signals and
  * exit code need no help), else as a child whose signals and exit code it passes on.
  *
- *   node tools/bootstrap.mjs start|test|ok|install|bench|bench:stages [ARGUMENT...]
+ *   node tools/bootstrap.mjs start|test|ok|install|sim|bench|bench:stages [ARGUMENT...]
  */
 
 import { spawn, spawnSync } from "node:child_process";
@@ -40,6 +40,7 @@ const COMMANDS = {
   test: { entry: ["tools/test.ts"], development: true },
   ok: { entry: ["tools/test.ts", "--ok"], development: true },
   install: { entry: undefined, development: false },
+  sim: { entry: ["src/sim/main.ts"], development: false },
   bench: { entry: ["bench/bench.ts"], development: false },
   "bench:stages": { entry: ["bench/stages.ts"], development: false },
 };

@@ -17,6 +17,7 @@ import type { OutputFormat } from "./output.ts";
 import type { PipeRunOptions } from "./pipe-run.ts";
 import { printError, reportError } from "./report-error.ts";
 import { addRunOptions, durationArgument, ioOption } from "./run-options.ts";
+import { addSimulate } from "./simulate-command.ts";
 import { stageHelp } from "./stage-help.ts";
 import { addStats } from "./stats-commands.ts";
 import { PenstockError } from "../util/errors.ts";
@@ -88,6 +89,7 @@ export function makeProgram(setExitCode: (code: ExitCode) => void): Command {
   addNvme(program);
   addStats(program);
   addBench(program, setExitCode);
+  addSimulate(program, setExitCode);
   addDoctor(program, setExitCode);
   addExplain(program, setExitCode);
   addCompletion(program);
