@@ -222,14 +222,14 @@ test("a punch is undone by power loss when it was not synced", async () => {
 
 test("writes are short and then fail when the disk is full", async () => {
   const rig = await DiskRig.open(1, 1024 * 1024, { spaceBytes: 65_536 + 4096 });
-  strictEqual(await rig.write(4096, filled(255, 1)), 65_536 - 4096, "the first chunk fits");
-  strictEqual(await rig.write(65_536, filled(128, 1)), -Errno.ENOSPC);
+  strictEqual(await rig.write(4096, filled(255, 1)), 65_536 + 4096, "17 pages");
+  strictEqual(await rig.write(131_072, filled(128, 1)), -Errno.ENOSPC);
   strictEqual(await rig.allocate(AllocateMode.zero, 262_144, 65_536), -Errno.ENOSPC);
   strictEqual(await rig.write(4096, filled(8, 2)), 4096, "over allocated pages");
   await rig.allocate(AllocateMode.punch, 4096, 8192);
   strictEqual(await rig.write(131_072, filled(8, 3)), 4096);
   rig.world.disk().remove("/nothing");
-  strictEqual(rig.world.disk().usedPages, 14);
+  strictEqual(rig.world.disk().usedPages, 16);
 });
 
 test("a block device keeps its size and has no holes", async () => {
@@ -239,8 +239,11 @@ test("a block device keeps its size and has no holes", async () => {
   strictEqual(rig.opened.isBlockDevice, true);
   strictEqual(await rig.write(4096, filled(16, 1)), 4096, "short at the end");
   strictEqual(await rig.write(8192, filled(1, 1)), -Errno.ENOSPC);
-  strictEqual(await rig.seek(0, "data"), 0);
-  strictEqual(await rig.seek(0, "hole"), 8192);
+  strictEqual(await rig.seek(0, "data"), -Errno.EINVAL);
+  strictEqual(await rig.seek(0, "hole"), -Errno.EINVAL);
+  strictEqual(await rig.allocate(AllocateMode.punch, 4096, 16_384), 0, "up to its end");
+  strictEqual(await rig.allocate(AllocateMode.punch, 100, 512), -Errno.EINVAL);
+  strictEqual(await rig.allocate(AllocateMode.zero, 8192, 512), -Errno.EINVAL);
   rig.process.kill();
   await rejects(rig.reopen(16_384), { code: "size-mismatch" });
 });

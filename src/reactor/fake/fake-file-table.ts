@@ -45,13 +45,29 @@ export class FakeOpenFile {
     const { kind, vector } = op;
     const modifies = kind === "write" || kind === "punch" || kind === "zero";
     if (modifies && !this.write) return Errno.EBADF;
+    if (this.file.isBlockDevice) {
+      const errno = this.#checkDevice(op);
+      if (errno !== 0) return errno;
+    }
     if (this.alignmentBytes === 1 || (kind !== "read" && kind !== "write")) return 0;
+    if (kind === "read" && op.position >= this.file.sizeBytes) return 0;
     const mask = this.alignmentBytes - 1;
     if (op.position % this.alignmentBytes !== 0) return Errno.EINVAL;
     for (let index = 0; index < vector.count; index++) {
       if (((vector.offsetAt(index) | vector.lengthAt(index)) & mask) !== 0) return Errno.EINVAL;
     }
     return 0;
+  }
+
+  /** What a block device refuses before it looks at memory: no holes, whole blocks, its end. */
+  #checkDevice({ kind, position, length }: FakeOp): number {
+    const { sizeBytes } = this.file;
+    if (kind === "seek") return Errno.EINVAL;
+    if (kind === "write" && position >= sizeBytes) return Errno.ENOSPC;
+    if (kind !== "punch" && kind !== "zero") return 0;
+    if (position >= sizeBytes) return Errno.EINVAL;
+    const taken = Math.min(length, sizeBytes - position);
+    return ((position | taken) & (BLOCK_BYTES - 1)) === 0 ? 0 : Errno.EINVAL;
   }
 }
 

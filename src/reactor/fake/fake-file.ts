@@ -80,29 +80,34 @@ export class FakeFile {
 
   /** @returns how many bytes were written: fewer than `length` when the disk is full */
   write(position: number, source: Uint8Array, start: number, length: number): number {
-    this.#growTo(position + length);
     for (let done = 0; done < length; ) {
       const at = (position + done) % CHUNK_BYTES;
       const taken = Math.min(length - done, CHUNK_BYTES - at);
       const chunk = this.#chunkAt(position + done);
-      if (!this.#allocate(chunk, at, taken)) return done;
-      this.#touch(chunk, at, taken);
-      chunk.cache.set(source.subarray(start + done, start + done + taken), at);
-      chunk.dataPages |= FileChunk.pagesOf(at, taken);
-      done += taken;
+      const fits = this.#allocateSome(chunk, at, taken);
+      if (fits > 0) {
+        this.#touch(chunk, at, fits);
+        chunk.cache.set(source.subarray(start + done, start + done + fits), at);
+        chunk.dataPages |= FileChunk.pagesOf(at, fits);
+        done += fits;
+        this.#growTo(position + done);
+      }
+      if (fits < taken) return done;
     }
     return length;
   }
 
   /**
    * Zeroes a range. `keep`: its pages are allocated afterwards, else whole pages are freed.
+   * The file does not grow.
    * @returns false when the disk is full
    */
   zero(position: number, length: number, keep: boolean): boolean {
-    this.#growTo(position + length);
-    for (let done = 0; done < length; ) {
+    const sizePages = Math.ceil(this.sizeBytes / FILE_PAGE_BYTES);
+    const end = Math.min(length, sizePages * FILE_PAGE_BYTES - position);
+    for (let done = 0; done < end; ) {
       const at = (position + done) % CHUNK_BYTES;
-      const taken = Math.min(length - done, CHUNK_BYTES - at);
+      const taken = Math.min(end - done, CHUNK_BYTES - at);
       const index = Math.floor((position + done) / CHUNK_BYTES);
       done += taken;
       if (!keep && this.#chunks[index] === undefined) continue;
@@ -120,7 +125,6 @@ export class FakeFile {
   /** First position from `position` on that is data (or a hole); -1 when there is none. */
   seek(position: number, what: "data" | "hole"): number {
     if (position >= this.sizeBytes) return -1;
-    if (this.isBlockDevice) return what === "data" ? position : this.sizeBytes;
     for (let at = position; at < this.sizeBytes; ) {
       const chunk = this.#chunks[Math.floor(at / CHUNK_BYTES)];
       const page = Math.floor((at % CHUNK_BYTES) / FILE_PAGE_BYTES);
@@ -223,6 +227,18 @@ export class FakeFile {
     }
     chunk.markDirty(sectors);
     this.#dirty.add(chunk);
+  }
+
+  /** @returns how many bytes from `at` on have pages now, up to `length` */
+  #allocateSome(chunk: FileChunk, at: number, length: number): number {
+    if (this.#allocate(chunk, at, length)) return length;
+    let fits = 0;
+    while (fits < length) {
+      const taken = Math.min(length - fits, FILE_PAGE_BYTES - ((at + fits) % FILE_PAGE_BYTES));
+      if (!this.#allocate(chunk, at + fits, taken)) break;
+      fits += taken;
+    }
+    return fits;
   }
 
   #allocate(chunk: FileChunk, at: number, length: number): boolean {
