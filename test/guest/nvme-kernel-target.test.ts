@@ -9,6 +9,9 @@ import { connect } from "node:net";
 import { test } from "node:test";
 import { guestSkipReason } from "../../src/testing/guest/guest-kernel.ts";
 import { GUEST_NVMET_PORT, startNvmetTarget } from "../../src/testing/guest/nvmet-target.ts";
+import { forLongRun } from "../../src/testing/long-run.ts";
+import { PENSTOCK } from "../../src/testing/penstock-process.ts";
+import { runCommand } from "../../src/testing/run-command.ts";
 
 const SKIP = guestSkipReason("nvme", "fio");
 const ADDRESS = `-t tcp -a 127.0.0.1 -s ${GUEST_NVMET_PORT}`;
@@ -39,4 +42,12 @@ test("the kernel's NVMe/TCP target serves the kernel's host and a port of this m
     socket.destroy();
   }
   await putBack();
+  await benchThrough(`nvmf://127.0.0.1:${port}/${nqn}?queues=4&hdgst&ddgst`);
 });
+
+/** Our initiator writes and reads back with verification; outages are in nvmf-conformance. */
+async function benchThrough(uri: string): Promise<void> {
+  const size = `--size=${forLongRun("8MiB", "64MiB")}`;
+  const args = ["bench", uri, "--rw=write", "--verify", "--yes", "--depth=16", size];
+  await runCommand(PENSTOCK, args, { timeoutMs: 60_000 });
+}
