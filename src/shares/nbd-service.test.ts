@@ -5,11 +5,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { PromiseDevice } from "../block/promise-device.ts";
 import { FileDevice } from "../devices/file.ts";
+import { NbdDevice } from "../devices/nbd.ts";
 import { MallocDevice } from "../devices/malloc.ts";
 import { ClientFlag, Command, CommandFlag, NbdError, Option } from "../proto/nbd/constants.ts";
 import type { SocketAddress } from "../reactor/io.ts";
 import { TEST_LEVELS, type TestReactor, withReactor } from "../reactor/test-reactor.ts";
 import { clientFlags, goData, option, request } from "../testing/nbd-bytes.ts";
+import { openingId } from "../testing/nbd-pair.ts";
 import { NbdRawClient } from "../testing/nbd-raw-client.ts";
 import { RawSocket } from "../testing/raw-socket.ts";
 import { openSecondReactor } from "../testing/second-reactor.ts";
@@ -310,3 +312,16 @@ for (const level of LEVELS.filter((each) => each !== "portable")) {
       await other.io.close();
     }));
 }
+
+test("NbdService finds exports that were added before it listens", () =>
+  withReactor("fake", async (rig) => {
+    const address = { kind: "tcp", host: "127.0.0.1", port: 7 } as const;
+    const service = new NbdService(rig.reactor, NO_HAND_OFF);
+    const device = await malloc(rig);
+    service.addExport(address, device, { name: "vol" });
+    await service.listen(address);
+    const options = { address, exportName: "vol", name: "nbd://vol", openingId: openingId() };
+    const initiator = await NbdDevice.open(rig.reactor, options);
+    await initiator.close();
+    await stop({ service, device, address, uri: "" });
+  }));

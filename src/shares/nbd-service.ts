@@ -124,7 +124,11 @@ export class NbdService {
     if (known !== undefined) return known.address;
     const listener = new NbdListener(this.#environment(), limits);
     await listener.open(address);
-    this.#listeners.set(addressKey(listener.address), listener);
+    const key = addressKey(listener.address);
+    this.#listeners.set(key, listener);
+    for (const [exported, at] of this.#exports) {
+      if (at === key) listener.add(exported.description, exported);
+    }
     return listener.address;
   }
 
