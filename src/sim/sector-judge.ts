@@ -17,6 +17,8 @@ import { UNSEEN } from "./sector-pattern.ts";
 
 /** More states than this at once: the sector is given up, and counted as undecided. */
 const STATES_MAX = 20_000;
+/** From so many states on those are dropped that others make superfluous. */
+const PRUNE_FROM = 6;
 
 export interface SectorFacts {
   readonly sector: number;
@@ -149,9 +151,38 @@ export class SectorJudge {
       if ((state.applied & bit) !== 0) kept.push(state);
       // Lost with the power and sent again, or answered before.
       if ((state.applied & bit) !== 0 && (state.again & bit) === 0) continue;
-      this.#expand(state, (next) => this.#keepIf(next.last === op, next, kept));
+      this.#applyWithOthers(state, op, kept);
     }
     this.#states = kept;
+  }
+
+  /**
+   * States in which `op`, just acknowledged, has taken effect last, with others before it or not.
+   * Flushes that cover those cover `op` as well, since they are answered later: so their order does
+   * not matter, but for those with FUA, and most is left open when these come first.
+   */
+  #applyWithOthers(state: SectorState, op: HistoryOp, kept: SectorState[]): void {
+    const others = this.#relevant(op).filter((other) => other !== op);
+    const isSimple = [op, ...others].every(({ expected }) => expected === null);
+    if (!isSimple || this.#options.repeats === true) {
+      this.#expand(state, (next) => this.#keepIf(next.last === op, next, kept));
+      return;
+    }
+    let reached = [state];
+    const forced = new Set(others.filter(({ fua }) => fua));
+    const keep = (next: SectorState) => reached.push(next) > 0;
+    this.#expand(state, keep, forced);
+    for (const other of others) {
+      if (forced.has(other)) continue;
+      const slot = this.#slotOf.get(other) as number; // it is under way
+      if (!this.#canApply(state, other, slot)) continue;
+      const bit = 1 << slot;
+      const applied = reached.map((each) => this.#see(each.withApplied(other, bit, this.#tick)));
+      reached = [...reached, ...applied];
+      if (kept.length + reached.length > STATES_MAX) throw new TooManyStates();
+    }
+    const bit = 1 << (this.#slotOf.get(op) as number); // since its start
+    for (const each of reached) kept.push(this.#see(each.withApplied(op, bit, this.#tick)));
   }
 
   /** It has happened by now or never will. */
@@ -163,7 +194,8 @@ export class SectorJudge {
         const isDone = (state.applied & bit) !== 0;
         kept.push(isDone ? state : state.withGhost(op));
         if (isDone && (state.again & bit) === 0) continue;
-        this.#expand(state, (next) => this.#keepIf(next.last === op, next, kept), op);
+        const relevant = new Set(this.#relevant(op));
+        this.#expand(state, (next) => this.#keepIf(next.last === op, next, kept), relevant);
       }
       this.#states = kept;
     }
@@ -218,21 +250,20 @@ export class SectorJudge {
 
   /**
    * All states that pending writes lead to, until `visit` says false: it has what it needs. Only
-   * writes that matter now: `also`, and those that are or will be seen, or acknowledged. Of others
+   * writes that matter now (`relevant`): those that are or will be seen, or acknowledged. Of others
    * it is enough to remember that they may have happened (`withGhost`).
    */
   #expand(
     from: SectorState,
     visit: (state: SectorState) => boolean,
-    also: HistoryOp | null = null,
+    relevant: ReadonlySet<HistoryOp> = new Set(this.#relevant(null)),
   ): void {
     const visited = new Set<string>();
     const stack = [from];
     for (let state = stack.pop(); state !== undefined; state = stack.pop()) {
       for (let slot = 0; slot < this.#slots.length; slot++) {
         const op = this.#slots[slot] as HistoryOp | null;
-        if (op === null || !isWriter(op) || !this.#canApply(state, op, slot)) continue;
-        if (op !== also && op.outcome !== "ok" && !this.#isWanted(op)) continue;
+        if (op === null || !relevant.has(op) || !this.#canApply(state, op, slot)) continue;
         const next = this.#see(state.withApplied(op, 1 << slot, this.#tick));
         const { key } = next;
         if (visited.has(key)) continue;
@@ -297,6 +328,13 @@ export class SectorJudge {
     return op.outcome === "refused" && op.differs > this.#facts.sector;
   }
 
+  /** Writes under way that matter now: see `#expand`. */
+  #relevant(also: HistoryOp | null): HistoryOp[] {
+    return [...this.#slotOf.keys()].filter(
+      (op) => isWriter(op) && (op === also || op.outcome === "ok" || this.#isWanted(op)),
+    );
+  }
+
   /** Somebody under way has seen it, perhaps, or compares with it. */
   #isWanted(write: HistoryOp): boolean {
     const { sector } = this.#facts;
@@ -348,6 +386,7 @@ export class SectorJudge {
     const byKey = new Map<string, SectorState>();
     for (const state of this.#states) byKey.set(state.key, state);
     this.#states = [...byKey.values()];
+    if (this.#states.length > PRUNE_FROM) this.#states = withoutDominated(this.#states);
     if (this.#states.length > STATES_MAX) throw new TooManyStates();
   }
 
@@ -371,6 +410,18 @@ export class SectorJudge {
       : `${where}: ${what} saw ${seen}; it may have held ${held}`;
     return { kind: "data", message, lines };
   }
+}
+
+/** States that allow everything which the others allow. */
+function withoutDominated(states: readonly SectorState[]): SectorState[] {
+  const families = new Map<string, SectorState[]>();
+  for (const state of states) {
+    const { family } = state;
+    const kept = families.get(family) ?? [];
+    if (kept.some((other) => other.dominates(state))) continue;
+    families.set(family, [...kept.filter((other) => !state.dominates(other)), state]);
+  }
+  return [...families.values()].flat();
 }
 
 function isWriter(op: HistoryOp): boolean {

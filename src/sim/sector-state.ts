@@ -106,6 +106,45 @@ export class SectorState {
     return key;
   }
 
+  /** States of one family differ only in what `dominates` compares. */
+  get family(): string {
+    const doomed = this.#doomed >= this.list.length && this.#doomed > 0 ? "all" : this.#doomed;
+    let key = `${this.applied},${this.again},${this.satisfied},${this.#doomable},${doomed}`;
+    if (doomed !== 0 && doomed !== "all") return `${key} ${this.key}`;
+    key += ` ${this.last.id}`;
+    for (const op of this.list) if (op.outcome === "ok") key += ` ${op.id}`;
+    for (const { op, reportedAt, supersededAt } of this.#lost) {
+      key += ` -${op.id}:${reportedAt}:${supersededAt}`;
+    }
+    return key;
+  }
+
+  /**
+   * Whatever may be seen of `other`, of the same family, may be seen of this one: it has all of
+   * the other's unacknowledged writes, each behind the same acknowledged ones or more.
+   */
+  dominates(other: SectorState): boolean {
+    if (this.#lastTick < other.#lastTick) return false;
+    const mine = this.#places();
+    for (const [op, place] of other.#places()) {
+      const here = mine.get(op);
+      if (here === undefined || here < place) return false;
+    }
+    return true;
+  }
+
+  /** For each unacknowledged write before the last: how many acknowledged ones are before it. */
+  #places(): Map<HistoryOp, number> {
+    const places = new Map<HistoryOp, number>();
+    let acknowledged = 0;
+    for (let index = 0; index < this.list.length - 1; index++) {
+      const op = this.list[index] as HistoryOp; // within the list
+      if (op.outcome === "ok") acknowledged++;
+      else places.set(op, acknowledged);
+    }
+    return places;
+  }
+
   count(op: HistoryOp): number {
     let count = 0;
     for (const entry of this.list) if (entry === op) count++;
