@@ -81,7 +81,7 @@ export class SectorJudge {
       if (op.end < Number.POSITIVE_INFINITY) {
         timeline.push({ tick: op.end, moment: Moment.end, op, event: null });
       }
-      if (op.closed > op.end && op.closed < Number.POSITIVE_INFINITY) {
+      if (isWriter(op) && op.closed > op.end && op.closed < Number.POSITIVE_INFINITY) {
         timeline.push({ tick: op.closed, moment: Moment.close, op, event: null });
       }
     }
