@@ -26,16 +26,7 @@ test("an engine's address is a Unix socket or a host and a port", () => {
 });
 
 test("anything else is refused with what was expected", () => {
-  const bad = [
-    "",
-    "unix:",
-    "host",
-    "host:",
-    ":9440",
-    "https://h:1",
-    "::1:80",
-    "a b:1",
-  ];
+  const bad = ["", "unix:", "host", "host:", ":9440", "https://h:1", "::1:80", "a b:1"];
   for (const text of bad) {
     throws(() => parseEngineAddress(text), {
       code: "engine-address-invalid",

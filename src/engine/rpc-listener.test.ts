@@ -29,7 +29,7 @@ async function talk(path: string, text: string): Promise<string> {
   return answer;
 }
 
-test("half a request is ended in time, a whole one is answered however long that takes", async (t) => {
+test("half a request is ended in time, a whole one answered however long that takes", async (t) => {
   const path = `${makeTempDir(t)}/s`;
   const listener = await RpcListener.open({ kind: "unix", path }, handler, {
     requestMs: REQUEST_MS,

@@ -74,7 +74,7 @@ test("enter forgets the address when it cannot be listened on", async () => {
   await directory.enter(share("a"), reactorOf(0, log));
 });
 
-test("enter waits for the end of the listener that was there before, on whatever reactor", async () => {
+test("enter waits for the end of the listener that was there, on whatever reactor", async () => {
   const log: string[] = [];
   const directory = new ListenerDirectory();
   const [first, second] = [reactorOf(0, log), reactorOf(1, log)];

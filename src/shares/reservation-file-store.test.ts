@@ -22,7 +22,7 @@ const STATE: ReservationState = {
   persists: true,
 };
 
-test("ReservationFileStore gives back what was saved last, and nothing where nothing was", async (t) => {
+test("ReservationFileStore loads what was saved last, or nothing where nothing was", async (t) => {
   const folder = makeTempDir(t);
   const path = join(folder, "r.json");
   const store = new ReservationFileStore(path, UUID);
@@ -64,7 +64,7 @@ test("ReservationFileStore refuses what is torn, changed or another namespace's"
   await rejects(store.save(STATE), { code: "reservations-failed" });
 });
 
-test("NvmeReservations keeps what persists over a restart, and refuses writes when it cannot know", async (t) => {
+test("reservations persist over a restart; writes are refused where they cannot", async (t) => {
   const path = join(makeTempDir(t), "r.json");
   const store = new ReservationFileStore(path, UUID);
   await store.save(STATE);

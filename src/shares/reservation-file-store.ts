@@ -1,6 +1,7 @@
 /**
- * ReservationFileStore: the reservations of one namespace in one file, which is replaced as a whole:
- * after a crash there is the old state or the new one, and the new one once `save` has settled.
+ * ReservationFileStore: the reservations of one namespace in one file, which is replaced as a
+ * whole: after a crash there is the old state or the new one, and the new one once `save` has
+ * settled.
  *
  * A file that is torn, or another namespace's, is an error and never "no reservations": the
  * namespace then refuses writes until somebody has looked (`NvmeReservations.trouble`).

@@ -81,7 +81,7 @@ test("a reader that has seen enough ends a command quietly", async () => {
   strictEqual(stderr, "");
 });
 
-test("output that cannot be written is told in a line, and a bench's reader may leave", async () => {
+test("output that cannot be written is a line of error; a bench's reader may leave", async () => {
   const options = { environment: { PENSTOCK }, exitCode: "any" } as const;
   const bench = '"$PENSTOCK" bench "null:///n?size=1MiB" --time 50ms --warm-up 10ms';
   for (const command of ['"$PENSTOCK" doctor', '"$PENSTOCK" explain', bench]) {

@@ -1,5 +1,5 @@
-// Fuzz of the reader of a controller's PDUs: any PDUs in any split never throw, and write to nothing
-// but the memory of the reads that they are for.
+// Fuzz of the reader of a controller's PDUs: any PDUs in any split never throw, and write to
+// nothing but the memory of the reads that they are for.
 
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { test } from "node:test";

@@ -96,7 +96,7 @@ test("encodeReport lays both forms out as the spec does", () => {
   const bytes = encodeReport(short, false);
   strictEqual(
     hexOf(bytes),
-    `05000000030100000001${"00".repeat(14)}` + "01000000000000000123456789abcdef0200000000000000",
+    `05000000030100000001${"00".repeat(14)}01000000000000000123456789abcdef0200000000000000`,
   );
   deepStrictEqual(decodeReport(bytes, false), short);
 });
