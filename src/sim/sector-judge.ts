@@ -237,6 +237,8 @@ export class SectorJudge {
       tick: event.tick,
       pending: this.#pendingWrites(),
       isReported: event.isReported,
+      // A flush of memory that is gone now has made nothing durable, whenever it was done.
+      from: event.kind === "wipe" ? event.tick : 0,
       flushLies: this.#options.flushLies === true,
     };
     const lost = reached.flatMap((state) => {

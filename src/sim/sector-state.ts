@@ -20,6 +20,8 @@ export const ROTTEN: HistoryOp = pseudoWrite(-1, GARBAGE);
 /** An acknowledged write that was lost, and that the next flush must report. */
 interface Lost {
   readonly op: HistoryOp;
+  /** Flushes that began before need not report it. */
+  readonly from: number;
   /** When a flush reported it. */
   readonly reportedAt: number;
   /** When a later write to the sector was acknowledged. */
@@ -56,6 +58,8 @@ export interface Loss {
   readonly pending: ReadonlyMap<HistoryOp, number>;
   /** No flush needs to report it. */
   readonly isReported: boolean;
+  /** Flushes that began before may have been done before it, and need not report it. */
+  readonly from: number;
   readonly flushLies: boolean;
 }
 
@@ -203,8 +207,8 @@ export class SectorState {
   /** A flush that said ok covers what was acknowledged before it began; null: it cannot have. */
   flushed(flush: HistoryOp): SectorState | null {
     const { start } = flush;
-    for (const { op, reportedAt, supersededAt } of this.#lost) {
-      if (op.session !== flush.session) continue;
+    for (const { op, from, reportedAt, supersededAt } of this.#lost) {
+      if (op.session !== flush.session || from > start) continue;
       if (op.end < start && reportedAt > start && supersededAt > start) return null;
     }
     for (let index = this.list.length - 1; index >= Math.max(this.#doomed, 1); index--) {
@@ -248,7 +252,7 @@ export class SectorState {
       for (const op of gone) {
         const at = this.list.lastIndexOf(op);
         if (op.outcome !== "ok" || (at !== -1 && at < this.#doomed)) continue;
-        lost.push({ op, reportedAt: NEVER, supersededAt: NEVER });
+        lost.push({ op, from: loss.from, reportedAt: NEVER, supersededAt: NEVER });
       }
     }
     const { satisfied } = this;
