@@ -154,7 +154,8 @@ export class SimWorld implements SimProcessHost {
     this.#unpowered.add(host);
     this.fake.powerLoss(host, keep < 0 ? undefined : keep);
     for (const process of this.processes) {
-      if (process.host !== host || !process.isAlive) continue;
+      if (process.host !== host) continue;
+      // Also one that is down for a moment, after a start that failed.
       process.gone();
       this.#downed.add(process);
     }

@@ -13,6 +13,7 @@ export const NVMF_SCENARIO: Scenario = remoteScenario({
   name: "nvmf",
   about:
     "a file or memory behind NVMe/TCP: lost connections, killed and restarted ends, power loss",
+  comparesAtTarget: true,
   serve: async (reactor, device, address) => {
     const service = new NvmfService(reactor, { handOff: () => undefined });
     service.addNamespace(address, device, { nsid: 1, uuid: UUID, subsystem: { nqn: NQN } });

@@ -33,6 +33,8 @@ export interface RemoteOpenOptions {
 export interface RemoteProtocol {
   readonly name: string;
   readonly about: string;
+  /** Comparing and writing is one operation of the target's, whoever else writes. */
+  readonly comparesAtTarget: boolean;
   serve(reactor: Reactor, device: Device, address: SocketAddress): Promise<void>;
   open(
     reactor: Reactor,
@@ -55,16 +57,17 @@ export function remoteScenario(protocol: RemoteProtocol): Scenario {
   return {
     name: protocol.name,
     about: protocol.about,
-    draw: (seed) => draw(protocol.name, seed),
+    draw: (seed) => draw(protocol, seed),
     start: (run) => new RemoteStage(run, protocol),
   };
 }
 
-function draw(scenario: string, seed: number): Schedule {
+function draw({ name: scenario, comparesAtTarget }: RemoteProtocol, seed: number): Schedule {
   const prng = new Prng(`${scenario} ${seed}`);
   const blockSectors = prng.pick([1, 1, 1, 8]);
   const initiators = prng.pick([1, 1, 2]);
   const isPatient = prng.below(3) > 0;
+  const mayCompare = comparesAtTarget || initiators === 1;
   const settings = {
     initiators,
     clients: 1 + prng.below(3),
@@ -84,7 +87,7 @@ function draw(scenario: string, seed: number): Schedule {
     sectors: settings.sectors,
     granule: blockSectors,
     countMax: 64,
-    kinds: KINDS,
+    kinds: mayCompare ? KINDS : KINDS.filter(({ value }) => value !== "compare-and-write"),
     fuaChance: 0.15,
     operations: 320,
     faults: 11 + prng.below(8),
