@@ -4,7 +4,7 @@
  *
  * Safety rule 4: a host that comes back by the way that it came before (the same name, identifier
  * and address, the same listener) has its earlier association ended, and is let in when the last
- * command of that has really ended.
+ * command of that has really ended, and of all lost ones of its name, identifier or address.
  *
  *   admin Connect --no earlier association--> controller
  *      +--earlier ones--> they are ended --last one gone--> controller
@@ -133,7 +133,7 @@ export class AssociationTable<C extends BaseController> {
     }
   }
 
-  /** @returns those that are not gone yet */
+  /** @returns those that the host may have lost, and that are not gone yet */
   #endEarlier(request: ConnectRequest): Set<BaseController> {
     const { data } = request;
     const { peer, listener } = request.command.queue;
@@ -147,11 +147,13 @@ export class AssociationTable<C extends BaseController> {
       isSame(other.data.hostNqn, other.data.hostId, other.command.queue),
     );
     this.#forget(waiting, reason);
-    const earlier = [...this.controllers.values()].filter((controller) =>
-      isSame(controller.hostNqn, controller.hostId, controller),
-    );
-    for (const controller of earlier) controller.end(reason);
-    return new Set(earlier.filter((each) => this.controllers.get(each.cntlid) === each));
+    for (const controller of [...this.controllers.values()]) {
+      if (isSame(controller.hostNqn, controller.hostId, controller)) controller.end(reason);
+    }
+    // A lost one may be the host's too: by another way, or of a process that has a new name now.
+    const isKin = (each: BaseController): boolean =>
+      each.hostNqn === data.hostNqn || each.hostId === data.hostId || each.peer === peer;
+    return new Set([...this.controllers.values()].filter((each) => each.hasEnded && isKin(each)));
   }
 
   /** They have not begun, so nothing needs to end but their connections. */

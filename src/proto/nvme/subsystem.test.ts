@@ -193,6 +193,28 @@ test("a host that comes back waits for the last command of its earlier associati
   deepStrictEqual(subsystem.cntlids(), [host.cntlid]);
 });
 
+test("whoever comes from where a lost association was waits for its last command", async () => {
+  const { subsystem } = await make();
+  const [first, elsewhere] = ["192.0.2.1", "192.0.2.2"];
+  const [id, nqn] = ["00000000-0000-4000-8000-00000000000b", "nqn.2026-11.test:another"];
+  const lost = new ModelHost(subsystem, { peer: first }).start();
+  const io = lost.connectIo(1);
+  const living = new ModelHost(subsystem, { id, nqn, peer: first });
+  strictEqual(living.connect().status, NvmeStatus.success, "one that lives keeps nobody waiting");
+  lost.admin.close();
+  ok(io.queue.endedBy !== null);
+  // Its process was killed and started again, perhaps under another name, or it came by another way.
+  const renamed = new ModelHost(subsystem, { id: `${id.slice(0, -1)}c`, nqn, peer: first });
+  const detoured = new ModelHost(subsystem, { peer: elsewhere });
+  const waiting = [renamed.connect(), detoured.connect()];
+  const stranger = { id: `${id.slice(0, -1)}d`, nqn: `${nqn}-stranger`, peer: elsewhere };
+  strictEqual(new ModelHost(subsystem, stranger).connect().status, NvmeStatus.success);
+  for (const { status } of waiting) strictEqual(status, null);
+  io.queue.close();
+  for (const { status } of waiting) strictEqual(status, NvmeStatus.success);
+  strictEqual(living.admin.endedBy, null);
+});
+
 test("a newer Connect takes the place of one that waits; a closed one is forgotten", async () => {
   const { subsystem } = await make();
   const host = new ModelHost(subsystem).start();
@@ -252,7 +274,8 @@ test("the association of a lost admin queue, or of a silent host, ends as a whol
   strictEqual(io.queue.endedBy, null);
   clock.advance(1200);
   ok(String(io.queue.endedBy).includes("keep-alive"));
-  const other = new ModelHost(subsystem, { peer: "192.0.2.2" }).start();
+  const names = { id: "00000000-0000-4000-8000-00000000000b", nqn: "nqn.2026-11.test:another" };
+  const other = new ModelHost(subsystem, { peer: "192.0.2.2", ...names }).start();
   const otherIo = other.connectIo(1);
   clock.advance(10_000_000);
   strictEqual(otherIo.queue.endedBy, null);
