@@ -30,7 +30,8 @@ export const NVMF_PORT_DEFAULT = 4420;
 export const NVMF_HOST_DEFAULT = "127.0.0.1";
 export const NSID_MAX: number = NAMESPACES_MAX;
 const CONNECTIONS_MAX = 65_536;
-const TRANSFER_BYTES_MIN = 4096;
+/** With less, Linux cannot read the ANA log page as one, and does without ANA or not connect. */
+const TRANSFER_BYTES_MIN = 64 * 1024;
 const TRANSFER_BYTES_MAX = 1 << 20;
 const QUEUE_DEPTH_MIN = 2;
 const IN_CAPSULE_BYTES_MAX = 65_536;
@@ -49,7 +50,7 @@ export const NVMF_OPTIONS: readonly OptionHelp[] = [
   {
     key: "mdts",
     value: "SIZE",
-    text: "longest transfer of a command, a power of two; default 1MiB",
+    text: "longest transfer of a command, a power of two from 64KiB on; default 1MiB",
   },
   { key: "queues", value: "NUMBER", text: "I/O queues of a controller" },
   { key: "depth", value: "NUMBER", text: "entries of a queue" },
