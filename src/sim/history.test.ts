@@ -134,6 +134,7 @@ test("History wants a loss reported by the flush that should cover what is lost"
     ["w1( wipe r1=0 w1) f$"],
     ["W1( loss r1=0 r2=1 W1) f"],
     ["w1 loss f?"],
+    ["c2:0( W1( r1=2 W1) loss c2) r2=1 f"],
     ["w1 loss f( f2( f$ f2$ r1=0"],
   ]);
   refuses([["w1( loss w1) r1=0 f"], ["w1 loss r1=0 f( w2 f)"]], "loss-not-reported");

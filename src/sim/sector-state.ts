@@ -242,7 +242,9 @@ export class SectorState {
     // What is not in the list may have happened before `left`, when that was not in it either.
     const gone = new Set(index === -1 ? [] : this.list.slice(index + 1));
     for (const [op, bit] of loss.pending) {
-      if (index !== -1 && !this.list.includes(op)) gone.add(op);
+      // Has it taken effect, and been flushed over?
+      const isOver = (this.applied & bit) !== 0 && !this.list.includes(op);
+      if (index !== -1 && !isOver && !this.list.includes(op)) gone.add(op);
       // One under way that is gone may have been answered before the loss, but not with FUA.
       const mustHappenAgain = op.fua && !loss.flushLies && gone.has(op);
       applied = mustHappenAgain ? applied & ~bit : applied | bit;

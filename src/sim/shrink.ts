@@ -4,6 +4,7 @@
  * numbers small. Steps keep their moments when others are left out. Pure but for the runs.
  */
 
+import type { Violation } from "./history.ts";
 import { type RunReport, runSchedule, type Scenario } from "./run.ts";
 import type { Schedule, Step } from "./schedule.ts";
 
@@ -35,8 +36,10 @@ export async function shrink(
   options: ShrinkOptions = {},
 ): Promise<Shrunk> {
   const first = await runSchedule(scenario, schedule);
-  const kinds = new Set(first.violations.slice(0, 1).map(({ kind }) => kind));
-  const isSame = (report: RunReport) => report.violations.some(({ kind }) => kinds.has(kind));
+  const [violation] = first.violations;
+  const wanted = violation === undefined ? null : fingerprint(violation);
+  const isSame = (report: RunReport) =>
+    report.violations.some((each) => fingerprint(each) === wanted);
   const work = new Shrinking(scenario, schedule, { ...options, isSame: options.isSame ?? isSame });
   await work.dropSteps();
   await work.simplify();
@@ -88,7 +91,8 @@ class Shrinking {
     const fields = Object.entries(this.#schedule.steps[index] ?? {});
     for (const [name, value] of fields) {
       if (typeof value !== "number") continue;
-      for (const smaller of smallerThan(value)) {
+      const least = name === "count" ? 1 : 0;
+      for (const smaller of smallerThan(value, least)) {
         const steps = [...this.#schedule.steps];
         steps[index] = { ...(steps[index] as Step), [name]: smaller };
         if (await this.#try({ ...this.#schedule, steps })) break;
@@ -139,9 +143,16 @@ function unplaceSteps(placed: readonly Placed[]): Step[] {
   });
 }
 
+/** What two runs have in common that fail in the same way: all but numbers and who it was. */
+function fingerprint({ kind, message }: Violation): string {
+  if (kind !== "answer" && kind !== "crash") return kind;
+  const what = message.slice(message.indexOf("): ") + 1);
+  return `${kind} ${what.replace(/\d+/g, "#")}`;
+}
+
 /** Numbers to try in place of another, smallest first. */
-function smallerThan(value: number): number[] {
+function smallerThan(value: number, least = 0): number[] {
   const rounded = Math.round(value);
   const tries = [0, 1, Math.floor(value / 8), Math.floor(value / 2), rounded];
-  return [...new Set(tries)].filter((each) => each >= 0 && each < value);
+  return [...new Set(tries)].filter((each) => each >= least && each < value);
 }
