@@ -7,7 +7,7 @@ import type { DeviceTicket } from "../block/proxy-wire.ts";
 import type { SocketAddress } from "../reactor/io.ts";
 import type { RealLevel } from "../reactor/level-capabilities.ts";
 import type { SharedSlabTable } from "../reactor/slab-space-shared.ts";
-import type { ConnectionCounts } from "../shares/nbd-service.ts";
+import type { ConnectionCounts } from "../shares/listening-port.ts";
 import type { HistogramSnapshot } from "../util/histogram-snapshot.ts";
 import type { PipeState } from "./composer.ts";
 import type { Change, Insertion, Removal, StageListing } from "./replumb.ts";

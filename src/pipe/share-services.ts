@@ -8,7 +8,7 @@
 import type { Device } from "../block/device.ts";
 import type { SocketAddress } from "../reactor/io.ts";
 import type { Reactor } from "../reactor/reactor.ts";
-import type { ConnectionCounts } from "../shares/nbd-service.ts";
+import type { ConnectionCounts } from "../shares/listening-port.ts";
 import { FirstFailure } from "../util/first-failure.ts";
 import type { ShareKind, SharePlan } from "./share-plan.ts";
 import { NbdShares } from "./shares/nbd-share-service.ts";

@@ -15,22 +15,17 @@ import { DISCOVERY_NQN } from "../proto/nvme/nqn.ts";
 import type { SubsystemTarget } from "../proto/nvme/transport.ts";
 import { TargetConnection } from "../proto/nvme-tcp/target-connection.ts";
 import type { TargetHost } from "../proto/nvme-tcp/target-link.ts";
-import { ReceiveWindow } from "../proto/stream/receive-window.ts";
-import { BUFFER_BYTES_MIN } from "../reactor/buffer-pool.ts";
+import type { ReceiveWindow } from "../proto/stream/receive-window.ts";
 import { PlainStream } from "../reactor/byte-stream.ts";
-import type { Listener, SocketAddress, SocketHandle } from "../reactor/io.ts";
+import type { SocketAddress } from "../reactor/io.ts";
 import type { Reactor } from "../reactor/reactor.ts";
-import { assert } from "../util/assert.ts";
-import { addressKey, type ConnectionCounts } from "./nbd-service.ts";
+import {
+  addressKey,
+  type ConnectionCounts,
+  type ListenerLimits,
+  ListeningPort,
+} from "./listening-port.ts";
 import { ServedSubsystem } from "./nvmf-subsystem.ts";
-
-export interface NvmfListenerLimits {
-  /** Connections of one listener; more are closed at once. */
-  readonly maxConnections?: number;
-  /** Connections of one peer address. */
-  readonly maxConnectionsPerPeer?: number;
-  readonly handshakeMsMax?: number;
-}
 
 /** What listeners elsewhere are told of a subsystem. Plain values. */
 export interface SubsystemNotice {
@@ -39,7 +34,8 @@ export interface SubsystemNotice {
   readonly hosts: readonly string[] | null;
 }
 
-export interface ListenerEnvironment {
+/** What a listener needs of its service. */
+export interface NvmfListenerOwner {
   readonly reactor: Reactor;
   readonly connections: Set<TargetConnection>;
   readonly counts: ConnectionCounts;
@@ -58,9 +54,6 @@ export interface ListenerEnvironment {
   ): TargetHost;
 }
 
-const CONNECTIONS_MAX = 16_384;
-const CONNECTIONS_PER_PEER_MAX = 8192;
-export const HANDSHAKE_MS_MAX = 30_000;
 /** Of discovery log entries: a listener has one port, and its number does not matter. */
 const PORT_ID = 1;
 const ANY_ADDRESSES: ReadonlySet<string> = new Set(["", "0.0.0.0", "::"]);
@@ -73,38 +66,41 @@ interface RemoteSubsystem {
 }
 
 export class NvmfListener {
-  readonly #environment: ListenerEnvironment;
-  readonly #limits: NvmfListenerLimits;
+  readonly #owner: NvmfListenerOwner;
+  readonly #port: ListeningPort;
   readonly #discovery: DiscoverySubsystem;
   readonly #subsystems = new Map<string, ServedSubsystem | RemoteSubsystem>();
-  readonly #byPeer = new Map<string, number>();
   #host: TargetHost | null = null;
-  #listener: Listener | null = null;
-  #count = 0;
 
-  constructor(environment: ListenerEnvironment, limits: NvmfListenerLimits) {
-    this.#environment = environment;
-    this.#limits = limits;
+  constructor(owner: NvmfListenerOwner, limits: ListenerLimits) {
+    this.#owner = owner;
+    const { reactor, counts } = owner;
+    this.#port = new ListeningPort({
+      reactor,
+      limits,
+      counts,
+      accepted: (stream, window, peer) => this.#accepted(stream, window, peer),
+    });
     const provider = {
       entries: (_listener: string, hostNqn: string) => this.#entries(hostNqn),
     };
-    this.#discovery = new DiscoverySubsystem(environment.reactor.clock, provider);
+    this.#discovery = new DiscoverySubsystem(reactor.clock, provider);
   }
 
+  /** The real one, port 0 replaced; known once it is open. */
   get address(): SocketAddress {
-    assert(this.#listener !== null, "a listener is opened first");
-    return this.#listener.address;
+    return this.#port.address;
   }
 
-  async open(address: SocketAddress): Promise<void> {
-    const { io } = this.#environment.reactor;
-    this.#listener = await io.listen(address, (socket, peer) => this.#accept(socket, peer));
+  /** @throws PenstockError of `Io.listen` */
+  open(address: SocketAddress): Promise<void> {
+    return this.#port.open(address);
   }
 
   /** Lets nobody in any more; hosts that are in discovery are sent away. */
   async close(): Promise<void> {
     this.#discovery.close("the listener is going away");
-    await this.#listener?.close();
+    await this.#port.close();
   }
 
   add(subsystem: ServedSubsystem): void {
@@ -147,7 +143,7 @@ export class NvmfListener {
     const { address } = this;
     if (address.kind !== "tcp") return [];
     const isAny = ANY_ADDRESSES.has(address.host);
-    const hosts = isAny ? this.#environment.localAddresses() : [address.host];
+    const hosts = isAny ? this.#owner.localAddresses() : [address.host];
     const entries: DiscoveryEntry[] = [];
     for (const [nqn, found] of this.#subsystems) {
       const allowed = found instanceof ServedSubsystem ? found.model.hosts : found.notice.hosts;
@@ -157,54 +153,29 @@ export class NvmfListener {
     return entries;
   }
 
-  #accept(socket: SocketHandle, peer: string): void {
-    const { reactor, connections, counts } = this.#environment;
-    const stream = new PlainStream(reactor.io, socket);
-    const ofPeer = this.#byPeer.get(peer) ?? 0;
-    const full =
-      this.#count >= (this.#limits.maxConnections ?? CONNECTIONS_MAX) ||
-      ofPeer >= (this.#limits.maxConnectionsPerPeer ?? CONNECTIONS_PER_PEER_MAX);
-    // From the pool alone: a window lasts as long as its connection, the reserve is for commands.
-    const buffer = full ? null : reactor.buffers.acquire(BUFFER_BYTES_MIN);
-    if (buffer === null) {
-      counts.refused++;
-      stream.shutdown();
-      stream.close();
-      return;
-    }
-    counts.accepted++;
-    this.#count++;
-    this.#byPeer.set(peer, ofPeer + 1);
-    const window = new ReceiveWindow(reactor.buffers, buffer);
+  #accepted(stream: PlainStream, window: ReceiveWindow, peer: string): void {
     this.#host ??= this.#makeHost();
     const connection = new TargetConnection({ host: this.#host, stream, window, peer });
-    connections.add(connection);
+    this.#owner.connections.add(connection);
     connection.start();
   }
 
   #makeHost(): TargetHost {
     const listener = addressKey(this.address);
-    const handshakeMsMax = this.#limits.handshakeMsMax ?? HANDSHAKE_MS_MAX;
-    const base = this.#environment.hostFor(listener, handshakeMsMax, (nqn) => this.#find(nqn));
+    const { handshakeMsMax } = this.#port;
+    const base = this.#owner.hostFor(listener, handshakeMsMax, (nqn) => this.#find(nqn));
     return {
       ...base,
       handOff: (connection, reactorId, _session, unread) => {
         if (!(connection.stream instanceof PlainStream)) return false;
-        this.#environment.handOff(reactorId, listener, connection, unread);
+        this.#owner.handOff(reactorId, listener, connection, unread);
         return true;
       },
       connectionClosed: (connection, reason) => {
-        this.#forget(connection);
+        this.#port.left(connection.peer);
         base.connectionClosed(connection, reason);
       },
     };
-  }
-
-  #forget(connection: TargetConnection): void {
-    this.#count--;
-    const ofPeer = (this.#byPeer.get(connection.peer) ?? 1) - 1;
-    if (ofPeer === 0) this.#byPeer.delete(connection.peer);
-    else this.#byPeer.set(connection.peer, ofPeer);
   }
 }
 

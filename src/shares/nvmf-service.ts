@@ -15,24 +15,18 @@ import { type SubsystemEvents, NvmeSubsystem } from "../proto/nvme/subsystem.ts"
 import type { SubsystemOptions } from "../proto/nvme/subsystem-options.ts";
 import { TargetConnection } from "../proto/nvme-tcp/target-connection.ts";
 import type { TargetSession } from "../proto/nvme-tcp/target-session.ts";
-import { ReceiveVectors } from "../proto/stream/receive-vectors.ts";
-import { ReceiveWindow } from "../proto/stream/receive-window.ts";
-import { SendBankPool } from "../proto/stream/send-bank.ts";
-import { BUFFER_BYTES_MAX, BUFFER_BYTES_MIN, BufferReserve } from "../reactor/buffer-pool.ts";
-import { PlainStream } from "../reactor/byte-stream.ts";
-import type { Timer } from "../reactor/clock.ts";
+import type { PlainStream } from "../reactor/byte-stream.ts";
 import type { SocketAddress, SocketHandle } from "../reactor/io.ts";
 import type { Reactor } from "../reactor/reactor.ts";
-import { PenstockError } from "../util/errors.ts";
-import { addressKey, type ConnectionCounts } from "./nbd-service.ts";
 import {
+  addressKey,
+  type ConnectionCounts,
   HANDSHAKE_MS_MAX,
-  type ListenerEnvironment,
-  NvmfListener,
-  type NvmfListenerLimits,
-  type SubsystemNotice,
-} from "./nvmf-listener.ts";
+  type ListenerLimits,
+} from "./listening-port.ts";
+import { NvmfListener, type NvmfListenerOwner, type SubsystemNotice } from "./nvmf-listener.ts";
 import { ServedSubsystem } from "./nvmf-subsystem.ts";
+import { ServiceConnections } from "./service-connections.ts";
 
 /** A connection on its way to its subsystem's reactor: plain values. */
 export interface NvmfHandOff {
@@ -66,68 +60,38 @@ export interface NvmfShare {
   readonly notice: SubsystemNotice;
 }
 
-/** Buffers of a reactor that shares over NVMe/TCP: the reserve, and as much for all else. */
-export const NVMF_BUFFER_BYTES_MIN = 2 * BUFFER_BYTES_MAX;
-
-/** Well below the 2 s in which a stopping engine must be gone. */
-const DRAIN_MS_MAX = 1500;
-/** A host that reads nothing of an answer, or sends none of its data, for this long is gone. */
-const STUCK_MS_MAX = 60_000;
-/** ... and for this long while others wait for the memory that it holds. */
-const STUCK_MS_MAX_SHORT = 5000;
-/** Memory is short above this part of the pool. */
-const SHORT_SHARE = 3 / 4;
-const SWEEP_MS = 1000;
-
 export class NvmfService {
-  readonly connectionCounts: ConnectionCounts = { accepted: 0, refused: 0, adopted: 0 };
-  readonly #reactor: Reactor;
   readonly #hooks: NvmfServiceHooks;
-  readonly #banks: SendBankPool<NvmeCommand>;
-  readonly #vectors: ReceiveVectors;
-  readonly #reserve: BufferReserve;
+  readonly #connections: ServiceConnections<TargetConnection, NvmeCommand>;
   readonly #listeners = new Map<string, NvmfListener>();
   readonly #subsystems = new Map<string, ServedSubsystem>();
   /** By share: the key of its listener. */
   readonly #shares = new Map<NvmfShare, string>();
-  readonly #connections = new Set<TargetConnection>();
-  #sweep: Timer | null = null;
   #closed = false;
 
   /** @throws PenstockError `no-memory` when the reactor's buffers cannot spare the reserve */
   constructor(reactor: Reactor, hooks: NvmfServiceHooks) {
-    this.#reactor = reactor;
     this.#hooks = hooks;
-    this.#banks = new SendBankPool(reactor.io);
-    this.#vectors = new ReceiveVectors(reactor.io);
-    const { buffers } = reactor;
-    const isEnough = buffers.limitBytes >= NVMF_BUFFER_BYTES_MIN;
-    const reserve = isEnough ? BufferReserve.create(buffers, BUFFER_BYTES_MAX) : null;
-    if (reserve === null) {
-      throw new PenstockError({
-        code: "no-memory",
-        message:
-          `a buffer limit of ${buffers.limitBytes} bytes: NVMe/TCP shares need at least ` +
-          `${NVMF_BUFFER_BYTES_MIN}, of which ${BUFFER_BYTES_MAX} are their reserve`,
-      });
-    }
-    this.#reserve = reserve;
-    this.#scheduleSweep();
+    this.#connections = new ServiceConnections(reactor, { protocol: "NVMe/TCP", peer: "host" });
+  }
+
+  get connectionCounts(): Readonly<ConnectionCounts> {
+    return this.#connections.counts;
   }
 
   /** Open now, those that are not connected to a subsystem too. */
   get openConnections(): number {
-    return this.#connections.size;
+    return this.#connections.open.size;
   }
 
   /**
    * Listens, unless it already does. @returns the real address (port 0 replaced)
    * @throws PenstockError of `Io.listen`
    */
-  async listen(address: SocketAddress, limits: NvmfListenerLimits = {}): Promise<SocketAddress> {
+  async listen(address: SocketAddress, limits: ListenerLimits = {}): Promise<SocketAddress> {
     const known = this.#listeners.get(addressKey(address));
     if (known !== undefined) return known.address;
-    const listener = new NvmfListener(this.#environment(), limits);
+    const listener = new NvmfListener(this.#owner(), limits);
     await listener.open(address);
     const key = addressKey(listener.address);
     this.#listeners.set(key, listener);
@@ -193,8 +157,9 @@ export class NvmfService {
       this.#listeners.get(key)?.remove(subsystem.nqn);
     }
     if (subsystem.listeners.size === 0) await this.#end(subsystem);
+    const { reactor } = this.#connections;
     await new Promise<void>((resolve) => {
-      subsystem.model.removeNamespace(namespace.nsid, () => this.#reactor.deliverLater(resolve));
+      subsystem.model.removeNamespace(namespace.nsid, () => reactor.deliverLater(resolve));
     });
   }
 
@@ -210,23 +175,13 @@ export class NvmfService {
   /** Takes over a connection from another reactor. */
   adopt(message: NvmfHandOff): void {
     const { listener, peer, session, socket, unread } = message;
-    const stream = new PlainStream(this.#reactor.io, socket);
-    const length = Math.max(unread.length + BUFFER_BYTES_MIN, BUFFER_BYTES_MIN);
-    const buffer = this.#closed ? null : this.#reactor.buffers.acquire(length);
-    if (buffer === null) {
-      stream.shutdown();
-      stream.close();
-      return;
-    }
-    const window = new ReceiveWindow(this.#reactor.buffers, buffer);
-    buffer.slab.bytes.set(unread, buffer.offset);
-    window.end = unread.length;
-    const host = this.#environment().hostFor(listener, HANDSHAKE_MS_MAX, (nqn) =>
+    const parts = this.#connections.adopt(socket, unread, this.#closed);
+    if (parts === null) return;
+    const host = this.#owner().hostFor(listener, HANDSHAKE_MS_MAX, (nqn) =>
       this.#findOffered(nqn, listener),
     );
-    const connection = new TargetConnection({ host, stream, window, peer, session });
-    this.#connections.add(connection);
-    this.connectionCounts.adopted++;
+    const connection = new TargetConnection({ host, ...parts, peer, session });
+    this.#connections.open.add(connection);
     connection.start();
   }
 
@@ -234,21 +189,18 @@ export class NvmfService {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    this.#sweep?.cancel();
     const listeners = [...this.#listeners.values()];
     this.#listeners.clear();
     await Promise.all(listeners.map((listener) => listener.close()));
     await Promise.all([...this.#shares.keys()].map((share) => this.removeNamespace(share)));
-    await Promise.all([...this.#connections].map((connection) => connection.drain()));
-    this.#reserve.close();
-    this.#banks.close();
+    await this.#connections.close();
   }
 
   #subsystemOf(options: SubsystemOptions, maxConnections: number | undefined): ServedSubsystem {
     const known = this.#subsystems.get(options.nqn);
     if (known !== undefined) return known;
     const { hostConnected, hostLost } = this.#hooks;
-    const model = new NvmeSubsystem(this.#reactor.clock, options, {
+    const model = new NvmeSubsystem(this.#connections.reactor.clock, options, {
       hostConnected: (controller) => hostConnected?.(controller),
       hostLost: (controller, reason) => hostLost?.(controller, reason),
     });
@@ -265,7 +217,7 @@ export class NvmfService {
     if (this.#subsystems.get(subsystem.nqn) === subsystem) {
       this.#subsystems.delete(subsystem.nqn);
     }
-    const own = [...this.#connections].filter(({ queue }) => queue.subsystem === subsystem);
+    const own = [...this.#connections.open].filter(({ queue }) => queue.subsystem === subsystem);
     const isAdmin = ({ queue }: TargetConnection): boolean => (queue.place?.qid ?? 0) === 0;
     const queues = own.filter((connection) => !isAdmin(connection));
     await Promise.all(queues.map((connection) => connection.drain()));
@@ -273,11 +225,12 @@ export class NvmfService {
     subsystem.model.close("the subsystem is going away");
   }
 
-  #environment(): ListenerEnvironment {
+  #owner(): NvmfListenerOwner {
+    const { counts, hostParts, open, reactor } = this.#connections;
     return {
-      reactor: this.#reactor,
-      connections: this.#connections,
-      counts: this.connectionCounts,
+      reactor,
+      connections: open,
+      counts,
       localAddresses: () => this.#hooks.localAddresses?.() ?? [],
       handOff: (toReactor, listener, connection, unread) => {
         const { socket } = connection.stream as PlainStream; // the listener made it
@@ -285,31 +238,13 @@ export class NvmfService {
         this.#hooks.handOff(toReactor, { socket, peer, listener, session, unread });
       },
       hostFor: (listener, handshakeMsMax, findSubsystem) => ({
-        reactor: this.#reactor,
-        banks: this.#banks,
-        reserve: this.#reserve,
-        vectors: this.#vectors,
+        ...hostParts,
         listener,
         handshakeMsMax,
-        drainMsMax: DRAIN_MS_MAX,
         findSubsystem,
         handOff: () => false,
-        connectionClosed: (connection) => void this.#connections.delete(connection),
+        connectionClosed: (connection) => void open.delete(connection),
       }),
     };
-  }
-
-  #scheduleSweep(): void {
-    this.#sweep = this.#reactor.clock.startTimer(SWEEP_MS, () => {
-      const { buffers, clock } = this.#reactor;
-      const nowMs = clock.nowMs();
-      const isShort = buffers.hasWaiters || buffers.heldBytes > buffers.limitBytes * SHORT_SHARE;
-      const limitMs = isShort ? STUCK_MS_MAX_SHORT : STUCK_MS_MAX;
-      for (const connection of this.#connections) {
-        if (connection.stuckMs(nowMs) <= limitMs) continue;
-        connection.fail(`the host has neither read nor sent what is due for ${limitMs} ms`);
-      }
-      if (!this.#closed) this.#scheduleSweep();
-    });
   }
 }

@@ -8,7 +8,8 @@ import type { Device } from "../block/device.ts";
 import { MallocDevice } from "../devices/malloc.ts";
 import type { SocketAddress } from "../reactor/io.ts";
 import { TEST_LEVELS, type TestReactor } from "../reactor/test-reactor.ts";
-import { type NbdListenerLimits, NbdService } from "../shares/nbd-service.ts";
+import type { ListenerLimits } from "../shares/listening-port.ts";
+import { NbdService } from "../shares/nbd-service.ts";
 
 export const ANY_PORT: SocketAddress = { kind: "tcp", host: "127.0.0.1", port: 0 };
 /** Those with real sockets. */
@@ -26,7 +27,7 @@ export interface ServedExport<D extends Device = Device> {
 export async function serveExport<D extends Device>(
   { reactor }: TestReactor,
   device: D,
-  limits: NbdListenerLimits = {},
+  limits: ListenerLimits = {},
 ): Promise<ServedExport<D>> {
   const service = new NbdService(reactor, NO_HAND_OFF);
   const address = await service.listen(ANY_PORT, limits);

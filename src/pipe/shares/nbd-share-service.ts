@@ -5,7 +5,8 @@
 import type { Device } from "../../block/device.ts";
 import type { SocketAddress } from "../../reactor/io.ts";
 import type { Reactor } from "../../reactor/reactor.ts";
-import { type ConnectionCounts, NbdService } from "../../shares/nbd-service.ts";
+import type { ConnectionCounts } from "../../shares/listening-port.ts";
+import { NbdService } from "../../shares/nbd-service.ts";
 import { assert } from "../../util/assert.ts";
 import type { SharePlan } from "../share-plan.ts";
 import type { LiveShare, ShareAnnouncement, ShareHandOff, ShareService } from "./share-service.ts";

@@ -13,7 +13,7 @@ import { NvmeReservations } from "../../proto/nvme/reservations.ts";
 import type { SubsystemOptions } from "../../proto/nvme/subsystem-options.ts";
 import type { SocketAddress } from "../../reactor/io.ts";
 import type { Reactor } from "../../reactor/reactor.ts";
-import type { ConnectionCounts } from "../../shares/nbd-service.ts";
+import type { ConnectionCounts } from "../../shares/listening-port.ts";
 import { NvmfService, type NvmfShare } from "../../shares/nvmf-service.ts";
 import { ReservationFileStore } from "../../shares/reservation-file-store.ts";
 import { assert } from "../../util/assert.ts";
