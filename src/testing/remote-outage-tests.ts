@@ -387,6 +387,42 @@ const CASES: readonly OutageCase[] = [
   ],
 
   [
+    "DEVICE closes soon when the target is away and writes wait for others",
+    {},
+    async (rig) => {
+      for (const how of ["hurried", "closed", "lost while it closes"]) {
+        await rig.startTarget();
+        const device = await rig.openDevice();
+        const slab = rig.reactor.io.slabs.allocate(BLOCK);
+        const write = (): Promise<Status> => {
+          const request = new AwaitedRequest();
+          request.segments.push(slab.id, 0, BLOCK);
+          return request.run(device, { operation: Operation.write, length: BLOCK });
+        };
+        const { faults } = rig.world.disk("target");
+        const fault = faults.inject({ effect: { kind: "hang" }, operations: ["write"] });
+        const writes = [write(), write(), write()];
+        await rig.sleep(10);
+        if (how !== "lost while it closes") rig.killTarget();
+        await rig.sleep(100);
+        const before = rig.world.nowMs;
+        if (how === "hurried") {
+          device.hurry();
+          await device.whenIdle();
+        }
+        const closed = device.close();
+        if (how === "lost while it closes") rig.killTarget();
+        await closed;
+        ok(rig.world.nowMs - before < 1700, `${how}: ${rig.world.nowMs - before} ms`);
+        for (const status of await Promise.all(writes)) {
+          ok(status === Status.pathLost || status === Status.aborted, how);
+        }
+        fault.release();
+      }
+    },
+  ],
+
+  [
     "DEVICE.open says what is wrong, within its time",
     {},
     async (rig, pair) => {

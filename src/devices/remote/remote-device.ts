@@ -45,7 +45,7 @@ export abstract class RemoteDevice<T extends RemoteTask>
   protected fault: Status = Status.ok;
   protected faultReason = "";
   protected isClosing = false;
-  readonly #changes = new RangeTable((request) => this.#begin(request));
+  readonly #changes = new RangeTable((request) => this.#beginAfterOthers(request));
   readonly #free: T[] = [];
   /** One comparison can always go on, in pieces. */
   readonly #reserve: BufferReserve;
@@ -60,6 +60,8 @@ export abstract class RemoteDevice<T extends RemoteTask>
   #zeroes: SegmentList | null = null;
   #zeroSlab: Slab | null = null;
   #closeTimer: Timer | null = null;
+  /** Until what was there at `hurry` has been told of. */
+  #isHurried = false;
 
   /** @throws PenstockError `out-of-buffers` */
   constructor(reactor: Reactor, info: DeviceInfo, operations: OperationTable, timeoutMs: number) {
@@ -96,7 +98,9 @@ export abstract class RemoteDevice<T extends RemoteTask>
 
   /** Requests that wait for a server that is away fail now. */
   override hurry(): void {
-    if (this.isAway) this.settleAll(Status.pathLost);
+    if (!this.isAway || this.active.length === 0) return;
+    this.#isHurried = true;
+    this.settleAll(Status.pathLost);
   }
 
   buffersAvailable(): void {
@@ -118,6 +122,7 @@ export abstract class RemoteDevice<T extends RemoteTask>
         this.end(task, task.request as Request, task.outcome);
       }
     }
+    this.#isHurried = false;
   }
 
   // hot path
@@ -203,6 +208,8 @@ export abstract class RemoteDevice<T extends RemoteTask>
   }
 
   protected settleAll(outcome: Status): void {
+    // Those that wait for others begin when these end, and nothing would come to end them.
+    if (this.isClosing && this.refusal === Status.ok) this.refusal = outcome;
     const all = [...this.active].sort((a, b) => a.sequence - b.sequence);
     for (const task of all) this.settle(task, outcome);
   }
@@ -261,6 +268,14 @@ export abstract class RemoteDevice<T extends RemoteTask>
     this.#zeroes = new SegmentList();
     this.#zeroes.push(this.#zeroSlab.id, 0, TRANSFER_BYTES_MAX);
     return this.#zeroes;
+  }
+
+  /** A change that waited for others. Hot path. */
+  #beginAfterOthers(request: Request): void {
+    this.#begin(request);
+    if (!this.#isHurried) return;
+    const task = this.active.at(-1) as T; // it has just begun
+    this.settle(task, Status.pathLost);
   }
 
   // hot path
