@@ -43,6 +43,8 @@ export interface HistoryOp {
   end: number;
   /** From then on it changes nothing any more. */
   closed: number;
+  /** It may have been done several times until then: it was sent again. */
+  repeats: boolean;
   outcome: Outcome;
   /** What was seen in each sector; `UNSEEN` where nothing is known. */
   seen: Int32Array | null;
@@ -136,6 +138,7 @@ export class History {
       startMs: options.startMs ?? 0,
       end: NEVER,
       closed: NEVER,
+      repeats: this.options.repeats === true,
       outcome: "pending",
       seen: null,
       differs: -1,

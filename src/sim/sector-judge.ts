@@ -164,7 +164,7 @@ export class SectorJudge {
   #applyWithOthers(state: SectorState, op: HistoryOp, kept: SectorState[]): void {
     const others = this.#relevant(op).filter((other) => other !== op);
     const isSimple = [op, ...others].every(({ expected }) => expected === null);
-    if (!isSimple || this.#options.repeats === true) {
+    if (!isSimple || [op, ...others].some(({ repeats }) => repeats)) {
       this.#expand(state, (next) => this.#keepIf(next.last === op, next, kept));
       return;
     }
@@ -226,13 +226,12 @@ export class SectorJudge {
 
   #lose(event: HistoryEvent): void {
     // Reads under way may have seen before the loss what a write under way wrote.
+    const wanted = new Set(
+      [...this.#slotOf.keys()].filter((op) => isWriter(op) && this.#isWanted(op)),
+    );
     const reached = [...this.#states];
-    for (const state of this.#states) {
-      this.#expand(state, (next) => {
-        reached.push(next);
-        return true;
-      });
-    }
+    const keep = (state: SectorState) => reached.push(state) > 0;
+    for (const state of this.#states) this.#expand(state, keep, wanted);
     const loss: Loss = {
       tick: event.tick,
       pending: this.#pendingWrites(),
@@ -279,7 +278,7 @@ export class SectorJudge {
   #canApply(state: SectorState, op: HistoryOp, slot: number): boolean {
     const bit = 1 << slot;
     if ((state.applied & bit) !== 0 && (state.again & bit) === 0) {
-      const mayRepeat = this.#options.repeats === true && state.last !== op;
+      const mayRepeat = op.repeats && state.last !== op;
       if (!mayRepeat || state.count(op) > 1) return false;
     }
     if (op.expected === null) return true;

@@ -331,6 +331,7 @@ function pseudoWrite(id: number, value: number): HistoryOp {
     startMs: 0,
     end: -1,
     closed: -1,
+    repeats: false,
     outcome: "ok",
     seen: null,
     differs: -1,
