@@ -33,6 +33,8 @@ export interface DiskProgramOptions {
   readonly steps: number;
   /** Positions and lengths are multiples of it, most of the time. */
   readonly granule: number;
+  /** The same of punches, always; default `granule`. */
+  readonly punchGranule?: number;
   readonly lengthMax: number;
   readonly kinds: readonly DiskStep["kind"][];
   /** Operations may go beyond the end by so much. */
@@ -62,8 +64,11 @@ function drawStep(prng: Prng, options: DiskProgramOptions): DiskStep {
       return { kind, position, ranges, durable, value: 1 + prng.below(255) };
     }
     case "punch":
-    case "zero":
-      return { kind, position, length };
+    case "zero": {
+      const whole = options.punchGranule ?? 1;
+      const rounded = roundDown(length, whole);
+      return { kind, position: roundDown(position, whole), length: Math.max(rounded, whole) };
+    }
     case "seek":
       return { kind, position, what: prng.pick(["data", "hole"]) };
     case "reopen":

@@ -103,8 +103,11 @@ export class FakeFile {
    * @returns false when the disk is full
    */
   zero(position: number, length: number, keep: boolean): boolean {
+    // What reaches the end takes the last page as a whole, as ext4 does.
     const sizePages = Math.ceil(this.sizeBytes / FILE_PAGE_BYTES);
-    const end = Math.min(length, sizePages * FILE_PAGE_BYTES - position);
+    const endBytes = this.isBlockDevice ? this.sizeBytes : sizePages * FILE_PAGE_BYTES;
+    const reachesEnd = position + length >= this.sizeBytes;
+    const end = reachesEnd ? endBytes - position : length;
     for (let done = 0; done < end; ) {
       const at = (position + done) % CHUNK_BYTES;
       const taken = Math.min(end - done, CHUNK_BYTES - at);
