@@ -13,10 +13,11 @@ import type { EndOptions, History, HistoryOp } from "./history.ts";
 import type { IoKind, IoStep } from "./schedule.ts";
 import { putSectors, readSectors, SECTOR_BYTES } from "./sector-pattern.ts";
 
-/** Operations of one client that are under way at once; more are not begun. */
 const IN_FLIGHT_MAX = 7;
 
 export interface ClientOptions {
+  /** Operations under way at once; more are not begun. */
+  readonly inFlightMax?: number;
   readonly name: string;
   readonly history: History;
   readonly nowMs: () => number;
@@ -99,13 +100,13 @@ export class SimClient {
   /** @returns false: there is no device, or too much under way */
   submit(step: Omit<IoStep, "at" | "client">): boolean {
     const device = this.#device;
-    if (device === null || this.#pending.size >= IN_FLIGHT_MAX) return false;
+    const { history, inFlightMax = IN_FLIGHT_MAX } = this.options;
+    if (device === null || this.#pending.size >= inFlightMax) return false;
     const request = this.#free.pop() ?? new SimRequest((ended) => this.#ended(ended));
     if (!request.prepare(device, step)) {
       this.#free.push(request);
       return false;
     }
-    const { history } = this.options;
     const { kind, first, count } = step;
     const expects = kind === "compare" || kind === "compare-and-write";
     const op = history.begin({

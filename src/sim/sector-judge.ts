@@ -150,7 +150,7 @@ export class SectorJudge {
     for (const state of this.#states) {
       if ((state.applied & bit) !== 0) kept.push(state);
       // Lost with the power and sent again, or answered before.
-      if ((state.applied & bit) !== 0 && (state.again & bit) === 0) continue;
+      if ((state.applied & bit) !== 0 && (state.again & bit) === 0 && !op.repeats) continue;
       this.#applyWithOthers(state, op, kept);
     }
     this.#states = kept;
@@ -193,7 +193,7 @@ export class SectorJudge {
       for (const state of this.#states) {
         const isDone = (state.applied & bit) !== 0;
         kept.push(isDone ? state : state.withGhost(op));
-        if (isDone && (state.again & bit) === 0) continue;
+        if (isDone && (state.again & bit) === 0 && !op.repeats) continue;
         const relevant = new Set(this.#relevant(op));
         this.#expand(state, (next) => this.#keepIf(next.last === op, next, kept), relevant);
       }

@@ -30,6 +30,8 @@ export interface RemoteInitiatorOptions {
   readonly target: RemoteTarget;
   readonly history: History;
   readonly clients: number;
+  /** Operations of each client under way at once. */
+  readonly inFlight: number;
   readonly failFast: boolean;
   /** How long it rides out an outage. */
   readonly rideOutMs: number;
@@ -61,6 +63,10 @@ export class RemoteInitiator {
   /** Ticks of operations that may still be done. */
   #late = new Set<HistoryOp>();
   #isReopening = false;
+  /** The newest connection that was there when an operation ended last. */
+  #newest: unknown = null;
+  /** When an operation ended after which there were new connections. */
+  #connectedAt = 0;
 
   constructor(run: Run, options: RemoteInitiatorOptions) {
     this.#run = run;
@@ -70,6 +76,7 @@ export class RemoteInitiator {
       run.client({
         name: `${host}.${index}`,
         history,
+        inFlightMax: options.inFlight,
         isLate: (op, status) => this.#isLate(op, status),
         check: (op, status) => this.#check(op, status),
       }),
@@ -170,6 +177,7 @@ export class RemoteInitiator {
   }
 
   #check(op: HistoryOp, status: Status): string | null {
+    this.#noteConnections(op);
     if (status === Status.ok) this.#answered(op);
     const { world } = this.#run;
     if (this.#isBroken) world.after(REOPEN_MS, () => this.mend());
@@ -179,6 +187,14 @@ export class RemoteInitiator {
       if (isSync || target.syncsFailed > 0) target.suspect();
     }
     return this.#isAllowed(status) ? null : `unexpected ${statusName(status)}`;
+  }
+
+  /** Only what was under way while connections were new can have been sent again. */
+  #noteConnections(op: HistoryOp): void {
+    const newest = this.#options.target.connections(this.#options.host).at(-1) ?? null;
+    if (newest !== this.#newest) this.#connectedAt = op.end;
+    this.#newest = newest;
+    if (op.start >= this.#connectedAt) op.repeats = false;
   }
 
   /** The newest association works: what was left under way in older ones has ended. */

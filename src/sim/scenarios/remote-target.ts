@@ -8,6 +8,7 @@
 import type { Device } from "../../block/device.ts";
 import { FileDevice } from "../../devices/file.ts";
 import { MallocDevice } from "../../devices/malloc.ts";
+import type { FakeConnection } from "../../reactor/fake/fake-network.ts";
 import type { SocketAddress } from "../../reactor/io.ts";
 import type { Reactor } from "../../reactor/reactor.ts";
 import { uuidOfName } from "../../util/uuid.ts";
@@ -125,7 +126,7 @@ export class RemoteTarget {
     return new Promise((resolve) => {
       const look = (): void => {
         quietMs = this.#isQuiet(host) ? quietMs + POLL_MS : 0;
-        const isOver = quietMs > 0 && this.#connections(host).every(({ isOver }) => isOver);
+        const isOver = quietMs > 0 && this.connections(host).every(({ isOver }) => isOver);
         if (isOver || quietMs >= SETTLED_MS) resolve();
         else world.after(POLL_MS, look);
       };
@@ -133,7 +134,8 @@ export class RemoteTarget {
     });
   }
 
-  #connections(host: string) {
+  /** Of a host to this one, oldest first. */
+  connections(host: string): readonly FakeConnection[] {
     const key = `${this.host}:${PORT}`;
     const { connections } = this.#run.world.fake.network;
     return connections.filter((each) => each.key === key && each.client.host === host);
@@ -149,7 +151,7 @@ export class RemoteTarget {
     });
     return (
       !hangs &&
-      this.#connections(host).every(({ client, server }) => {
+      this.connections(host).every(({ client, server }) => {
         return (
           server.isReleased ||
           (client.isReleased && client.outgoing.roomBytes === socketBufferBytes)
