@@ -77,7 +77,7 @@ export class CoverageSum {
     }
   }
 
-  /** By path. A block that some thread knows as none of its own was gone through with its parent. */
+  /** By path. */
   get totals(): CoverageTotals[] {
     const totals = [...this.#files].map(([path, { blocks, covered }]) => ({
       path,

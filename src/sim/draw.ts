@@ -4,7 +4,7 @@
  */
 
 import type { Prng } from "../util/prng.ts";
-import type { FaultStep, IoKind, IoStep, Step } from "./schedule.ts";
+import type { IoKind, IoStep, Step } from "./schedule.ts";
 
 /** A fault without its time, drawn anew each time. */
 type Untimed<T> = T extends unknown ? Omit<T, "at"> : never;
@@ -94,10 +94,3 @@ export function drawProgram(prng: Prng, options: ProgramOptions): Step[] {
   }
   return steps;
 }
-
-/** Drops `at`, for drawing. */
-export function fault<T extends DrawnFault>(step: T): DrawnFault {
-  return step;
-}
-
-export type { FaultStep };

@@ -174,6 +174,8 @@ class PlayedDisk {
   #fail(): void {
     const item = this.#pending.pop();
     if (item === undefined) return;
+    // Nobody has heard its report.
+    if (item.op.kind === "flush" && item.found === -1) this.#hasLoss = true;
     if (item.op.kind === "write" && !item.isDone && this.#prng.below(2) === 0) {
       this.#write(item.op.value);
     }

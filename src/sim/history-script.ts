@@ -29,6 +29,14 @@ export class HistoryScript {
   readonly history: History;
   readonly #ops = new Map<string, HistoryOp>();
   readonly #expected = new Map<string, string>();
+  readonly #events: Readonly<Record<string, () => void>> = {
+    loss: () => this.history.powerLoss(false),
+    "told-loss": () => this.history.powerLoss(true),
+    wipe: () => this.history.wipe(false),
+    doom: () => this.history.doom(),
+    drop: () => this.history.dropCache(),
+    rot: () => this.history.rot(0, 1),
+  };
 
   constructor(options: Partial<HistoryOptions> = {}) {
     this.history = new History({ sectorCount: 1, ...options });
@@ -41,25 +49,22 @@ export class HistoryScript {
   }
 
   #do(word: string): void {
-    const { history } = this;
-    if (word === "loss") return history.powerLoss(false);
-    if (word === "told-loss") return history.powerLoss(true);
-    if (word === "wipe") return history.wipe(false);
-    if (word === "doom") return history.doom();
-    if (word === "drop") return history.dropCache();
-    if (word === "rot") return history.rot(0, 1);
+    const befall = this.#events[word];
+    if (befall !== undefined) {
+      befall();
+      return;
+    }
     const match = WORD.exec(word);
     if (match === null) throw new Error(`not a word of a history: ${word}`);
     const [, letter = "", number = "", expected, mark, saw] = match;
     const name = letter + number;
     if (expected !== undefined) this.#expected.set(name, expected);
     if (mark === "(") this.#begin(letter, name);
-    else if (mark === "x") history.abandon(this.#op(name));
+    else if (mark === "x") this.history.abandon(this.#op(name));
     else {
       if (!this.#ops.has(name)) this.#begin(letter, name);
       this.#end(name, mark, saw);
     }
-    return undefined;
   }
 
   #begin(letter: string, name: string): void {

@@ -33,7 +33,7 @@ export interface Scenario {
 export interface Stage {
   /** A step that only this scenario knows. @returns false: it makes no sense now */
   event?(step: EventStep): boolean;
-  /** All is healed: has what is broken for good opened again. Called again while it is not ready. */
+  /** All is healed: has what is broken for good opened again. Called until it is ready. */
   mend?(): void;
   /** Everything is up, joined and in sync. */
   isReady(): boolean;
@@ -138,7 +138,7 @@ export class Run {
     return false;
   }
 
-  /** Reads all of the volume through `client`; what fails is read again, and must succeed at last. */
+  /** Reads all of the volume through `client`; what fails is read again, and must succeed. */
   async readBack(client: SimClient, stage: Stage): Promise<boolean> {
     const { history } = client.options;
     const { sectorCount } = history.options;
@@ -194,7 +194,7 @@ export async function runSchedule(
   schedule: Schedule,
   options: RunOptions = {},
 ): Promise<RunReport> {
-  const lyingFlush = schedule.settings["lyingFlush"] === 1;
+  const lyingFlush = schedule.settings.lyingFlush === 1;
   const run = new Run(schedule, options, { lyingFlush });
   let recoveryMs = 0;
   // A promise of the product that nobody waits for must not fail either.

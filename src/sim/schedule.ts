@@ -93,7 +93,6 @@ export type FaultStep = { readonly at: number } & (
   | { readonly kind: "drop-cache"; readonly host: number }
   | { readonly kind: "rot"; readonly host: number; readonly first: number; readonly count: number }
 );
-export type FaultKind = FaultStep["kind"];
 
 export type DiskOperation = "read" | "write" | "sync" | "zero";
 

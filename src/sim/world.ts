@@ -18,7 +18,6 @@ import { SimProcess, type SimProcessHost, type SimProcessOptions } from "./sim-p
 
 const LATENCY_MIN_MS = 0.02;
 const LATENCY_MAX_MS = 0.3;
-const PAGE_BYTES = 4096;
 
 const OPERATIONS: Readonly<Record<DiskOperation, readonly FakeFileOperation[]>> = {
   read: ["read"],
@@ -357,9 +356,4 @@ export class SimWorld implements SimProcessHost {
     assert(host !== null, "a world has hosts");
     return host;
   }
-}
-
-/** Pages of a number of sectors. */
-export function pagesOf(sectors: number): number {
-  return Math.ceil((sectors * SECTOR_BYTES) / PAGE_BYTES);
 }
