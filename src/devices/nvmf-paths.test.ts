@@ -9,8 +9,10 @@ import { FakeWorld } from "../reactor/fake/fake-world.ts";
 import type { SocketAddress } from "../reactor/io.ts";
 import { Reactor } from "../reactor/reactor.ts";
 import { NvmfService, type NvmfShare } from "../shares/nvmf-service.ts";
+import { Operation } from "../block/operation.ts";
 import { openingId } from "../testing/nbd-pair.ts";
 import { PAIR_NQN, PAIR_UUID } from "../testing/nvmf-pair.ts";
+import { HANG, PASS, ScriptedFilter } from "../testing/scripted-filter.ts";
 import { MallocDevice } from "./malloc.ts";
 import { NvmfDevice, type NvmfOptions } from "./nvmf.ts";
 
@@ -20,6 +22,9 @@ const ADDRESSES: readonly SocketAddress[] = [
   { kind: "tcp", host: "target", port: 7 },
   { kind: "tcp", host: "target", port: 8 },
 ];
+/** A host that can be cut off alone, with a device of its own. */
+const REMOTE: SocketAddress = { kind: "tcp", host: "remote", port: 7 };
+const INSTANCE_ID = openingId();
 
 const filled = (value: number): Uint8Array => new Uint8Array(BLOCK).fill(value);
 
@@ -31,6 +36,8 @@ class PathsRig {
   readonly services: NvmfService[] = [];
   readonly shares: NvmfShare[] = [];
   backing: MallocDevice | null = null;
+  /** Between the backing and the shares. */
+  disk: ScriptedFilter | null = null;
 
   constructor() {
     this.reactor = new Reactor({ id: 0, io: this.world.process({ host: "initiator" }).io });
@@ -41,13 +48,15 @@ class PathsRig {
     this.backing = await MallocDevice.open(this.targetReactor, {
       name: "m",
       sizeBytes: SIZE_BYTES,
-      instanceId: openingId(),
+      instanceId: INSTANCE_ID,
     });
+    const disk = new ScriptedFilter(this.backing);
+    this.disk = disk;
     for (const [index, anaState] of states.entries()) {
       const service = new NvmfService(this.targetReactor, { handOff: () => undefined });
       const address = ADDRESSES[index] as SocketAddress;
       const cntlids = { cntlidMin: 1 + 100 * index, cntlidMax: 100 + 100 * index };
-      const share = service.addNamespace(address, this.backing, {
+      const share = service.addNamespace(address, disk, {
         nsid: 1,
         uuid: PAIR_UUID,
         anaState,
@@ -57,6 +66,24 @@ class PathsRig {
       this.services.push(service);
       this.shares.push(share);
     }
+  }
+
+  /** The first path leads to another host, whose device is empty and passes for the same. */
+  async startApart(): Promise<readonly SocketAddress[]> {
+    const { io } = this.world.process({ host: "remote" });
+    const reactor = new Reactor({ id: 0, io });
+    const sizeBytes = SIZE_BYTES;
+    const device = await MallocDevice.open(reactor, {
+      name: "r",
+      sizeBytes,
+      instanceId: INSTANCE_ID,
+    });
+    const service = new NvmfService(reactor, { handOff: () => undefined });
+    const subsystem = { nqn: PAIR_NQN, cntlidMin: 500 };
+    service.addNamespace(REMOTE, device, { nsid: 1, uuid: PAIR_UUID, subsystem });
+    await service.listen(REMOTE);
+    await this.start([AnaState.optimized]);
+    return [REMOTE, ...ADDRESSES.slice(0, 1)];
   }
 
   open(options: Partial<NvmfOptions> = {}): Promise<NvmfDevice> {
@@ -71,6 +98,18 @@ class PathsRig {
 
   setAna(index: number, state: AnaState): void {
     this.shares[index]?.subsystem.model.setAnaState(1, state);
+  }
+
+  /** The next write hangs in the disk, the others pass it. */
+  hangNextWrite(): ScriptedFilter {
+    const disk = this.disk as ScriptedFilter; // it has started
+    let isNext = true;
+    disk.script = ({ operation }) => {
+      if (!isNext || operation !== Operation.write) return PASS;
+      isNext = false;
+      return HANG;
+    };
+    return disk;
   }
 
   /** Connections to that address. */
@@ -192,11 +231,11 @@ test(
 test(
   "NvmfDevice holds a change back that the controller of a silent path may still do",
   inWorld(async (rig) => {
-    await rig.start([optimized, optimized]);
-    const device = await rig.open({ timeoutMs: 2000, keepAliveMs: 4000 });
+    const addresses = await rig.startApart();
+    const device = await rig.open({ addresses, timeoutMs: 2000, keepAliveMs: 4000 });
     const user = new PromiseDevice(device);
     await user.writeAt(0, filled(1));
-    for (const connection of rig.connections(0)) connection.blackHole();
+    rig.world.network.cut("initiator", "remote");
     const before = rig.world.nowMs;
     const writing = user.writeAt(0, filled(2));
     deepStrictEqual(await user.readAt(BLOCK, BLOCK), filled(0));
@@ -211,6 +250,66 @@ test(
     ok(writeMs >= 2000 + 4000 && writeMs < 9000, `${writeMs} ms`);
     await newer;
     deepStrictEqual(await user.readAt(0, BLOCK), filled(3));
+    await user.close();
+  }),
+);
+
+for (const index of [0, 1, 4]) {
+  test(
+    `NvmfDevice goes elsewhere when the lost path's commands have ended: connection ${index}`,
+    inWorld(async (rig) => {
+      await rig.start([optimized, optimized]);
+      const user = new PromiseDevice(await rig.open());
+      const disk = rig.hangNextWrite();
+      const older = user.writeAt(0, filled(1));
+      await rig.sleep(10);
+      strictEqual(disk.held.length, 1);
+      // The network resets one connection of five; the controller lives, and so does the write.
+      rig.connections(0)[index]?.reset();
+      await rig.sleep(5);
+      const newer = user.writeAt(0, filled(2));
+      await user.writeAt(BLOCK, filled(3));
+      // Longer than an association lives without its host.
+      await rig.sleep(15_000);
+      disk.letGo();
+      await Promise.all([older, newer]);
+      deepStrictEqual(await user.readAt(0, BLOCK), filled(2));
+      await user.close();
+    }),
+  );
+}
+
+test(
+  "NvmfDevice goes elsewhere at once when nobody is left at the lost path",
+  inWorld(async (rig) => {
+    await rig.start([optimized, optimized]);
+    const user = new PromiseDevice(await rig.open());
+    const disk = rig.hangNextWrite();
+    const writing = user.writeAt(0, filled(1));
+    await rig.sleep(10);
+    strictEqual(disk.held.length, 1);
+    // As when the process is killed, which ends what it has.
+    await rig.services[0]?.unlisten(ADDRESSES[0] as SocketAddress);
+    for (const connection of rig.connections(0)) connection.reset();
+    const before = rig.world.nowMs;
+    await writing;
+    ok(rig.world.nowMs - before < 200, `${rig.world.nowMs - before} ms`);
+    disk.letGo();
+    await user.close();
+  }),
+);
+
+test(
+  "NvmfDevice waits as long as a silent controller may still live, however short its Keep Alive",
+  inWorld(async (rig) => {
+    const addresses = await rig.startApart();
+    const user = new PromiseDevice(await rig.open({ addresses, keepAliveMs: 100 }));
+    await user.writeAt(0, filled(1));
+    rig.world.network.cut("initiator", "remote");
+    const before = rig.world.nowMs;
+    await user.writeAt(0, filled(2));
+    // A target takes whole seconds, and grants one.
+    ok(rig.world.nowMs - before > 2000, `${rig.world.nowMs - before} ms`);
     await user.close();
   }),
 );
@@ -252,8 +351,8 @@ test(
     await rig.start([optimized]);
     const device = await rig.open();
     const [service, share] = [rig.services[0], rig.shares[0]];
-    ok(service !== undefined && share !== undefined && rig.backing !== null);
-    rig.backing.info = { ...rig.backing.info, sizeBytes: 2 * SIZE_BYTES };
+    ok(service !== undefined && share !== undefined && rig.disk !== null);
+    rig.disk.info = { ...rig.disk.info, sizeBytes: 2 * SIZE_BYTES };
     service.resized(share);
     await rig.sleep(100);
     strictEqual(device.condition.sizeBytes, 2 * SIZE_BYTES);

@@ -60,7 +60,9 @@ const RIDE_OUT_MS = 60_000;
 const ABORT_TICKS = (3 * TICKS_PER_TIMEOUT) / 4;
 /** Answers that only mean "try again" are followed this often. */
 const RETRIES_MAX = 5;
-/** A controller takes this much longer than its keep-alive time-out to end what it had. */
+/** Controllers round keep-alive time-outs up to this, and ours grant as much on top. */
+const KEEP_ALIVE_STEP_MS = 1000;
+/** ... and take this much longer to end what they had. */
 const HOLD_MARGIN_MS = 1000;
 
 export class NvmfDevice extends RemoteDevice<NvmfTask> implements PathSetOwner {
@@ -131,7 +133,8 @@ export class NvmfDevice extends RemoteDevice<NvmfTask> implements PathSetOwner {
     this.#sizeBytes = info.sizeBytes;
     this.#abilities = abilities;
     this.#rideOutMs = parts.rideOutMs;
-    this.#holdMs = parts.keepAliveMs + HOLD_MARGIN_MS;
+    const steps = Math.ceil((parts.keepAliveMs || KEEP_ALIVE_MS) / KEEP_ALIVE_STEP_MS);
+    this.#holdMs = (steps + 1) * KEEP_ALIVE_STEP_MS + HOLD_MARGIN_MS;
     this.#paths.owner = this;
   }
 
@@ -217,18 +220,25 @@ export class NvmfDevice extends RemoteDevice<NvmfTask> implements PathSetOwner {
   }
 
   pathLost(path: Path): void {
-    const hasOthers = this.#paths.paths.length > 1;
-    const untilMs = this.reactor.clock.nowMs() + this.#holdMs;
+    const nowMs = this.reactor.clock.nowMs();
     for (const task of this.active) {
       if (task.isSettled || task.path !== path) continue;
       const { operation } = task.request as Request; // set while it is in use
       task.restart();
-      // A controller that does not know that it was left may do it later still.
-      if (!hasOthers || path.endedByPeer || !modifies(operation)) continue;
+      // Safety rule 4: even if the controller has ended a connection, it may do it later still.
+      if (!modifies(operation)) continue;
       task.heldBy = path;
-      task.heldUntilMs = untilMs;
+      task.heldSinceMs = nowMs;
     }
     if (this.isClosing) this.settleAll(Status.aborted);
+  }
+
+  pathOver(path: Path): void {
+    for (const task of [...this.active]) {
+      if (task.heldBy !== path) continue;
+      task.heldBy = null;
+      this.issueAgain(task);
+    }
   }
 
   pathChanged(path: Path): void {
@@ -301,7 +311,7 @@ export class NvmfDevice extends RemoteDevice<NvmfTask> implements PathSetOwner {
   protected override issue(task: NvmfTask): void {
     const path = this.#paths.current;
     if (path === null || !path.isUp || task.path !== null) return;
-    if (task.heldBy !== null && task.heldBy !== path && this.#isHeld(task)) return;
+    if (task.heldBy !== null && this.#isHeld(task, task.heldBy)) return;
     task.heldBy = null;
     this.#issueOver(task, path);
   }
@@ -540,10 +550,14 @@ export class NvmfDevice extends RemoteDevice<NvmfTask> implements PathSetOwner {
     if (task.step === Step.fused) task.mayBeDone = false;
   }
 
-  #isHeld(task: NvmfTask): boolean {
-    const leftMs = task.heldUntilMs - this.reactor.clock.nowMs();
+  /** A controller that lives, and does not let us in again, is given longer to end what it had. */
+  #isHeld(task: NvmfTask, { isBusy }: Path): boolean {
+    const heldMs = this.reactor.clock.nowMs() - task.heldSinceMs;
+    const mostMs = isBusy ? Math.max(this.#holdMs, this.#rideOutMs) : this.#holdMs;
+    const leftMs = mostMs - heldMs;
     if (leftMs <= 0) return false;
-    this.#holdTimer ??= this.reactor.clock.startTimer(leftMs, () => {
+    const nextMs = Math.min(leftMs, this.#holdMs - (heldMs % this.#holdMs));
+    this.#holdTimer ??= this.reactor.clock.startTimer(nextMs, () => {
       this.#holdTimer = null;
       this.issueAll();
     });

@@ -75,8 +75,10 @@ const EVENTS = AsyncEventConfig.namespaceAttribute | AsyncEventConfig.anaChange;
 export class HostController implements ClientOwner {
   /** `AnaState` of the namespace over this path. */
   anaState: number = AnaState.optimized;
-  /** It was ended at the other side: whatever it had of ours has an end, too. */
+  /** It was ended at the other side. */
   endedByPeer = false;
+  /** Somebody has taken a connection. */
+  wasReached = false;
   /** What it said last of the namespace. */
   namespace: NamespaceTerms | null = null;
   owner: ControllerOwner | null = null;
@@ -182,6 +184,7 @@ export class HostController implements ClientOwner {
   /** Connecting has its own limit, and as much again is for all of the rest. */
   connected(): void {
     const { connectMsMax, reactor } = this.#parts;
+    this.wasReached = true;
     if (!this.#isOpening) return;
     this.#openingTimer ??= reactor.clock.startTimer(connectMsMax, () => {
       const text = `the controller was not ready within ${connectMsMax} ms`;

@@ -41,6 +41,8 @@ export interface PathSetOwner {
   ended(path: Path, command: HostCommand): void;
   /** Nothing of the path is in flight any more: what it had is to be sent again. In the turn. */
   pathLost(path: Path): void;
+  /** Nothing of what the path had when it was lost can be done any more. Outside of a turn. */
+  pathOver(path: Path): void;
   /** What there is to say of the namespace may have changed. */
   pathChanged(path: Path): void;
   /**
@@ -167,6 +169,10 @@ export class PathSet implements PathOwner, OutageOwner {
     this.#select();
     const isWanted = rideOutMs > 0 || recovers || this.current !== null;
     if (isWanted) path.look();
+  }
+
+  pathOver(path: Path): void {
+    this.owner?.pathOver(path);
   }
 
   pathChanged(path: Path): void {

@@ -23,6 +23,8 @@ export interface PathOwner {
   pathUp(path: Path): void;
   /** Nothing of it is in flight any more. In the turn. */
   pathLost(path: Path, end: ConnectionEnd): void;
+  /** Nothing of what was sent over its lost association can be done any more. */
+  pathOver(path: Path): void;
   /** Its controller has told of a change. */
   pathChanged(path: Path): void;
 }
@@ -33,8 +35,10 @@ export class Path implements ControllerOwner {
   reason = "";
   /** What its controller said when it was last opened. */
   session: ControllerSession | null = null;
-  /** How the last association ended: at the other side, which then has nothing of ours any more. */
+  /** How the last association ended: at the other side. */
   endedByPeer = false;
+  /** It was reached after it was lost, and is not done with what it had: it lives. */
+  isBusy = false;
   readonly #parts: ControllerParts;
   readonly #owner: PathOwner;
   readonly #abort = new AbortController();
@@ -72,10 +76,17 @@ export class Path implements ControllerOwner {
   /** @throws PenstockError of `HostController.open` */
   async open(): Promise<ControllerSession> {
     const controller = new HostController(this.#parts);
-    const session = await controller.open(this.#abort.signal);
+    let session: ControllerSession;
+    try {
+      session = await controller.open(this.#abort.signal);
+    } catch (thrown) {
+      this.isBusy = controller.wasReached;
+      throw thrown;
+    }
     controller.owner = this;
     this.#controller = controller;
     this.session = session;
+    this.isBusy = false;
     this.reason = "";
     return session;
   }
@@ -132,11 +143,19 @@ export class Path implements ControllerOwner {
         await this.open();
         return true;
       } catch (thrown) {
-        this.reason = toPenstockError(thrown).message;
+        const { code, message } = toPenstockError(thrown);
+        this.reason = message;
+        // Nobody listens: the process is gone, and with it what it had.
+        if (code === "connection-refused") this.#owner.pathOver(this);
         return false;
       }
     });
     this.#reconnecting = null;
-    if (this.isUp) this.#owner.pathUp(this);
+    if (!this.isUp) return;
+    // Our own targets let a host in when they are done with what it had sent before. Those of
+    // others are believed if they had ended the association themselves.
+    const isOwn = this.session !== null && this.session.instanceId !== null;
+    if (isOwn || this.endedByPeer) this.#owner.pathOver(this);
+    this.#owner.pathUp(this);
   }
 }

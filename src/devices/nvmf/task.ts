@@ -77,9 +77,9 @@ export class NvmfTask extends HostCommand implements RemoteTask {
   isAborting = false;
   /** Answers that only meant: try again. */
   retries = 0;
-  /** Until then it must not be sent over any path but `heldBy`: the old one may still do it. */
-  heldUntilMs = 0;
+  /** It was lost over that path, whose controller may still do it: it is not sent again yet. */
   heldBy: Path | null = null;
+  heldSinceMs = 0;
 
   // hot path
   begin(request: Request, sequence: number, ledger: LossLedger): void {
