@@ -194,7 +194,8 @@ export class NvmeTargetRig {
   /** The oldest PDU that has come; it must be of that kind. */
   take<K extends Incoming["kind"]>(kind: K): Extract<Incoming, { kind: K }> {
     const next = this.incoming.shift();
-    assert.equal(next?.kind, kind, `${JSON.stringify(next)} instead of a PDU of kind ${kind}`);
+    const found = JSON.stringify(next)?.slice(0, 300);
+    assert.equal(next?.kind, kind, `${found} instead of a PDU of kind ${kind}`);
     return next as Extract<Incoming, { kind: K }>;
   }
 

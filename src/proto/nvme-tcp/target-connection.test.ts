@@ -3,73 +3,20 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { MallocDevice } from "../../devices/malloc.ts";
-import { FileDevice } from "../../devices/file.ts";
-import type { Device } from "../../block/device.ts";
-import {
-  type TestReactor,
-  type TestReactorOptions,
-  withReactor,
-} from "../../reactor/test-reactor.ts";
 import { capsule, connectCapsule, h2cData, icReq } from "../../testing/nvme-pdus.ts";
-import { NvmeTargetRig, RIG_NQN } from "../../testing/nvme-target-rig.ts";
+import { RIG_NQN } from "../../testing/nvme-target-rig.ts";
+import {
+  readBlocks,
+  RIG_SIZE_BYTES as SIZE_BYTES,
+  withFileRig,
+  withRig,
+} from "../../testing/nvme-target-runs.ts";
 import { AdminOpcode, IoFlag, IoOpcode } from "../nvme/constants.ts";
 import { codeOf, DNR, NvmeStatus } from "../nvme/status.ts";
 import { PduFlag } from "./common.ts";
 
 const MIB = 1024 * 1024;
-const SIZE_BYTES = 8 * MIB;
 const { read, write, compare, flush, datasetManagement, writeZeroes, verify } = IoOpcode;
-
-async function withRig(
-  body: (rig: NvmeTargetRig) => Promise<void>,
-  options: TestReactorOptions & { readonly blockSizeBytes?: number } = {},
-): Promise<void> {
-  const run = async ({ reactor }: TestReactor): Promise<void> => {
-    const { blockSizeBytes = 512 } = options;
-    const device = await MallocDevice.open(reactor, {
-      name: "m",
-      sizeBytes: SIZE_BYTES,
-      blockSizeBytes,
-      instanceId: "01234567-89ab-cdef-0123-456789abcdef",
-    });
-    await body(new NvmeTargetRig(device));
-    await device.close();
-  };
-  await withReactor("fake", run, options);
-}
-
-/** The same over a file, which lends no memory. */
-async function withFileRig(
-  body: (rig: NvmeTargetRig, device: Device) => Promise<void>,
-  options: TestReactorOptions = {},
-): Promise<void> {
-  const run = async ({ reactor }: TestReactor): Promise<void> => {
-    const device = await FileDevice.open(reactor, { path: "/d.img", sizeBytes: SIZE_BYTES });
-    await body(new NvmeTargetRig(device), device);
-    await device.close();
-  };
-  await withReactor("fake", run, options);
-}
-
-/** Reads blocks and returns their data; the status must be success. */
-async function readBlocks(rig: NvmeTargetRig, slba: number, blocks: number): Promise<Buffer> {
-  const transferBytes = blocks << rig.model.blockShift;
-  await rig.say(
-    capsule({ opcode: read, cid: 999, nsid: 1, cdw10: slba, cdw12: blocks - 1, transferBytes }),
-  );
-  await rig.settle(20);
-  const parts: Buffer[] = [];
-  for (let isLast = false; !isLast; ) {
-    const { data, flags, fields } = rig.take("data");
-    assert.equal(fields.offset, Buffer.concat(parts).length);
-    parts.push(data);
-    isLast = (flags & PduFlag.last) !== 0;
-    if ((flags & PduFlag.success) !== 0) return Buffer.concat(parts);
-  }
-  assert.equal(rig.takeStatus(999), 0);
-  return Buffer.concat(parts);
-}
 
 test("TargetConnection reads, writes and flushes when a host has connected", async () => {
   await withRig(async (rig) => {
@@ -473,114 +420,6 @@ test("before Connect only Connect is done", async () => {
     assert.equal(rig.takeStatus(3), 0);
     await rig.say(connectCapsule({ cid: 4, qid: 1, subsystemNqn: RIG_NQN }));
     assert.equal(codeOf(rig.takeStatus(4)), NvmeStatus.commandSequenceError);
-    await rig.hangUp();
-    rig.finish();
-  });
-});
-
-test("a Connect to a subsystem of another reactor is handed on with what follows it", async () => {
-  await withRig(async (rig) => {
-    await rig.say(icReq({ digests: 1 }));
-    rig.take("ic");
-    const form = { headerDigest: true };
-    const nqn = `${RIG_NQN}-elsewhere`;
-    const connect = connectCapsule({ qid: 1, subsystemNqn: nqn, form });
-    await rig.say(connect);
-    await rig.settle();
-    assert.equal(rig.handedTo, 7);
-    assert.deepEqual(Buffer.from(rig.unread), connect);
-    assert.ok(rig.stream.isReleased && !rig.stream.isClosed);
-    assert.deepEqual(rig.connection.session, {
-      isInitialized: true,
-      headerDigest: true,
-      dataDigest: false,
-      alignmentBytes: 4,
-    });
-    assert.equal(rig.heldBytes, 0);
-  });
-});
-
-test("a host that does not connect in time is gone", async () => {
-  await withRig(async (rig) => {
-    await rig.say(icReq());
-    await rig.settle(1100);
-    rig.stream.endReceive(-104);
-    await rig.settle();
-    rig.finish();
-    assert.match(rig.reason, /no queue has been connected within 1000 ms/);
-  });
-});
-
-test("a host that sends no data is stuck, and holds nothing when it has been ended", async () => {
-  await withRig(async (rig) => {
-    await rig.connect();
-    await rig.say(capsule({ opcode: write, cid: 1, nsid: 1, cdw12: 255, transferBytes: 131072 }));
-    rig.take("r2t");
-    const { clock } = rig.reactor;
-    await rig.settle(500);
-    await rig.say(capsule({ opcode: flush, cid: 2, nsid: 1 }));
-    assert.equal(rig.takeStatus(2), 0);
-    assert.ok(rig.connection.stuckMs(clock.nowMs()) >= 500, "other commands change nothing");
-    await rig.say(capsule({ opcode: write, cid: 3, nsid: 1, cdw12: 31, transferBytes: 16384 }));
-    const { ttag } = rig.take("r2t").fields;
-    await rig.say(h2cData({ cid: 3, ttag, offset: 0 }, Buffer.alloc(16384)));
-    assert.equal(rig.takeStatus(3), 0);
-    const stuckMs = rig.connection.stuckMs(clock.nowMs());
-    assert.ok(stuckMs >= 50 && stuckMs < 200, "data of another command excuses it for a while");
-    assert.ok(rig.heldBytes >= 131072);
-    rig.connection.fail("stuck");
-    rig.stream.endReceive(-104);
-    await rig.settle();
-    rig.finish();
-  });
-});
-
-test("a draining connection answers what it has, and gives up what has not come", async () => {
-  await withFileRig(async (rig) => {
-    await rig.connect();
-    await rig.say(
-      capsule({ opcode: write, cid: 1, nsid: 1, cdw12: 255, transferBytes: 131072 }),
-      capsule({ opcode: read, cid: 2, nsid: 1, cdw12: 7, transferBytes: 4096 }),
-    );
-    rig.take("r2t");
-    rig.incoming.length = 0;
-    const drained = rig.connection.drain();
-    await rig.settle();
-    await rig.hangUp();
-    await drained;
-    rig.finish();
-    assert.match(rig.reason, /going away/);
-  });
-});
-
-test("settle ends what waits and tells when the device has ended the rest", async () => {
-  await withRig(async (rig) => {
-    await rig.connect();
-    await rig.say(capsule({ opcode: write, cid: 1, nsid: 1, cdw12: 15, transferBytes: 8192 }));
-    const { ttag } = rig.take("r2t").fields;
-    let isSettled = false;
-    rig.model.link?.settle(1, () => {
-      isSettled = true;
-    });
-    assert.ok(isSettled, "nothing has reached the device");
-    await rig.say(h2cData({ cid: 1, ttag, offset: 0 }, Buffer.alloc(8192, 1)));
-    assert.equal(codeOf(rig.takeStatus(1)), NvmeStatus.abortedPreempt);
-    assert.deepEqual(await readBlocks(rig, 0, 16), Buffer.alloc(8192));
-    await rig.hangUp();
-    rig.finish();
-  });
-});
-
-test("a write whose host is preempted while its data comes does not reach the device", async () => {
-  await withRig(async (rig) => {
-    await rig.connect();
-    await rig.say(capsule({ opcode: write, cid: 1, nsid: 1, cdw12: 15, transferBytes: 8192 }));
-    const { ttag } = rig.take("r2t").fields;
-    rig.model.isReserved = true;
-    rig.model.refused = [1];
-    await rig.say(h2cData({ cid: 1, ttag, offset: 0 }, Buffer.alloc(8192, 1)));
-    assert.equal(codeOf(rig.takeStatus(1)), NvmeStatus.reservationConflict);
-    assert.deepEqual(await readBlocks(rig, 0, 16), Buffer.alloc(8192));
     await rig.hangUp();
     rig.finish();
   });

@@ -152,8 +152,10 @@ export class TargetQueue implements QueueLink, CommandOwner, QueueHead {
       } else if (command.transferTag >= 0) {
         // Its data may still come; it does not reach the device.
         command.answer = NvmeStatus.abortedPreempt;
-      } else {
-        if (this.#waiting.remove(command)) this.#preempted(command);
+      } else if (this.#waiting.remove(command)) {
+        this.#preempted(command);
+      } else if (isBetweenParts(command)) {
+        command.answer = NvmeStatus.abortedPreempt;
       }
     }
     settling.begin();
@@ -562,4 +564,9 @@ export class TargetQueue implements QueueLink, CommandOwner, QueueHead {
       counters.latency.recordOther(latencyMs);
     }
   }
+}
+
+/** A read of which a part is on its way to the host; the device has nothing of it. */
+function isBetweenParts({ kind, reply, isLastPart }: NvmeCommand): boolean {
+  return kind === CommandKind.read && reply === ReplyKind.data && !isLastPart;
 }

@@ -3,28 +3,14 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { MallocDevice } from "../../devices/malloc.ts";
-import { withReactor } from "../../reactor/test-reactor.ts";
 import { capsule, h2cData, icReq, type PduForm } from "../../testing/nvme-pdus.ts";
-import { NvmeTargetRig } from "../../testing/nvme-target-rig.ts";
+import { withRig } from "../../testing/nvme-target-runs.ts";
 import { crc32c } from "../../util/crc32c.ts";
 import { IoOpcode } from "../nvme/constants.ts";
 import { FatalError } from "./common.ts";
 
 const { invalidHeaderField, sequence, headerDigest, dataOutOfRange } = FatalError;
 const { unsupportedParameter } = FatalError;
-
-async function withRig(body: (rig: NvmeTargetRig) => Promise<void>): Promise<void> {
-  await withReactor("fake", async ({ reactor }) => {
-    const device = await MallocDevice.open(reactor, {
-      name: "m",
-      sizeBytes: 1024 * 1024,
-      instanceId: "01234567-89ab-cdef-0123-456789abcdef",
-    });
-    await body(new NvmeTargetRig(device));
-    await device.close();
-  });
-}
 
 function changed(pdu: Buffer, at: number, ...bytes: number[]): Buffer {
   const copy = Buffer.from(pdu);

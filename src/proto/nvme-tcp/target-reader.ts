@@ -323,7 +323,10 @@ export class TargetReader {
   // hot path
   #received(command: NvmeCommand, buffer: PoolBuffer): void {
     if (this.#isCapsule) {
-      this.#queue.capsule(command, buffer, buffer.offset, this.#dataBytes);
+      if (this.#queue.capsule(command, buffer, buffer.offset, this.#dataBytes)) return;
+      // Its bytes have left the window: there is nothing to hand over any more.
+      this.#queue.commands.give(command);
+      this.#link.fail("no memory for a Connect that another reactor is to get as a whole");
       return;
     }
     command.receivedBytes += this.#dataBytes;
