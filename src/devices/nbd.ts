@@ -243,7 +243,7 @@ export class NbdDevice extends RemoteDevice<NbdTask> implements LinkOwner {
   }
 
   #issueFlush(task: NbdTask, request: Request): void {
-    if (request.operation === Operation.flush && this.ledger.takeLoss(task.base, task.cover)) {
+    if (request.operation === Operation.flush && this.ledger.mustReport(task.base, task.cover)) {
       this.settle(task, Status.dataLost);
       return;
     }

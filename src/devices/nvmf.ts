@@ -367,7 +367,7 @@ export class NvmfDevice extends RemoteDevice<NvmfTask> implements PathSetOwner {
   }
 
   #issueFlush(task: NvmfTask, request: Request, path: Path): void {
-    if (request.operation === Operation.flush && this.ledger.takeLoss(task.base, task.cover)) {
+    if (request.operation === Operation.flush && this.ledger.mustReport(task.base, task.cover)) {
       this.settle(task, Status.dataLost);
       return;
     }

@@ -13,8 +13,12 @@ const submit = (ledger: LossLedger): Flush => ({
   base: ledger.settled,
   cover: ledger.acknowledged,
 });
-const isLost = (ledger: LossLedger, { base, cover }: Flush): boolean =>
-  ledger.takeLoss(base, cover);
+/** Its client is told at once. */
+const isLost = (ledger: LossLedger, { base, cover }: Flush): boolean => {
+  const mustReport = ledger.mustReport(base, cover);
+  if (mustReport) ledger.reported(cover);
+  return mustReport;
+};
 
 test("LossLedger reports a loss to the next flush, once", () => {
   const ledger = new LossLedger();
@@ -71,5 +75,17 @@ test("LossLedger reports a second loss to those that have heard of the first", (
   ledger.noteLoss();
   strictEqual(isLost(ledger, early), true, "from before the first report");
   strictEqual(isLost(ledger, submit(ledger)), true);
+  strictEqual(isLost(ledger, submit(ledger)), false);
+});
+
+test("LossLedger reports a loss to flushes that are submitted until somebody is told of it", () => {
+  const ledger = new LossLedger();
+  ledger.acknowledged = 3;
+  const first = submit(ledger);
+  ledger.noteLoss();
+  strictEqual(ledger.mustReport(first.base, first.cover), true);
+  const second = submit(ledger);
+  ledger.reported(first.cover);
+  strictEqual(ledger.mustReport(second.base, second.cover), true);
   strictEqual(isLost(ledger, submit(ledger)), false);
 });

@@ -40,13 +40,15 @@ export class LossLedger {
   }
 
   /**
-   * True when a flush of the changes behind `base` up to `cover` must report a loss; then it has
-   * been reported, and the flush must not be sent.
+   * True when a flush of the changes behind `base` up to `cover` must report a loss; then it must
+   * not be sent.
    */
-  takeLoss(base: number, cover: number): boolean {
-    const end = Math.min(cover, this.#lostUpTo);
-    if (Math.max(base, this.#lostFrom) >= end) return false;
-    this.#settled = Math.max(this.#settled, end);
-    return true;
+  mustReport(base: number, cover: number): boolean {
+    return Math.max(base, this.#lostFrom) < Math.min(cover, this.#lostUpTo);
+  }
+
+  /** The client of such a flush is told at this moment: flushes from now on need not report it. */
+  reported(cover: number): void {
+    this.#settled = Math.max(this.#settled, Math.min(cover, this.#lostUpTo));
   }
 }

@@ -11,7 +11,7 @@
  */
 
 import { Device, type DeviceInfo, modifies, TRANSFER_BYTES_MAX } from "../../block/device.ts";
-import { type OperationTable, RequestFlag } from "../../block/operation.ts";
+import { Operation, type OperationTable, RequestFlag } from "../../block/operation.ts";
 import { RangeTable } from "../../block/range-table.ts";
 import type { Request } from "../../block/request.ts";
 import { compareSegments } from "../../block/segment-copy.ts";
@@ -220,6 +220,9 @@ export abstract class RemoteDevice<T extends RemoteTask>
     if (changes && status === Status.ok && this.flushes && !this.wantsFua(request)) {
       this.ledger.acknowledged++;
     }
+    // Not before: a flush that is submitted until then has to report it, too.
+    const isReport = status === Status.dataLost && request.operation === Operation.flush;
+    if (isReport) this.ledger.reported(task.cover);
     this.#giveBack(task);
     if (changes) this.#changes.leave(request);
     request.finish(status);
