@@ -119,7 +119,7 @@ export class Engine {
       onLegOut: (pipeId, leg) => registry.legOut(pipeId, leg),
     });
     undo.push(() => host.close());
-    const registry = new PipeRegistry({ host, store, events, clock, nowMs });
+    const registry = new PipeRegistry({ ...options, host, store, events, clock, nowMs });
     const parts = { directory, events, host, registry, clock, listeners, metricsListeners };
     const engine = new Engine(options, parts);
     // Nobody is told that there are no pipes before it is known.

@@ -22,6 +22,8 @@ export class PipeEntry {
   text: string;
   /** Legs that were taken out of their mirrors, in the order in which they were. */
   outLegs: readonly OutLeg[];
+  /** UUID, for as long as there is the pipe. */
+  readonly hostSeed: string;
   /** Version of what is stored; 0: nothing yet. */
   generation: number;
   state: EntryState = "opening";
@@ -44,12 +46,14 @@ export class PipeEntry {
   readonly #changes = new Lane();
   readonly #saves = new Lane();
 
-  constructor(pipe: StoredPipe) {
+  /** @param newSeed where none is stored */
+  constructor(pipe: StoredPipe, newSeed: string) {
     this.name = pipe.name;
     this.text = pipe.text;
     this.createdMs = pipe.createdMs;
     this.generation = pipe.generation;
     this.outLegs = pipe.outLegs ?? [];
+    this.hostSeed = pipe.hostSeed ?? newSeed;
     this.port = pipe.port ?? 0;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.created = promise;

@@ -30,6 +30,7 @@ export interface PipeRegistryOptions {
   readonly events: Pick<EngineEvents, "add">;
   readonly clock: Clock;
   nowMs(): number;
+  makeUuid(): string;
 }
 
 /** A pipe as others see it. */
@@ -69,7 +70,8 @@ export class PipeRegistry {
       this.#options.events.add({ level: "warning", code: "store-file-ignored", pipe: "", message });
     }
     for (const { name, pipe, problem } of entries) {
-      const entry = new PipeEntry(pipe ?? { name, text: "", createdMs: 0, generation: 0 });
+      const known = pipe ?? { name, text: "", createdMs: 0, generation: 0 };
+      const entry = new PipeEntry(known, this.#options.makeUuid());
       this.#entries.set(name, entry);
       if (problem !== null) this.#failed(entry, problem);
     }
@@ -115,7 +117,8 @@ export class PipeRegistry {
     const canonical = planPipe(text).text;
     this.#checkRoom(name);
     const createdMs = this.#options.nowMs();
-    const entry = new PipeEntry({ name, text: canonical, createdMs, generation: 0 });
+    const made = { name, text: canonical, createdMs, generation: 0 };
+    const entry = new PipeEntry(made, this.#options.makeUuid());
     this.#entries.set(name, entry);
     return await entry.inTurn(async () => {
       try {
@@ -270,7 +273,8 @@ export class PipeRegistry {
     try {
       // Clients know the port that was found free. Only when others keep it, another will do.
       const isKept = entry.port !== 0 && entry.failures < PORT_TRIES;
-      const record = { outLegs: entry.outLegs, reopened: entry.generation > 0 };
+      const { outLegs, hostSeed } = entry;
+      const record = { outLegs, hostSeed, reopened: entry.generation > 0 };
       const told = { onId, onFailing, record };
       const options = isKept ? { ...told, port: entry.port } : told;
       const { id, uri } = await host.open(entry.text, options);
@@ -357,9 +361,9 @@ export class PipeRegistry {
   }
 
   async #put(entry: PipeEntry): Promise<void> {
-    const { name, text, createdMs, port, outLegs } = entry;
+    const { name, text, createdMs, port, outLegs, hostSeed } = entry;
     const generation = entry.generation + 1;
-    const stored = { name, text, createdMs, generation };
+    const stored = { name, text, createdMs, generation, hostSeed };
     await this.#options.store.put({
       ...stored,
       ...(port === 0 ? {} : { port }),

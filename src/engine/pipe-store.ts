@@ -10,8 +10,8 @@
  *
  *   "penstock-pipe 1 LENGTH CRC\n"   LENGTH: bytes of the body, decimal; CRC: crc32 of the body,
  *                                    8 hexadecimal digits
- *   body                             JSON {name, text, createdMs, generation, port?, outLegs?},
- *                                    then "\n"
+ *   body                             JSON {name, text, createdMs, generation, port?, outLegs?,
+ *                                    hostSeed?}, then "\n"
  *
  * `generation` counts the versions of a pipe from 1. Secrets stand in texts by reference only.
  * Calls for one name come one after the other; the registry sees to that.
@@ -37,6 +37,8 @@ export interface StoredPipe {
   readonly port?: number;
   /** Legs that were taken out of their mirrors: they lack what was written since. */
   readonly outLegs?: readonly OutLeg[];
+  /** UUID: servers know the pipe's sources by it. */
+  readonly hostSeed?: string;
 }
 
 export interface StoreContents {
@@ -133,8 +135,8 @@ export class PipeStore {
 }
 
 export function encodeRecord(pipe: StoredPipe): Buffer {
-  const { name, text, createdMs, generation, port, outLegs } = pipe;
-  const stored = { name, text, createdMs, generation, port, outLegs };
+  const { name, text, createdMs, generation, port, outLegs, hostSeed } = pipe;
+  const stored = { name, text, createdMs, generation, port, outLegs, hostSeed };
   const body = Buffer.from(`${JSON.stringify(stored)}\n`);
   return Buffer.concat([Buffer.from(`${MAGIC} ${VERSION} ${body.length} ${crcOf(body)}\n`), body]);
 }

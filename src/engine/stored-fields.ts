@@ -31,6 +31,7 @@ const FIELDS: Readonly<Record<keyof StoredPipe, Check>> = {
   generation: isCount,
   port: orAbsent(upTo(PORT_MAX)),
   outLegs: orAbsent((value) => Array.isArray(value) && value.every(isOutLeg)),
+  hostSeed: orAbsent(isText),
 };
 
 const FAULT_FIELDS: Readonly<Record<string, Check>> = {

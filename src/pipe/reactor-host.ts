@@ -245,11 +245,8 @@ export class ReactorHost implements ReactorMethods {
     return tappedStage(branches, label);
   }
 
-  #recordOf(
-    pipeId: number,
-    { outLegs, reopened }: PipeRecord,
-  ): Pick<OpenContext, "outLegs" | "reopened" | "recordOut"> {
-    return { outLegs, reopened, recordOut: (leg) => this.#link.recordOut(pipeId, leg) };
+  #recordOf(pipeId: number, record: PipeRecord): Pick<OpenContext, keyof PipeRecord | "recordOut"> {
+    return { ...record, recordOut: (leg) => this.#link.recordOut(pipeId, leg) };
   }
 
   #addPart(params: PipeOpening): HostedPart {

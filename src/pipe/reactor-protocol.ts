@@ -41,6 +41,8 @@ export interface PipeRecord {
   readonly outLegs: readonly OutLeg[];
   /** It was open in a run before. */
   readonly reopened: boolean;
+  /** See OpenContext. */
+  readonly hostSeed?: string;
 }
 
 /** What a reactor calls on the main thread. */

@@ -21,6 +21,8 @@ export interface OpenContext {
   readonly holder: string;
   /** A UUID that no opening before had, for devices whose content is new each time. */
   readonly instanceSeed: string;
+  /** A UUID that stays the pipe's from run to run, so that servers know us again. Absent: none. */
+  readonly hostSeed?: string;
   /** Under a mirror: an initiator gives up soon instead of riding out an outage. */
   readonly failFast?: boolean;
   /** Where the branch stands: "" for the pipe's own, "1.2." for the second leg of its source. */

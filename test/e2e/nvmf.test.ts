@@ -84,6 +84,30 @@ for (const placement of ["together", "apart"]) {
   });
 }
 
+test("an engine that was killed is the same hosts again, one for each source", async (t) => {
+  const far = await engineWith(t, []);
+  const port = await freePort();
+  const at = `nvmf://127.0.0.1:${port}/${NQN}`;
+  await far("pipe", "create", "one", `malloc:///m?size=8MiB | ${at}`);
+  await far("pipe", "create", "two", `malloc:///m?size=8MiB | ${at}?nsid=2`);
+  const hosts = async () => {
+    const [{ details }] = JSON.parse(await far("share", "list", "-o", "json"));
+    const found = details.hosts as { nqn: string; queues: number }[];
+    return found.filter(({ queues }) => queues > 0).map(({ nqn }) => nqn);
+  };
+  const folder = makeTempDir(t);
+  const engine = await startEngine(t, folder);
+  const text = `mirror(${at}, ${at}?nsid=2) | nbd://127.0.0.1:0/x`;
+  await runCommand(PENSTOCK, ["pipe", "create", "near", text, "--engine", engine.uri]);
+  const before = (await hosts()).sort();
+  strictEqual(new Set(before).size, 2);
+  await engine.stop("SIGKILL");
+  await until(async () => (await hosts()).length === 0);
+  await startEngine(t, folder);
+  await until(async () => (await hosts()).length === 2);
+  deepStrictEqual((await hosts()).sort(), before);
+});
+
 test("a host sees a volume grow", async (t) => {
   const run = await engineWith(t, []);
   const path = join(makeTempDir(t), "grow.img");

@@ -40,7 +40,11 @@ export const NVMF_SOURCE_OPTIONS: readonly OptionHelp[] = [
   { key: "hdgst", value: "BOOLEAN", text: "a checksum on every header" },
   { key: "ddgst", value: "BOOLEAN", text: "a checksum on all data" },
   { key: "hostnqn", value: "NQN", text: "what the server knows us by; default made from hostid" },
-  { key: "hostid", value: "UUID", text: "what the server knows us by; default a new one" },
+  {
+    key: "hostid",
+    value: "UUID",
+    text: "what the server knows us by; an engine's pipe keeps its own",
+  },
   { key: "kato", value: "TIME", text: "silence after which the server gives us up; default 5s" },
   { key: "timeout", value: "TIME", text: "for one answer; default 30s, under a mirror 5s" },
   { key: "connect-timeout", value: "TIME", text: "for connecting; default 2s" },
@@ -66,13 +70,18 @@ export function planNvmfSource(text: string, stage: UriStage, options: StageOpti
   const name = nvmfUri(first, subsystemNqn, settings.nsid ?? 1);
   return {
     servers: addresses,
-    open: ({ reactor, instanceSeed, failFast }) =>
+    open: ({ reactor, instanceSeed, hostSeed, place, failFast }) =>
       NvmfDevice.open(reactor, {
         addresses,
         subsystemNqn,
         name,
         openingId: uuidOfName(`nvmf:${instanceSeed}:${stage.span.offset}`),
         failFast: failFast === true,
+        // Safety rule 4: killed and started again we are the same host. One for each source, since
+        // a host that comes again ends its earlier association.
+        ...(hostSeed === undefined
+          ? {}
+          : { hostId: uuidOfName(`nvmf-host:${hostSeed}:${place ?? ""}`) }),
         ...settings,
       }),
   };
