@@ -203,7 +203,7 @@ test("whoever comes from where a lost association was waits for its last command
   strictEqual(living.connect().status, NvmeStatus.success, "one that lives keeps nobody waiting");
   lost.admin.close();
   ok(io.queue.endedBy !== null);
-  // Its process was killed and started again, perhaps under another name, or it came by another way.
+  // Its process was killed and started again under another name, or it came by another way.
   const renamed = new ModelHost(subsystem, { id: `${id.slice(0, -1)}c`, nqn, peer: first });
   const detoured = new ModelHost(subsystem, { peer: elsewhere });
   const waiting = [renamed.connect(), detoured.connect()];
