@@ -9,7 +9,7 @@
  * of Lowe, "Testing for linearizability", 2017, extended by loss.)
  */
 
-import { unreachable } from "../util/assert.ts";
+import { assert, unreachable } from "../util/assert.ts";
 import type { HistoryEvent, HistoryOp, HistoryOptions, Violation } from "./history.ts";
 import { FIRST_WRITE, type Loss, ROTTEN, SectorState, SLOTS_MAX } from "./sector-state.ts";
 import { describeValue, sectorLines } from "./sector-lines.ts";
@@ -37,6 +37,12 @@ interface TimelineEntry {
   readonly op: HistoryOp | null;
   readonly event: HistoryEvent | null;
 }
+
+/**
+ * The order of so many writes under way, none of them acknowledged, is looked at in full. Of more,
+ * only the order of their answers: the others would matter to a flush that covers some of them.
+ */
+const PERMUTED_MAX = 4;
 
 class TooManyStates extends Error {}
 
@@ -132,39 +138,55 @@ export class SectorJudge {
 
   /** A comparison or a read must have found what it reports at some moment since its start. */
   #endRead(op: HistoryOp): void {
-    const bit = 1 << (this.#slotOf.get(op) as number); // since its start
+    const bit = 1 << this.#slot(op);
     if (this.#mustSee(op)) {
       const kept: SectorState[] = [];
       for (const state of this.#states) {
         if ((state.satisfied & bit) !== 0) kept.push(state);
-        else this.#expand(state, (next) => this.#keepIf((next.satisfied & bit) !== 0, next, kept));
+        else this.#reachSatisfied(state, bit, kept);
       }
       this.#states = kept;
     }
     this.#release(op);
   }
 
+  /** States in which the read with `bit` has just seen what it reports. */
+  #reachSatisfied(state: SectorState, bit: number, kept: SectorState[]): void {
+    const writes = this.#relevant(null);
+    const isFew = writes.length <= PERMUTED_MAX && writes.every(({ repeats }) => !repeats);
+    if (isFew || writes.some(({ expected }) => expected !== null)) {
+      this.#expand(state, (next) => this.#keepIf((next.satisfied & bit) !== 0, next, kept));
+      return;
+    }
+    for (const write of writes) {
+      if (!this.#canApply(state, write, this.#slot(write))) continue;
+      if ((this.#applied(state, write).satisfied & bit) === 0) continue;
+      this.#applyWithOthers(state, write, kept);
+    }
+  }
+
   #mustHaveHappened(op: HistoryOp): void {
-    const bit = 1 << (this.#slotOf.get(op) as number); // since its start
+    const bit = 1 << this.#slot(op);
     const kept: SectorState[] = [];
     for (const state of this.#states) {
       if ((state.applied & bit) !== 0) kept.push(state);
       // Lost with the power and sent again, or answered before.
-      if ((state.applied & bit) !== 0 && (state.again & bit) === 0 && !op.repeats) continue;
+      if ((state.applied & bit) !== 0 && (state.again & bit) === 0) continue;
       this.#applyWithOthers(state, op, kept);
     }
     this.#states = kept;
   }
 
   /**
-   * States in which `op`, just acknowledged, has taken effect last, with others before it or not.
-   * Flushes that cover those cover `op` as well, since they are answered later: so their order does
-   * not matter, but for those with FUA, and most is left open when these come first.
+   * States in which `op` takes effect now, with others under way before it or not.
+   *
+   * When it has just been acknowledged, flushes that cover those others cover it as well, since
+   * they are answered later: their order does not matter, but for those with FUA, and most is left
+   * open when these come first. One that may be done several times is done: it may come again.
    */
   #applyWithOthers(state: SectorState, op: HistoryOp, kept: SectorState[]): void {
     const others = this.#relevant(op).filter((other) => other !== op);
-    const isSimple = [op, ...others].every(({ expected }) => expected === null);
-    if (!isSimple || [op, ...others].some(({ repeats }) => repeats)) {
+    if (![op, ...others].every(({ expected }) => expected === null)) {
       this.#expand(state, (next) => this.#keepIf(next.last === op, next, kept));
       return;
     }
@@ -172,28 +194,35 @@ export class SectorJudge {
     const forced = new Set(others.filter(({ fua }) => fua));
     const keep = (next: SectorState) => reached.push(next) > 0;
     this.#expand(state, keep, forced);
-    for (const other of others) {
-      if (forced.has(other)) continue;
-      const slot = this.#slotOf.get(other) as number; // it is under way
-      if (!this.#canApply(state, other, slot)) continue;
-      const bit = 1 << slot;
-      const applied = reached.map((each) => this.#see(each.withApplied(other, bit, this.#tick)));
-      reached = [...reached, ...applied];
+    for (const other of others.sort((one, two) => one.end - two.end)) {
+      if (forced.has(other) || !this.#canApply(state, other, this.#slot(other))) continue;
+      const applied = reached.map((each) => this.#applied(each, other));
+      reached = other.repeats ? applied : [...reached, ...applied];
       if (kept.length + reached.length > STATES_MAX) throw new TooManyStates();
     }
-    const bit = 1 << (this.#slotOf.get(op) as number); // since its start
-    for (const each of reached) kept.push(this.#see(each.withApplied(op, bit, this.#tick)));
+    for (const each of reached) kept.push(this.#applied(each, op));
+  }
+
+  #applied(state: SectorState, op: HistoryOp): SectorState {
+    return this.#see(state.withApplied(op, 1 << this.#slot(op), this.#tick));
+  }
+
+  /** Of an operation under way. */
+  #slot(op: HistoryOp): number {
+    const slot = this.#slotOf.get(op);
+    assert(slot !== undefined, "an operation under way has its slot");
+    return slot;
   }
 
   /** It has happened by now or never will. */
   #close(op: HistoryOp): void {
     if (isWriter(op)) {
-      const bit = 1 << (this.#slotOf.get(op) as number); // since its start
+      const bit = 1 << this.#slot(op);
       const kept: SectorState[] = [];
       for (const state of this.#states) {
         const isDone = (state.applied & bit) !== 0;
         kept.push(isDone ? state : state.withGhost(op));
-        if (isDone && (state.again & bit) === 0 && !op.repeats) continue;
+        if (isDone && (state.again & bit) === 0) continue;
         const relevant = new Set(this.#relevant(op));
         this.#expand(state, (next) => this.#keepIf(next.last === op, next, kept), relevant);
       }
@@ -277,10 +306,8 @@ export class SectorJudge {
 
   #canApply(state: SectorState, op: HistoryOp, slot: number): boolean {
     const bit = 1 << slot;
-    if ((state.applied & bit) !== 0 && (state.again & bit) === 0) {
-      const mayRepeat = op.repeats && state.last !== op;
-      if (!mayRepeat || state.count(op) > 1) return false;
-    }
+    if ((state.applied & bit) !== 0 && (state.again & bit) === 0) return false;
+    if (state.last === op) return false;
     if (op.expected === null) return true;
     return op.expected[this.#facts.sector - op.first] === state.last.value;
   }
@@ -367,7 +394,7 @@ export class SectorJudge {
   }
 
   #release(op: HistoryOp): void {
-    const slot = this.#slotOf.get(op) as number; // since its start
+    const slot = this.#slot(op);
     this.#slots[slot] = null;
     this.#slotOf.delete(op);
     this.#each((state) => state.withoutSlot(1 << slot));

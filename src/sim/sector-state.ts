@@ -71,7 +71,7 @@ export class SectorState {
   readonly list: readonly HistoryOp[];
   /** Pending writes that have taken effect. */
   readonly applied: number;
-  /** Of these, those that may do so once more, or may never have: a loss of power came between. */
+  /** Of these, those that may do so once more; after a loss of power they may never have. */
   readonly again: number;
   /** Pending reads that have seen what they report. */
   readonly satisfied: number;
@@ -177,15 +177,19 @@ export class SectorState {
     const lost = this.#lost
       .filter((each) => each.op !== op)
       .map((each) => ({ ...each, supersededAt: Math.min(each.supersededAt, ackedAt) }));
-    const list = [...this.list, op];
+    // Done once more: what it was before is behind it now, and says nothing that this does not.
+    const before = this.list.indexOf(op, 1);
+    const kept = before === -1 ? this.list : this.list.filter((_, index) => index !== before);
+    const doomed = before !== -1 && before < this.#doomed ? this.#doomed - 1 : this.#doomed;
+    const list = [...kept, op];
     const isDoomed = (this.#doomable & bit) !== 0;
     const parts = {
       ...this.#parts,
       applied: this.applied | bit,
-      again: this.again & ~bit,
+      again: op.repeats ? this.again | bit : this.again & ~bit,
       lost,
       lastTick: tick,
-      doomed: isDoomed ? list.length : this.#doomed,
+      doomed: isDoomed ? list.length : doomed,
     };
     return new SectorState(list, parts);
   }
