@@ -31,8 +31,9 @@ class PlayedDisk {
   #values: number[] = [0];
   #before = 0;
   readonly #pending: { op: HistoryOp; isDone: boolean; found: number; covers: number }[] = [];
-  /** Acknowledged writes that a loss took. */
-  #hasLoss = false;
+  /** Losses of acknowledged writes, and how many of them a flush has reported. */
+  #losses = 0;
+  #reported = 0;
 
   constructor(seed: number, vice: Vice) {
     this.#prng = new Prng(seed);
@@ -107,17 +108,8 @@ class PlayedDisk {
       return vice === "reads-stale" ? this.#before : this.#seen;
     }
     if (kind === "flush") {
-      if (this.#hasLoss) {
-        this.#hasLoss = false;
-        const found = vice === "hides-loss" ? 1 : -1;
-        // Every flush that is under way has to tell of it.
-        for (const item of this.#pending) {
-          if (item.op.kind !== "flush" || (item.isDone && item.found === -1)) continue;
-          item.isDone = true;
-          item.found = found;
-        }
-        return found;
-      }
+      // Every flush tells of a loss until one that did is answered.
+      if (this.#losses > this.#reported) return vice === "hides-loss" ? 1 : -this.#losses;
       if (vice !== "flushes-nothing") this.#values = [this.#seen];
       return 1;
     }
@@ -144,8 +136,9 @@ class PlayedDisk {
 
   #answer(op: HistoryOp, found: number): void {
     const { history } = this;
+    if (op.kind === "flush" && found < 0) this.#reported = Math.max(this.#reported, -found);
     if (op.kind === "read") history.end(op, { outcome: "ok", seen: Int32Array.of(found) });
-    else if (found === -1) history.end(op, { outcome: "data-lost" });
+    else if (found < 0) history.end(op, { outcome: "data-lost" });
     else if (found === 0) history.end(op, { outcome: "refused", differs: 0 });
     else history.end(op, { outcome: "ok" });
   }
@@ -160,9 +153,10 @@ class PlayedDisk {
     this.#values = [this.#vice === "forgets-flushed" ? 0 : (this.#values[keep] ?? 0)];
     // What has no answer is sent again, but not what is not the same when done twice.
     for (const item of this.#pending) {
-      item.isDone &&= item.op.kind === "compare-and-write" || item.found === -1;
+      item.isDone &&= item.op.kind === "compare-and-write";
     }
-    this.#hasLoss = !isTold && (this.#hasLoss || this.#seen !== before);
+    if (!isTold && this.#seen !== before) this.#losses++;
+    if (isTold) this.#reported = this.#losses;
     this.history.powerLoss(isTold);
   }
 
@@ -174,8 +168,6 @@ class PlayedDisk {
   #fail(): void {
     const item = this.#pending.pop();
     if (item === undefined) return;
-    // Nobody has heard its report.
-    if (item.op.kind === "flush" && item.found === -1) this.#hasLoss = true;
     if (item.op.kind === "write" && !item.isDone && this.#prng.below(2) === 0) {
       this.#write(item.op.value);
     }

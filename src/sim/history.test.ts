@@ -197,3 +197,9 @@ test("History lets a write that is sent again happen again, only where that may 
   allows([[text, { repeats: true }]]);
   refuses([[text]]);
 });
+
+test("History lets a read be torn by a write beside it, only where memory is lent", () => {
+  const torn = "w1 w2( r1=g w2) r2=2";
+  allows([[torn, { tears: true }]]);
+  refuses([[torn], ["w1 r1=g w2", { tears: true }]]);
+});

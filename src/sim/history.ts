@@ -68,6 +68,8 @@ export interface HistoryOptions {
   readonly flushLies?: boolean;
   /** Writes that are under way may be done several times (sent again to a target). */
   readonly repeats?: boolean;
+  /** A read may get bytes of several values of a sector that is written meanwhile: lent memory. */
+  readonly tears?: boolean;
 }
 
 export interface BeginOptions {
@@ -208,6 +210,7 @@ export class History {
     const flushes = this.options.flushLies === true ? [] : this.ops.filter(isFlush);
     const violations: Violation[] = [];
     this.undecided = 0;
+    if (this.options.tears === true) this.#forgetTorn(opsBySector);
     for (let sector = 0; sector < this.options.sectorCount; sector++) {
       const ops = opsBySector[sector];
       if (ops === undefined) continue;
@@ -234,6 +237,21 @@ export class History {
     for (let index = 0; index < op.count; index++) {
       const seen = op.value === UNSEEN ? (op.seen?.[index] ?? UNSEEN) : op.value;
       if (seen !== UNSEEN && seen !== GARBAGE) this.believed[op.first + index] = seen;
+    }
+  }
+
+  /** Garbage says nothing where somebody wrote during the read. */
+  #forgetTorn(opsBySector: readonly (readonly HistoryOp[] | undefined)[]): void {
+    for (const op of this.ops) {
+      if (op.kind !== "read" || op.seen === null) continue;
+      for (let index = 0; index < op.count; index++) {
+        if (op.seen[index] !== GARBAGE) continue;
+        const beside = opsBySector[op.first + index] ?? [];
+        const isWritten = beside.some(
+          (other) => other.value !== UNSEEN && other.start < op.end && other.closed > op.start,
+        );
+        if (isWritten) op.seen[index] = UNSEEN;
+      }
     }
   }
 

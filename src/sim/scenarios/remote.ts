@@ -231,7 +231,9 @@ class RemoteStage implements Stage {
     const lyingFlush = setting("lyingFlush") === 1;
     const failFast = setting("failFast") === 1;
     const repeats = initiators > 1 || !isOrderly;
-    this.#history = run.history({ sectorCount, flushLies: lyingFlush, repeats });
+    // A source in memory lends it to replies, which may be overtaken by a write.
+    const tears = setting("malloc") === 1;
+    this.#history = run.history({ sectorCount, flushLies: lyingFlush, repeats, tears });
     const target = new RemoteTarget(run, {
       host: "target",
       source: setting("malloc") === 1 ? "malloc" : "file",
