@@ -6,7 +6,7 @@
  *
  * Copies src to a temporary folder, applies one patch there and runs its scenario until a rule is
  * seen broken. Prints a table; `--write` also puts it into docs/internals/simulation.md. Exits 1
- * when a mutant survived or its patch does not apply any more. The tree itself is not touched.
+ * when a mutant survived, or its patch does not apply any more. The tree itself is not touched.
  */
 
 import { execFile } from "node:child_process";
@@ -83,18 +83,36 @@ export function listMutants(): Mutant[] {
     });
 }
 
+/** A folder with what is needed to run the simulator; the caller removes it. */
+export function copyTree(): string {
+  const copy = mkdtempSync(join(tmpdir(), "penstock-mutant-"));
+  cpSync(join(ROOT, "src"), join(copy, "src"), { recursive: true });
+  cpSync(join(ROOT, "package.json"), join(copy, "package.json"));
+  symlinkSync(join(ROOT, "node_modules"), join(copy, "node_modules"));
+  return copy;
+}
+
+/**
+ * @param flags of git apply; "--check" changes nothing
+ * @throws Error when it does not apply any more
+ */
+export async function applyPatch(
+  copy: string,
+  mutant: Mutant,
+  flags: readonly string[] = [],
+): Promise<void> {
+  // Without the ceiling git would look for a repository around the temporary folder.
+  const env = { ...process.env, GIT_CEILING_DIRECTORIES: join(copy, "..") };
+  await run("git", ["apply", ...flags, mutant.path], { cwd: copy, env });
+}
+
 /** Applies the patch to a copy of the tree and looks for a seed that shows it. */
 export async function tryMutant(mutant: Mutant, options: MutantOptions): Promise<MutantResult> {
   const beganMs = performance.now();
-  const copy = mkdtempSync(join(tmpdir(), "penstock-mutant-"));
   const took = (): number => performance.now() - beganMs;
+  const copy = copyTree();
   try {
-    cpSync(join(ROOT, "src"), join(copy, "src"), { recursive: true });
-    cpSync(join(ROOT, "package.json"), join(copy, "package.json"));
-    symlinkSync(join(ROOT, "node_modules"), join(copy, "node_modules"));
-    // Without the ceiling git would look for a repository around the temporary folder.
-    const env = { ...process.env, GIT_CEILING_DIRECTORIES: join(copy, "..") };
-    await run("git", ["apply", mutant.path], { cwd: copy, env });
+    await applyPatch(copy, mutant);
     const driver = join(import.meta.dirname, "mutant-run.ts");
     const flags = ["--disable-warning=ExperimentalWarning", driver];
     const what = [copy, mutant.scenario, String(options.seedsMax)];
