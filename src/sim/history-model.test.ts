@@ -136,11 +136,21 @@ class PlayedDisk {
 
   #answer(op: HistoryOp, found: number): void {
     const { history } = this;
-    if (op.kind === "flush" && found < 0) this.#reported = Math.max(this.#reported, -found);
+    if (op.kind === "flush" && found < 0) this.#report(found);
     if (op.kind === "read") history.end(op, { outcome: "ok", seen: Int32Array.of(found) });
     else if (found < 0) history.end(op, { outcome: "data-lost" });
     else if (found === 0) history.end(op, { outcome: "refused", differs: 0 });
     else history.end(op, { outcome: "ok" });
+  }
+
+  /** Flushes that are under way when one tells of a loss tell of it as well. */
+  #report(found: number): void {
+    this.#reported = Math.max(this.#reported, -found);
+    for (const item of this.#pending) {
+      if (item.op.kind !== "flush" || item.found < 0) continue;
+      item.isDone = true;
+      item.found = found;
+    }
   }
 
   /** All that is under way is answered by silence; some of it happens. */

@@ -16,7 +16,7 @@ import { describeValue, sectorLines } from "./sector-lines.ts";
 import { UNSEEN } from "./sector-pattern.ts";
 
 /** More states than this at once: the sector is given up, and counted as undecided. */
-const STATES_MAX = 20_000;
+const STATES_MAX = 4000;
 /** From so many states on those are dropped that others make superfluous. */
 const PRUNE_FROM = 6;
 
@@ -267,7 +267,8 @@ export class SectorJudge {
       isReported: event.isReported,
       // A flush of memory that is gone now has made nothing durable, whenever it was done.
       from: event.kind === "wipe" ? event.tick : 0,
-      flushLies: this.#options.flushLies === true,
+      // Nothing is durable that is in memory.
+      flushLies: this.#options.flushLies === true || event.kind === "wipe",
     };
     const lost = reached.flatMap((state) => {
       if (event.kind === "wipe") return [state.wiped(FIRST_WRITE, loss)];
