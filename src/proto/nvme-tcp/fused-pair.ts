@@ -83,7 +83,7 @@ export class FusedPair {
     if (forSecond > 0) place(second, buffer, forFirst);
     if (forSecond > 0) second.buffer = buffer;
     else first.buffer = buffer;
-    this.#queue.requestPart(forFirst > 0 ? first : second);
+    this.#queue.parts.request(forFirst > 0 ? first : second);
     return true;
   }
 
@@ -92,7 +92,7 @@ export class FusedPair {
     const isFirst = command.operation === Operation.compare;
     const second = isFirst ? partnerOf(command) : command;
     // What the first one's R2T has brought may be all that was missing.
-    if (isFirst && second.receivedBytes === NOT_REQUESTED) this.#queue.requestPart(second);
+    if (isFirst && second.receivedBytes === NOT_REQUESTED) this.#queue.parts.request(second);
     else this.#submit(second);
   }
 
@@ -153,7 +153,7 @@ export class FusedPair {
     }
     first.partner = command;
     command.partner = first;
-    if (missingBytes(first) + missingBytes(command) > 0) queue.needMemory(command);
+    if (missingBytes(first) + missingBytes(command) > 0) queue.parts.begin(command);
     else this.#submit(command);
   }
 

@@ -1,8 +1,36 @@
 /**
- * SettlingCommands: waits until the device requests of some commands have ended.
+ * SettlingCommands: the commands of a namespace that goes away, or whose host was preempted: what
+ * the device has is waited for, nothing further of them gets there.
  */
 
-import type { NvmeCommand, Settling } from "../nvme/io-command.ts";
+import { CommandKind, type NvmeCommand, ReplyKind, type Settling } from "../nvme/io-command.ts";
+import { NvmeStatus } from "../nvme/status.ts";
+import type { TargetQueue } from "./target-queue.ts";
+
+/** @param done called once, when the device has nothing of them any more: at once, or in the turn */
+export function settleCommands(queue: TargetQueue, nsid: number, done: () => void): void {
+  const settling = new SettlingCommands(done);
+  for (const command of queue.commands.all) {
+    if (command.namespace?.nsid !== nsid) continue;
+    if (command.device !== null) {
+      // Of a command in parts, or of several ranges, no further one is begun.
+      const goesOn = !command.isLastPart || command.kind === CommandKind.deallocate;
+      if (goesOn) command.answer = NvmeStatus.abortedPreempt;
+      settling.add(command);
+    } else if (command.transferTag >= 0 || isBetweenParts(command)) {
+      // Its data may still come, or is on its way to the host; it does not reach the device.
+      command.answer = NvmeStatus.abortedPreempt;
+    } else if (queue.parts.waiting.remove(command)) {
+      queue.preempted(command);
+    }
+  }
+  settling.begin();
+}
+
+/** A read of which a part is on its way to the host. */
+function isBetweenParts({ kind, reply, isLastPart }: NvmeCommand): boolean {
+  return kind === CommandKind.read && reply === ReplyKind.data && !isLastPart;
+}
 
 export class SettlingCommands implements Settling {
   #left = 1;

@@ -114,7 +114,7 @@ export class SlowCommands {
     answer.data.set(bytes.subarray(at, at + command.partBytes), command.doneBytes);
     command.doneBytes += command.partBytes;
     if (command.doneBytes < command.totalBytes) {
-      this.#queue.needMemory(command);
+      this.#queue.parts.begin(command);
       return;
     }
     segments.clear();
@@ -147,7 +147,7 @@ export class SlowCommands {
     command.slowData = data;
     command.doneBytes = 0;
     command.totalBytes = totalBytes;
-    this.#queue.needMemory(command);
+    this.#queue.parts.begin(command);
   }
 
   /** Commands that the model has. */

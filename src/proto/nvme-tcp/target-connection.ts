@@ -201,7 +201,7 @@ export class TargetConnection
   #resume(): void {
     this.#roomFreed = false;
     if (this.#state >= State.dead) return;
-    this.queue.resume();
+    this.queue.parts.resume();
     if (!this.#stalled) return;
     this.#stalled = false;
     // Until now it was we who kept the host waiting.

@@ -2,17 +2,16 @@
  * TargetQueue: the commands of one connection: an admin or I/O queue, from capsule to answer.
  *
  *   capsule --checked--> device, or the model (slow-commands.ts) --> answer --> sent
- *      \--needs memory--> waits in order, behind nothing that is received
- *      \--data by R2T--> asked for when there is memory for it --> device
+ *      \--needs memory, or data by R2T--> part by part (command-parts.ts) --> device
  *
- * Nothing that waits for memory stays unread: data of other commands may come behind it. In flight:
- * at most twice the queue's entries, since answers may be on their way to a host that goes on.
+ * In flight: at most twice the queue's entries, since answers may be on their way to a host that
+ * goes on.
  */
 
 import type { Device } from "../../block/device.ts";
 import { Operation, RequestFlag } from "../../block/operation.ts";
 import { Status } from "../../block/status.ts";
-import { BUFFER_BYTES_MAX, BUFFER_BYTES_MIN, type PoolBuffer } from "../../reactor/buffer-pool.ts";
+import type { PoolBuffer } from "../../reactor/buffer-pool.ts";
 import { assert } from "../../util/assert.ts";
 import { SglType } from "../nvme/constants.ts";
 import { DatasetRanges } from "../nvme/dataset-ranges.ts";
@@ -27,15 +26,15 @@ import type {
   QueuePlace,
   SubsystemTarget,
 } from "../nvme/transport.ts";
+import { CommandParts } from "./command-parts.ts";
 import { FusedPair } from "./fused-pair.ts";
-import { SettlingCommands } from "./settling-commands.ts";
+import { SettlingCommands, settleCommands } from "./settling-commands.ts";
 import { SlowCommands } from "./slow-commands.ts";
 import { TargetCommandPool } from "./target-command-pool.ts";
 import type { TargetHost, TargetLink } from "./target-link.ts";
 import { type QueueHead, TargetReplies } from "./target-replies.ts";
 import { ADMIN_CAPSULE_DATA_BYTES, type TargetSession } from "./target-session.ts";
 import { TransferTable } from "./transfer-table.ts";
-import { WaitingCommands } from "./waiting-commands.ts";
 
 /** Before Connect: enough for a host that is in a hurry to be told so. */
 const COMMANDS_MAX_INITIAL = 8;
@@ -45,6 +44,7 @@ export class TargetQueue implements QueueLink, CommandOwner, QueueHead {
   readonly commands: TargetCommandPool;
   readonly transfers = new TransferTable();
   readonly replies: TargetReplies;
+  readonly parts: CommandParts;
   /** The command being looked at: filled by the reader. */
   readonly sqe = new Sqe();
   /** When what is being read was received. */
@@ -66,7 +66,6 @@ export class TargetQueue implements QueueLink, CommandOwner, QueueHead {
   /** Commands read so far, modulo the queue's entries. */
   #head = 0;
   #wantsTraffic = false;
-  readonly #waiting = new WaitingCommands();
   /** What is known of the namespace that was used last. */
   #namespace: NamespaceFace | null = null;
   #device: Device | null = null;
@@ -81,6 +80,13 @@ export class TargetQueue implements QueueLink, CommandOwner, QueueHead {
     this.replies = new TargetReplies(io, host.banks, session, this, () => link.commandEnded());
     this.#slow = new SlowCommands(this, link, host);
     this.#fused = new FusedPair(this);
+    this.parts = new CommandParts({
+      queue: this,
+      link,
+      host,
+      fused: this.#fused,
+      slow: this.#slow,
+    });
     this.#session = session;
   }
 
@@ -132,33 +138,23 @@ export class TargetQueue implements QueueLink, CommandOwner, QueueHead {
   }
 
   abort(cid: number): boolean {
-    const command = this.#waiting.findWhole(cid);
+    const { waiting } = this.parts;
+    const command = waiting.findWhole(cid);
     if (command === null) return false;
-    this.#waiting.remove(command);
+    waiting.remove(command);
     this.finish(command, NvmeStatus.abortRequested);
     return true;
   }
 
   settle(nsid: number, done: () => void): void {
     this.#fused.breakOff();
-    const settling = new SettlingCommands(done);
-    for (const command of this.commands.all) {
-      if (command.namespace?.nsid !== nsid) continue;
-      if (command.device !== null) {
-        // Of a command in parts, or of several ranges, no further one is begun.
-        const goesOn = !command.isLastPart || command.kind === CommandKind.deallocate;
-        if (goesOn) command.answer = NvmeStatus.abortedPreempt;
-        settling.add(command);
-      } else if (command.transferTag >= 0) {
-        // Its data may still come; it does not reach the device.
-        command.answer = NvmeStatus.abortedPreempt;
-      } else if (this.#waiting.remove(command)) {
-        this.#preempted(command);
-      } else if (isBetweenParts(command)) {
-        command.answer = NvmeStatus.abortedPreempt;
-      }
-    }
-    settling.begin();
+    settleCommands(this, nsid, done);
+  }
+
+  /** It has waited for memory in vain. */
+  preempted(command: NvmeCommand): void {
+    if (command.partner === null) this.finish(command, NvmeStatus.abortedPreempt);
+    else this.#fused.failed(command, NvmeStatus.abortedPreempt);
   }
 
   // What the reader brings.
@@ -242,7 +238,7 @@ export class TargetQueue implements QueueLink, CommandOwner, QueueHead {
         this.#effect(command);
         return;
       case CommandKind.verify:
-        this.needMemory(command);
+        this.parts.begin(command);
         return;
       default:
         this.takeData(command, data, dataAt, dataBytes);
@@ -253,7 +249,7 @@ export class TargetQueue implements QueueLink, CommandOwner, QueueHead {
   #read(command: NvmeCommand): void {
     const device = this.deviceOf(command);
     if (!this.#lends || command.totalBytes > this.#partBytesMax) {
-      this.needMemory(command);
+      this.parts.begin(command);
       return;
     }
     command.partBytes = command.totalBytes;
@@ -279,7 +275,7 @@ export class TargetQueue implements QueueLink, CommandOwner, QueueHead {
   takeData(command: NvmeCommand, data: PoolBuffer, dataAt: number, dataBytes: number): void {
     const { sqe } = this;
     if (sqe.sglType === SglType.transportDataBlock) {
-      this.needMemory(command);
+      this.parts.begin(command);
       return;
     }
     const status = this.holdData(command, data, dataAt, dataBytes);
@@ -313,67 +309,17 @@ export class TargetQueue implements QueueLink, CommandOwner, QueueHead {
         this.#slow.dataArrived(command);
         return;
       default:
-        if (command.partner === null) this.#submitPart(command);
+        if (command.partner === null) this.submitPart(command);
         else this.#fused.dataArrived(command);
     }
   }
 
-  // hot path
-  #submitPart(command: NvmeCommand): void {
+  /** The part's memory is there, with its data or for it. Hot path. */
+  submitPart(command: NvmeCommand): void {
     command.offset = command.base + command.doneBytes;
     command.length = command.partBytes;
     command.flags = command.deviceFlags;
     this.deviceOf(command).submit(command);
-  }
-
-  /** Starts the command's next part, as soon as there is memory for it. */
-  needMemory(command: NvmeCommand): void {
-    if (command.buffer === null && this.#waiting.first !== null) this.#wait(command);
-    else if (!this.#beginPart(command)) this.#wait(command);
-  }
-
-  /** @returns false: no memory now */
-  #beginPart(command: NvmeCommand): boolean {
-    if (command.partner !== null) return this.#fused.begin(command);
-    const isIo = command.namespace !== null;
-    if (isIo) this.deviceOf(command);
-    const left = command.totalBytes - command.doneBytes;
-    const wanted = isIo ? Math.min(left, this.#partBytesMax) : left;
-    const buffer = command.buffer ?? this.#acquire(wanted);
-    if (buffer === null) return false;
-    command.buffer = buffer;
-    command.partBytes = Math.min(wanted, buffer.lengthBytes);
-    command.segments.clear();
-    command.segments.push(buffer.slab.id, buffer.offset, command.partBytes);
-    switch (command.kind) {
-      case CommandKind.read:
-      case CommandKind.verify:
-        this.#submitPart(command);
-        break;
-      case CommandKind.slowReply:
-        this.#slow.copyPart(command, buffer);
-        this.post(command, ReplyKind.data);
-        break;
-      default:
-        this.requestPart(command);
-    }
-    return true;
-  }
-
-  /** Asks the host for the part of the command's data for which there is memory. */
-  requestPart(command: NvmeCommand): void {
-    command.transferMs = this.#host.reactor.clock.nowMs();
-    this.transfers.add(command);
-    this.post(command, ReplyKind.request);
-  }
-
-  /** Holding something: wait for that to come back. Holding nothing: a smaller part. */
-  #acquire(wanted: number): PoolBuffer | null {
-    const { memory } = this.commands;
-    const buffer = memory.acquire(Math.min(wanted, BUFFER_BYTES_MAX));
-    if (buffer !== null || memory.heldBytes > 0) return buffer;
-    const allowed = Math.max(memory.allowance(), BUFFER_BYTES_MIN);
-    return allowed < wanted ? memory.acquire(allowed) : null;
   }
 
   #deallocate(command: NvmeCommand): void {
@@ -421,7 +367,7 @@ export class TargetQueue implements QueueLink, CommandOwner, QueueHead {
         command.doneBytes += command.partBytes;
         if (command.doneBytes === command.totalBytes) this.finish(command, NvmeStatus.success);
         else if (command.answer !== 0) this.finish(command, command.answer);
-        else if (this.#link.canReply) this.needMemory(command);
+        else if (this.#link.canReply) this.parts.begin(command);
         else this.sent(command);
     }
   }
@@ -451,11 +397,12 @@ export class TargetQueue implements QueueLink, CommandOwner, QueueHead {
   sentAt(command: NvmeCommand, startMs: number): void {
     if (command.reply === ReplyKind.data && !command.isLastPart && this.#link.canReply) {
       command.doneBytes += command.partBytes;
-      if (command.answer === 0) this.needMemory(command);
+      if (command.answer === 0) this.parts.begin(command);
       else this.finish(command, command.answer);
       return;
     }
-    if (command.namespace !== null) this.#measure(command, startMs - command.startMs);
+    const { namespace } = command;
+    namespace?.counters.ended(command.kind, command.totalBytes, startMs - command.startMs);
     this.sent(command);
   }
 
@@ -463,17 +410,6 @@ export class TargetQueue implements QueueLink, CommandOwner, QueueHead {
   sent(command: NvmeCommand): void {
     if (command.lent) command.returnLent();
     this.commands.give(command);
-  }
-
-  /** Goes on with what waited for memory. */
-  resume(): void {
-    for (let command = this.#waiting.first; command !== null; command = this.#waiting.first) {
-      if (!this.#beginPart(command)) {
-        this.#link.awaitMemory();
-        return;
-      }
-      this.#waiting.remove(command);
-    }
   }
 
   /** Nothing more is received: gives up what waits for data. But for `arriving`, whose data may. */
@@ -495,8 +431,9 @@ export class TargetQueue implements QueueLink, CommandOwner, QueueHead {
 
   /** The connection is gone: unsent replies and what waits are given up. */
   abandon(): void {
-    for (let command = this.#waiting.first; command !== null; command = this.#waiting.first) {
-      this.#waiting.remove(command);
+    const { waiting } = this.parts;
+    for (let command = waiting.first; command !== null; command = waiting.first) {
+      waiting.remove(command);
       if (command.partner !== null) this.#fused.abandon(command);
       else this.sent(command);
     }
@@ -505,10 +442,17 @@ export class TargetQueue implements QueueLink, CommandOwner, QueueHead {
     });
   }
 
+  // hot path
   deviceOf(command: NvmeCommand): Device {
     const { namespace } = command;
     if (namespace !== this.#namespace) this.#know(namespace);
     return this.#device as Device; // #know has set it
+  }
+
+  /** The longest part that the command's device takes, in bytes. */
+  partBytesMaxOf(command: NvmeCommand): number {
+    this.deviceOf(command);
+    return this.#partBytesMax;
   }
 
   #know(namespace: NamespaceFace | null): void {
@@ -527,16 +471,6 @@ export class TargetQueue implements QueueLink, CommandOwner, QueueHead {
     if (this.#head === this.#entries) this.#head = 0;
   }
 
-  #wait(command: NvmeCommand): void {
-    this.#waiting.push(command);
-    this.#link.awaitMemory();
-  }
-
-  #preempted(command: NvmeCommand): void {
-    if (command.partner === null) this.finish(command, NvmeStatus.abortedPreempt);
-    else this.#fused.failed(command, NvmeStatus.abortedPreempt);
-  }
-
   #noteError(command: NvmeCommand, status: number): void {
     const { namespace, cid } = command;
     if (namespace !== null) namespace.counters.errors++;
@@ -546,27 +480,4 @@ export class TargetQueue implements QueueLink, CommandOwner, QueueHead {
     const lba = namespace === null ? 0 : command.base / (1 << namespace.blockShift);
     place.controller.noteError({ qid: place.qid, cid, status, nsid, lba });
   }
-
-  // hot path
-  #measure(command: NvmeCommand, latencyMs: number): void {
-    const { counters } = command.namespace as NamespaceFace; // the caller has looked
-    counters.latencyMsSum += latencyMs;
-    if (command.kind === CommandKind.read) {
-      counters.reads++;
-      counters.readBytes += command.totalBytes;
-      counters.latency.recordRead(latencyMs);
-    } else if (command.kind === CommandKind.write) {
-      counters.writes++;
-      counters.writeBytes += command.totalBytes;
-      counters.latency.recordWrite(latencyMs);
-    } else {
-      counters.others++;
-      counters.latency.recordOther(latencyMs);
-    }
-  }
-}
-
-/** A read of which a part is on its way to the host; the device has nothing of it. */
-function isBetweenParts({ kind, reply, isLastPart }: NvmeCommand): boolean {
-  return kind === CommandKind.read && reply === ReplyKind.data && !isLastPart;
 }

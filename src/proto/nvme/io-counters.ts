@@ -5,6 +5,7 @@
  */
 
 import { OperationLatency } from "../../block/operation-latency.ts";
+import { CommandKind } from "./io-command.ts";
 
 export class IoCounters {
   reads = 0;
@@ -18,4 +19,21 @@ export class IoCounters {
   /** From reading the capsule to sending the answer, summed over all commands, in ms. */
   latencyMsSum = 0;
   readonly latency: OperationLatency = new OperationLatency();
+
+  /** A command's answer has left, `latencyMs` after its capsule was read. Hot path. */
+  ended(kind: CommandKind, lengthBytes: number, latencyMs: number): void {
+    this.latencyMsSum += latencyMs;
+    if (kind === CommandKind.read) {
+      this.reads++;
+      this.readBytes += lengthBytes;
+      this.latency.recordRead(latencyMs);
+    } else if (kind === CommandKind.write) {
+      this.writes++;
+      this.writeBytes += lengthBytes;
+      this.latency.recordWrite(latencyMs);
+    } else {
+      this.others++;
+      this.latency.recordOther(latencyMs);
+    }
+  }
 }
