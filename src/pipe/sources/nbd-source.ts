@@ -7,7 +7,6 @@ import { NbdDevice } from "../../devices/nbd.ts";
 import type { SocketAddress } from "../../reactor/io.ts";
 import { uuidOfName } from "../../util/uuid.ts";
 import type { UriStage } from "../ast.ts";
-import { GrammarError } from "../grammar-error.ts";
 import {
   NBD_HOST_DEFAULT,
   NBD_PORT_DEFAULT,
@@ -18,22 +17,13 @@ import {
 import type { StageOptions } from "../stage-options.ts";
 import { type OptionHelp, refuseHost, type SourcePlan } from "../stage-plan.ts";
 import { readBlockSize } from "./block-size.ts";
+import { givenOf, readRemoteOptions, readServer, REMOTE_OPTIONS } from "./remote-options.ts";
 
 const CONNECTIONS_MAX = 64;
-const TIMEOUT_MS_MIN = 10;
-const TIMEOUT_MS_MAX = 3_600_000;
-const RIDE_OUT_MS_MAX = 86_400_000;
 
 const COMMON_OPTIONS: readonly OptionHelp[] = [
   { key: "connections", value: "NUMBER", text: "where the server allows several; default 4" },
-  { key: "timeout", value: "TIME", text: "for one answer; default 30s, under a mirror 5s" },
-  { key: "connect-timeout", value: "TIME", text: "for connecting; default 2s" },
-  {
-    key: "ride-out",
-    value: "TIME",
-    text: "how long an outage may last before requests fail; default 60s, under a mirror 0s",
-  },
-  { key: "readonly", value: "BOOLEAN", text: "refuse writes" },
+  ...REMOTE_OPTIONS,
   { key: "blocksize", value: "512|4096", text: "default: the server's minimum, at least 512" },
 ];
 export const NBD_SOURCE_OPTIONS: readonly OptionHelp[] = COMMON_OPTIONS;
@@ -43,13 +33,8 @@ export const NBD_UNIX_SOURCE_OPTIONS: readonly OptionHelp[] = [
 ];
 
 export function planNbdSource(text: string, stage: UriStage, options: StageOptions): SourcePlan {
-  const host = stage.host === "" ? NBD_HOST_DEFAULT : stage.host;
-  const port = stage.port ?? NBD_PORT_DEFAULT;
-  if (port === 0) {
-    const message = "found port 0, expected the port that the server listens on";
-    throw new GrammarError({ code: "bad-port", text, span: stage.authoritySpan, message });
-  }
-  return planExport(text, stage, options, { kind: "tcp", host, port });
+  const address = readServer(text, stage, { host: NBD_HOST_DEFAULT, port: NBD_PORT_DEFAULT });
+  return planExport(text, stage, options, address);
 }
 
 export function planNbdUnixSource(
@@ -68,17 +53,15 @@ function planExport(
   address: SocketAddress,
 ): SourcePlan {
   const exportName = readExportName(text, stage);
-  const connections = options.integer("connections", {
-    min: 1,
-    max: CONNECTIONS_MAX,
-    fallback: undefined,
+  const settings = givenOf({
+    connections: options.integer("connections", {
+      min: 1,
+      max: CONNECTIONS_MAX,
+      fallback: undefined,
+    }),
+    ...readRemoteOptions(options),
+    blockSizeBytes: readBlockSize(options),
   });
-  const limits = { minMs: TIMEOUT_MS_MIN, maxMs: TIMEOUT_MS_MAX, fallback: undefined };
-  const timeoutMs = options.duration("timeout", limits);
-  const connectTimeoutMs = options.duration("connect-timeout", limits);
-  const rideOutMs = options.duration("ride-out", { maxMs: RIDE_OUT_MS_MAX, fallback: undefined });
-  const readOnly = options.boolean("readonly", { fallback: false });
-  const blockSizeBytes = readBlockSize(options);
   const name = nbdUri(address, exportName);
   return {
     servers: [address],
@@ -88,13 +71,8 @@ function planExport(
         exportName,
         name,
         openingId: uuidOfName(`nbd:${instanceSeed}:${stage.span.offset}`),
-        readOnly,
         failFast: failFast === true,
-        ...(connections === undefined ? {} : { connections }),
-        ...(timeoutMs === undefined ? {} : { timeoutMs }),
-        ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
-        ...(rideOutMs === undefined ? {} : { rideOutMs }),
-        ...(blockSizeBytes === undefined ? {} : { blockSizeBytes }),
+        ...settings,
       }),
   };
 }

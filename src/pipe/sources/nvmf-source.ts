@@ -10,7 +10,6 @@ import { PenstockError } from "../../util/errors.ts";
 import { uuidOfName } from "../../util/uuid.ts";
 import type { UriStage } from "../ast.ts";
 import { parseAuthority } from "../authority.ts";
-import { GrammarError } from "../grammar-error.ts";
 import {
   checkNqn,
   checkUuid,
@@ -22,15 +21,13 @@ import {
 } from "../shares/nvmf-share.ts";
 import type { StageOptions } from "../stage-options.ts";
 import type { OptionHelp, SourcePlan } from "../stage-plan.ts";
+import { givenOf, readRemoteOptions, readServer, REMOTE_OPTIONS } from "./remote-options.ts";
 
 const PATHS_MAX = 8;
 const QUEUES_MAX = 64;
 const QUEUE_DEPTH_MAX = 255;
 const KEEP_ALIVE_MS_MIN = 100;
 const KEEP_ALIVE_MS_MAX = 600_000;
-const TIMEOUT_MS_MIN = 10;
-const TIMEOUT_MS_MAX = 3_600_000;
-const RIDE_OUT_MS_MAX = 86_400_000;
 
 export const NVMF_SOURCE_OPTIONS: readonly OptionHelp[] = [
   { key: "path", value: "HOST:PORT+...", text: "more ways to the same subsystem" },
@@ -46,25 +43,12 @@ export const NVMF_SOURCE_OPTIONS: readonly OptionHelp[] = [
     text: "what the server knows us by; an engine's pipe keeps its own",
   },
   { key: "kato", value: "TIME", text: "silence after which the server gives us up; default 5s" },
-  { key: "timeout", value: "TIME", text: "for one answer; default 30s, under a mirror 5s" },
-  { key: "connect-timeout", value: "TIME", text: "for connecting; default 2s" },
-  {
-    key: "ride-out",
-    value: "TIME",
-    text: "how long an outage may last before requests fail; default 60s, under a mirror 0s",
-  },
-  { key: "readonly", value: "BOOLEAN", text: "refuse writes" },
+  ...REMOTE_OPTIONS,
 ];
 
 export function planNvmfSource(text: string, stage: UriStage, options: StageOptions): SourcePlan {
-  const host = stage.host === "" ? NVMF_HOST_DEFAULT : stage.host;
-  const port = stage.port ?? NVMF_PORT_DEFAULT;
-  if (port === 0) {
-    const message = "found port 0, expected the port that the server listens on";
-    throw new GrammarError({ code: "bad-port", text, span: stage.authoritySpan, message });
-  }
+  const first = readServer(text, stage, { host: NVMF_HOST_DEFAULT, port: NVMF_PORT_DEFAULT });
   const subsystemNqn = readNqn(text, stage);
-  const first: SocketAddress = { kind: "tcp", host, port };
   const addresses = [first, ...options.value("path", readPaths, { fallback: [] })];
   const settings = readSettings(options);
   const name = nvmfUri(first, subsystemNqn, settings.nsid ?? 1);
@@ -90,7 +74,6 @@ export function planNvmfSource(text: string, stage: UriStage, options: StageOpti
 /** Each only where it is given. */
 function readSettings(options: StageOptions) {
   const optional = { fallback: undefined };
-  const times = { minMs: TIMEOUT_MS_MIN, maxMs: TIMEOUT_MS_MAX, ...optional };
   const keepAlive = { minMs: KEEP_ALIVE_MS_MIN, maxMs: KEEP_ALIVE_MS_MAX, ...optional };
   return givenOf({
     nsid: options.integer("nsid", { min: 1, max: NSID_MAX, ...optional }),
@@ -101,18 +84,8 @@ function readSettings(options: StageOptions) {
     hostNqn: options.value("hostnqn", checkNqn, optional),
     hostId: options.value("hostid", checkUuid, optional),
     keepAliveMs: options.duration("kato", keepAlive),
-    timeoutMs: options.duration("timeout", times),
-    connectTimeoutMs: options.duration("connect-timeout", times),
-    rideOutMs: options.duration("ride-out", { maxMs: RIDE_OUT_MS_MAX, ...optional }),
-    readOnly: options.boolean("readonly", optional),
+    ...readRemoteOptions(options),
   });
-}
-
-type Given<T> = { readonly [K in keyof T]?: Exclude<T[K], undefined> };
-
-function givenOf<T extends object>(values: T): Given<T> {
-  const given = Object.entries(values).filter(([, value]) => value !== undefined);
-  return Object.fromEntries(given) as Given<T>;
 }
 
 /** Joined by `+`, as NQNs are. */
