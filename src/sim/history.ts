@@ -66,8 +66,6 @@ export interface HistoryOptions {
   readonly sectorCount: number;
   /** Flushes and FUA promise nothing. */
   readonly flushLies?: boolean;
-  /** A read may see a mixture of a sector's contents while a write changes it. */
-  readonly tears?: boolean;
   /** Writes that are under way may be done several times (sent again to a target). */
   readonly repeats?: boolean;
   /** A read may get bytes of several values of a sector that is written meanwhile: lent memory. */

@@ -13,7 +13,7 @@ import { assert, unreachable } from "../util/assert.ts";
 import type { HistoryEvent, HistoryOp, HistoryOptions, Violation } from "./history.ts";
 import { FIRST_WRITE, type Loss, ROTTEN, SectorState, SLOTS_MAX } from "./sector-state.ts";
 import { describeValue, sectorLines } from "./sector-lines.ts";
-import { GARBAGE, UNSEEN } from "./sector-pattern.ts";
+import { UNSEEN } from "./sector-pattern.ts";
 
 /** More states than this at once: the sector is given up, and counted as undecided. */
 const STATES_MAX = 4000;
@@ -337,15 +337,7 @@ export class SectorJudge {
   #mustSee(op: HistoryOp): boolean {
     const { sector } = this.#facts;
     if (op.differs === sector) return true;
-    const seen = op.seen?.[sector - op.first] ?? UNSEEN;
-    if (seen === GARBAGE && this.#options.tears === true && this.#isBesideWrite(op)) return false;
-    return this.#sawEqual(op) || seen !== UNSEEN;
-  }
-
-  #isBesideWrite(read: HistoryOp): boolean {
-    return this.#facts.ops.some(
-      (op) => isWriter(op) && op.start < read.end && read.start < op.closed,
-    );
+    return this.#sawEqual(op) || (op.seen?.[sector - op.first] ?? UNSEEN) !== UNSEEN;
   }
 
   /** What the read or comparison saw is there in this state. */
