@@ -7,6 +7,7 @@
 
 import { Table } from "console-table-printer";
 import { stringify } from "yaml";
+import { inOneLine } from "./in-one-line.ts";
 
 export type OutputFormat = "table" | "json" | "yaml";
 
@@ -47,6 +48,6 @@ const NO_LINES = {
 } as const;
 
 function cell(text: string): string {
-  const shown = text.replace(/[\p{Cc}\p{Zl}\p{Zp}]/gu, " ");
+  const shown = inOneLine(text);
   return shown === "" ? "-" : shown;
 }

@@ -11,6 +11,7 @@ import type { StageListing } from "../pipe/replumb.ts";
 import { formatDuration } from "../util/duration.ts";
 import { withAbsolutePaths } from "./absolute-paths.ts";
 import { engineAddressFor } from "./engine-place.ts";
+import { inOneLine } from "./in-one-line.ts";
 import { type Column, formatTable, formatValue, type OutputFormat } from "./output.ts";
 import {
   engineView,
@@ -201,7 +202,7 @@ function formatEvent(event: EventView, output: OutputFormat): string {
 
 function eventLine({ time, level, code, pipe, stage, message }: EventView): string {
   const where = [pipe, stage].filter((word) => word !== null).map((word) => `${word}: `);
-  return `${time ?? "-"} ${level.padEnd(7)} ${code}: ${where.join("")}${message}\n`;
+  return `${time ?? "-"} ${level.padEnd(7)} ${code}: ${inOneLine(`${where.join("")}${message}`)}\n`;
 }
 
 function ask<T>({ engine }: ClientOptions, call: (client: EngineClient) => Promise<T>): Promise<T> {

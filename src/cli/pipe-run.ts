@@ -11,6 +11,7 @@ import { PipeHost } from "../pipe/pipe-host.ts";
 import { planPipes } from "../pipe/pipe-plan.ts";
 import { chooseLevel } from "../reactor/open-io.ts";
 import { ExitCode } from "./exit-code.ts";
+import { inOneLine } from "./in-one-line.ts";
 import { endByBug, exitAtOnceFor, StopSignals, watchStdin } from "./process-end.ts";
 import { printError } from "./report-error.ts";
 import type { RunOptions } from "./run-options.ts";
@@ -52,7 +53,7 @@ async function startHost(signals: StopSignals, options: PipeRunOptions): Promise
     makeUuid: randomUUID,
     onFatal,
     onEvent: (_pipeId, { level, code, stage, message }) => {
-      process.stderr.write(`penstock: ${level}: ${code}: ${stage}: ${message}\n`);
+      process.stderr.write(`penstock: ${level}: ${code}: ${inOneLine(`${stage}: ${message}`)}\n`);
     },
     ...(options.bufferLimit === undefined ? {} : { bufferLimitBytes: options.bufferLimit }),
     ...(options.spin === undefined ? {} : { spinMsMax: options.spin }),

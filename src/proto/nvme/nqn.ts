@@ -15,21 +15,23 @@ export const DISCOVERY_NQN = "nqn.2014-08.org.nvmexpress.discovery";
 
 const UUID_PREFIX = "nqn.2014-08.org.nvmexpress:uuid:";
 const DATED_NAME = /^nqn\.\d{4}-(?:0[1-9]|1[0-2])\.[^\s:\0]+(?::[^\0]+)?$/;
+/** No name has one; and who prints names must not be given orders by peers. */
+const CONTROL = /[\p{Cc}\p{Zl}\p{Zp}]/u;
 const UUID_TEXT = /^[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$/;
 
 /** True when `text` may name a subsystem or a host. */
 export function isNqn(text: string): boolean {
-  if (new TextEncoder().encode(text).length > NQN_BYTES_MAX) return false;
+  if (new TextEncoder().encode(text).length > NQN_BYTES_MAX || CONTROL.test(text)) return false;
   if (text.startsWith(UUID_PREFIX)) return UUID_TEXT.test(text.slice(UUID_PREFIX.length));
   return DATED_NAME.test(text);
 }
 
 /**
  * True when a peer's name can be taken as it is: hosts have had sloppy ones (Linux checks nothing
- * but the length). 1 to 223 bytes of UTF-8 that begin with "nqn.".
+ * but the length). 1 to 223 bytes of UTF-8 that begin with "nqn.", without control characters.
  */
 export function isAcceptableNqn(text: string): boolean {
-  if (text.includes("\0") || text.includes("\ufffd")) return false;
+  if (CONTROL.test(text) || text.includes("\ufffd")) return false;
   return text.startsWith("nqn.") && new TextEncoder().encode(text).length <= NQN_BYTES_MAX;
 }
 
