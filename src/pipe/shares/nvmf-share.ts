@@ -7,7 +7,7 @@ import { resolve } from "node:path";
 import { CNTLID_MAX } from "../../proto/nvme/constants.ts";
 import { MODEL_BYTES, SERIAL_BYTES } from "../../proto/nvme/identify-controller.ts";
 import { NAMESPACES_MAX } from "../../proto/nvme/namespace.ts";
-import { isNqn, NQN_BYTES_MAX } from "../../proto/nvme/nqn.ts";
+import { DISCOVERY_NQN, isNqn, NQN_BYTES_MAX } from "../../proto/nvme/nqn.ts";
 import { QUEUE_ENTRIES_MAX, QUEUES_MAX } from "../../proto/nvme/subsystem-options.ts";
 import type { SocketAddress } from "../../reactor/io.ts";
 import { PenstockError } from "../../util/errors.ts";
@@ -63,6 +63,10 @@ export function planNvmf(text: string, stage: UriStage, options: StageOptions): 
   const host = stage.host === "" ? NVMF_HOST_DEFAULT : stage.host;
   const port = stage.port ?? NVMF_PORT_DEFAULT;
   const nqn = readNqn(text, stage);
+  if (nqn === DISCOVERY_NQN) {
+    const message = `found ${nqn}, which every server has: expected a name for the subsystem`;
+    throw new GrammarError({ code: "nqn-invalid", text, span: stage.pathSpan, message });
+  }
   const nsid = options.integer("nsid", { min: 1, max: NSID_MAX, fallback: 1 });
   return {
     kind: "nvmf",
@@ -168,8 +172,11 @@ function readInCapsuleBytes(options: StageOptions): number | undefined {
 function readControllerIds(value: string): ControllerIdRange {
   const [from = "", to = "", ...others] = value.split("-");
   const range = { min: 1, max: CNTLID_MAX };
-  const ids = { min: parseInteger(from, range), max: parseInteger(to, range) };
-  if (others.length > 0 || ids.min > ids.max) {
+  const isRange = from !== "" && to !== "" && others.length === 0;
+  const ids = isRange
+    ? { min: parseInteger(from, range), max: parseInteger(to, range) }
+    : { min: 1, max: 0 };
+  if (ids.min > ids.max) {
     throw new PenstockError({
       code: "range-invalid",
       message: `found "${value}", expected FROM-TO, the smaller one first, such as 1-1000`,
