@@ -52,7 +52,7 @@ function draw(seed: number): Schedule {
     countMax: 64,
     kinds: KINDS,
     fuaChance: 0.15,
-    operations: 520,
+    operations: 760,
     faults: 14 + prng.below(8),
     paceMs: prng.pick([0.05, 0.2, 0.5]),
     drawFault: (fork) => pickWeighted(fork, FAULTS)(fork, settings.sectors),

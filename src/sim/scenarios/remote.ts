@@ -90,8 +90,8 @@ function draw({ name: scenario, comparesAtTarget }: RemoteProtocol, seed: number
     countMax: 64,
     kinds: mayCompare ? KINDS : KINDS.filter(({ value }) => value !== "compare-and-write"),
     fuaChance: 0.15,
-    operations: 320,
-    faults: 11 + prng.below(8),
+    operations: 640,
+    faults: 14 + prng.below(8),
     paceMs: prng.pick([0.5, 2, 5]),
     drawFault: (fork) => pickWeighted(fork, REMOTE_FAULTS)(fork, settings.sectors),
   });
