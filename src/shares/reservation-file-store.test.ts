@@ -34,6 +34,12 @@ test("ReservationFileStore loads what was saved last, or nothing where nothing w
   deepStrictEqual(readdirSync(folder), ["r.json"]);
 });
 
+test("ReservationFileStore says at once that it has no folder to save to", async (t) => {
+  const store = new ReservationFileStore(join(makeTempDir(t), "missing", "r.json"), UUID);
+  await rejects(store.load(), { code: "reservations-failed", message: /missing/ });
+  match((await NvmeReservations.open(store)).trouble ?? "", /missing/);
+});
+
 test("ReservationFileStore refuses what is torn, changed or another namespace's", async (t) => {
   const path = join(makeTempDir(t), "r.json");
   const store = new ReservationFileStore(path, UUID);

@@ -8,7 +8,8 @@
  * In flight: one save at a time, which its namespace sees to.
  */
 
-import { open } from "node:fs/promises";
+import { open, stat } from "node:fs/promises";
+import { dirname } from "node:path";
 import {
   decodeReservations,
   encodeReservations,
@@ -35,10 +36,14 @@ export class ReservationFileStore implements ReservationStore {
     this.#namespace = namespace;
   }
 
-  /** @throws PenstockError `reservations-damaged`, `reservations-failed` */
+  /** @throws PenstockError `reservations-damaged`, `reservations-failed`: also without its folder */
   async load(): Promise<ReservationState | null> {
     const text = await this.#attempt(() => readText(this.#path));
-    if (text === null) return null;
+    if (text === null) {
+      // Nothing is saved yet: without its folder nothing ever could be.
+      await this.#attempt(() => stat(dirname(this.#path)));
+      return null;
+    }
     return await this.#attempt(async () => decodeReservations(text, this.#namespace));
   }
 
