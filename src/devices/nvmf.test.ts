@@ -1,10 +1,16 @@
 // Tests of the NVMe-oF device: the suite of every device, through a target of our own.
 
-import { strictEqual } from "node:assert/strict";
+import { deepStrictEqual, strictEqual } from "node:assert/strict";
 import { test } from "node:test";
+import { AwaitedRequest } from "../block/awaited-request.ts";
 import { deviceConformance } from "../block/conformance.ts";
+import { Operation } from "../block/operation.ts";
+import { PromiseDevice } from "../block/promise-device.ts";
+import { Status } from "../block/status.ts";
 import { TEST_LEVELS, type TestReactor, withReactor } from "../reactor/test-reactor.ts";
+import { FaultRig } from "../testing/fault-rig.ts";
 import { type NvmfPairOptions, openThroughNvmf } from "../testing/nvmf-pair.ts";
+import { NVMF_PAIR } from "../testing/remote-pairs.ts";
 import { MallocDevice, type MallocOptions } from "./malloc.ts";
 
 const MALLOC: MallocOptions = {
@@ -50,3 +56,28 @@ test("NvmfDevice opens as many queues as it is told to, four by default", () =>
       strictEqual(device.condition.link, "closed");
     }
   }));
+
+test("NvmfDevice does not call a comparison failed that another host has overwritten", () => {
+  const rig = new FaultRig(NVMF_PAIR, 7, { initiator: { isSingle: true } });
+  return rig.run(async () => {
+    await rig.startTarget();
+    const device = await rig.openDevice();
+    const ours = [...rig.world.network.connections];
+    const other = new PromiseDevice(await rig.openDevice());
+    const length = 4096;
+    const slab = rig.reactor.io.slabs.allocate(2 * length);
+    slab.bytes.fill(1, length);
+    const request = new AwaitedRequest();
+    request.segments.push(slab.id, 0, 2 * length);
+    for (const connection of ours) connection.pause("to-client");
+    const ending = request.run(device, { operation: Operation.compareAndWrite, length });
+    await rig.sleep(50);
+    deepStrictEqual(await other.readAt(0, length), slab.bytes.subarray(length), "it is done");
+    await other.writeAt(0, new Uint8Array(length).fill(2));
+    for (const connection of ours) connection.reset();
+    // Retryable: it may have been done, or not.
+    strictEqual(await ending, Status.aborted);
+    await device.close();
+    await other.close();
+  });
+});

@@ -488,7 +488,9 @@ export class NvmfDevice extends RemoteDevice<NvmfTask> implements PathSetOwner {
       task.mayBeDone = false;
       this.issueAgain(task);
     } else {
-      this.end(task, request, Status.compareFailed);
+      // Done and then overwritten by another host, or never: nobody can tell.
+      request.errorOffset = -1;
+      this.end(task, request, Status.aborted);
     }
   }
 

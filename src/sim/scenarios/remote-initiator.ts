@@ -186,7 +186,7 @@ export class RemoteInitiator {
     if (status === Status.mediaError && (isSync || target.hasFailed)) {
       if (isSync || target.syncsFailed > 0) target.suspect();
     }
-    return this.#isAllowed(status) ? null : `unexpected ${statusName(status)}`;
+    return this.#isAllowed(op, status) ? null : `unexpected ${statusName(status)}`;
   }
 
   /** Only what was under way while connections were new can have been sent again. */
@@ -206,7 +206,7 @@ export class RemoteInitiator {
     for (const each of over) this.#late.delete(each);
   }
 
-  #isAllowed(status: Status): boolean {
+  #isAllowed(op: HistoryOp, status: Status): boolean {
     const { target, failFast, rideOutMs } = this.#options;
     const { faultCounts } = this.#run.world;
     switch (status) {
@@ -222,6 +222,8 @@ export class RemoteInitiator {
       case Status.pathLost:
       case Status.timeout:
       case Status.aborted:
+        // After a loss nobody can tell whether it was done, where it was overwritten.
+        if (op.kind === "compare-and-write") return true;
         return failFast || rideOutMs < PATIENT_MS || this.#isReopening || this.#device === null;
       default:
         return false;
