@@ -147,9 +147,9 @@ class PlayedDisk {
   #report(found: number): void {
     this.#reported = Math.max(this.#reported, -found);
     for (const item of this.#pending) {
-      if (item.op.kind !== "flush" || item.found < 0) continue;
+      if (item.op.kind !== "flush") continue;
       item.isDone = true;
-      item.found = found;
+      item.found = Math.min(item.found, found);
     }
   }
 

@@ -1,0 +1,43 @@
+// What the simulator has found, each bug's shrunk schedule: it must not come back.
+
+import { deepStrictEqual } from "node:assert/strict";
+import { test } from "node:test";
+import { runSchedule } from "./run.ts";
+import { parseSchedule, type Schedule } from "./schedule.ts";
+import { scenarioNamed } from "./scenarios.ts";
+
+interface Finding {
+  readonly what: string;
+  readonly schedule: Schedule;
+}
+
+const FINDINGS: readonly Finding[] = [
+  {
+    what: "NvmfDevice names no place of a difference that has gone when it looks for it",
+    schedule: parseSchedule(`{"scenario":"nvmf","seed":2039,"settings":{"initiators":1,
+      "clients":1,"sectors":128,"blockSectors":1,"malloc":0,"direct":0,"lyingFlush":0,
+      "connections":1,"failFast":0,"inFlight":5,"timeoutMs":3750,"rideOutMs":0,"orderly":0},
+      "steps":[
+      {"at":1,"kind":"flush","client":0,"first":0,"count":0},
+      {"at":0,"kind":"write","client":0,"first":0,"count":1},
+      {"at":2,"kind":"write","client":0,"first":0,"count":1},
+      {"at":85.937,"kind":"read","client":0,"first":0,"count":3},
+      {"at":1,"kind":"read","client":0,"first":0,"count":2},
+      {"at":1,"kind":"compare","client":0,"first":0,"count":3},
+      {"at":1,"kind":"write","client":0,"first":0,"count":3,"fua":0},
+      {"at":7,"kind":"write","client":0,"first":0,"count":1,"fua":1},
+      {"at":0.018,"kind":"compare-and-write","client":0,"first":1,"count":1},
+      {"at":0,"kind":"write","client":0,"first":104,"count":1},
+      {"at":0,"kind":"zeroes","client":0,"first":92,"count":13},
+      {"at":3.68,"kind":"compare","client":0,"first":88,"count":21}]}`),
+  },
+];
+
+for (const { what, schedule } of FINDINGS) {
+  test(what, async () => {
+    const scenario = scenarioNamed(schedule.scenario);
+    if (scenario === undefined) throw new Error(`no scenario ${schedule.scenario}`);
+    const { violations } = await runSchedule(scenario, schedule);
+    deepStrictEqual(violations, []);
+  });
+}
