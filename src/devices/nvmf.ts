@@ -456,8 +456,8 @@ export class NvmfDevice extends RemoteDevice<NvmfTask> implements PathSetOwner {
     } else if (task.done < request.length) {
       this.issueAgain(task);
     } else if (task.hasLocated) {
-      // It has changed since the controller found a difference.
-      request.errorOffset = request.offset;
+      // It has changed since the controller found a difference: where, nobody knows any more.
+      request.errorOffset = -1;
       this.end(task, request, Status.compareFailed);
     } else {
       this.end(task, request, Status.ok);
