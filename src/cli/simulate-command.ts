@@ -45,7 +45,13 @@ Runs the real code of devices, protocols and mirrors on simulated hosts, disks, 
 clocks, lets processes die, disks fail and links break, and checks all that clients saw. Every run
 follows from its seed alone; a failing one is shrunk to a few steps.
 
-Exits 0, or 1 when a safety rule was broken.`;
+Exits 0, or 1 when a safety rule was broken.
+
+Examples:
+  penstock simulate                             100 seeds over all scenarios
+  penstock simulate nbd --seeds 10000           many, on all cores
+  penstock simulate file --seed 7 --trace       one, with all that happens in it
+  penstock simulate --schedule found.json       what --save has kept`;
 
 async function simulate(
   scenarios: readonly string[],
