@@ -143,7 +143,9 @@ export class NvmfListener {
     const { address } = this;
     if (address.kind !== "tcp") return [];
     const isAny = ANY_ADDRESSES.has(address.host);
-    const hosts = isAny ? this.#owner.localAddresses() : [address.host];
+    const local = isAny ? this.#owner.localAddresses() : [address.host];
+    // IPv6's any address takes connections over IPv4 too, not the other way round.
+    const hosts = address.host === "0.0.0.0" ? local.filter((host) => !host.includes(":")) : local;
     const entries: DiscoveryEntry[] = [];
     for (const [nqn, found] of this.#subsystems) {
       const allowed = found instanceof ServedSubsystem ? found.model.hosts : found.notice.hosts;

@@ -125,8 +125,8 @@ for (const level of LEVELS.filter((each) => each !== "portable")) {
     }));
 }
 
-/** The NQNs in the discovery log. */
-async function discover(address: SocketAddress): Promise<string[]> {
+/** The NQNs in the discovery log, each as often as it has an address. */
+async function discover(address: SocketAddress, traddr = ["127.0.0.1"]): Promise<string[]> {
   const client = await NvmeRawClient.openAdmin(uriOf(address), { subsystem: DISCOVERY_NQN });
   const lengthBytes = 8192;
   const words = [0x70 + ((lengthBytes / 4 - 1) << 16)];
@@ -136,7 +136,7 @@ async function discover(address: SocketAddress): Promise<string[]> {
   const records = decodeDiscoveryHeader(data)?.records ?? -1;
   return Array.from({ length: records }, (_, index) => {
     const entry = data.subarray(1024 * (index + 1));
-    assert.equal(entry.toString("latin1", 512, 521), "127.0.0.1");
+    assert.equal(entry.toString("latin1", 512, 768).trim(), traddr[index % traddr.length]);
     assert.ok(address.kind === "tcp");
     assert.equal(entry.toString("latin1", 32, 64).trim(), String(address.port));
     return entry.toString("latin1", 256, entry.indexOf(0, 256));
@@ -163,6 +163,25 @@ test("discovery tells of the subsystems of a listener", () =>
     await service.close();
     await one.close();
     await two.close();
+  }));
+
+test("discovery tells of the addresses that a listener of any address has", () =>
+  withReactor("portable", async ({ reactor }) => {
+    const device = await malloc(reactor);
+    const local = ["192.0.2.7", "2001:db8::7"];
+    const service = new NvmfService(reactor, { ...NO_HAND_OFF, localAddresses: () => local });
+    const [four, both] = [
+      await service.listen({ kind: "tcp", host: "0.0.0.0", port: 0 }),
+      await service.listen({ kind: "tcp", host: "::", port: 0 }),
+    ];
+    const share = service.addNamespace(four, device, DEFAULTS);
+    const other = service.addNamespace(both, device, { ...DEFAULTS, nsid: 2 });
+    assert.deepEqual(await discover(four, local.slice(0, 1)), [NQN]);
+    assert.deepEqual(await discover(both, local), [NQN, NQN]);
+    await service.removeNamespace(share);
+    await service.removeNamespace(other);
+    await service.close();
+    await device.close();
   }));
 
 test("namespaces of one subsystem come and go while a host is connected", () =>
