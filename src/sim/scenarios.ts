@@ -4,10 +4,16 @@
 
 import type { Scenario } from "./run.ts";
 import { FILE_SCENARIO } from "./scenarios/file.ts";
+import { MIRROR_SCENARIO } from "./scenarios/mirror.ts";
 import { NBD_SCENARIO } from "./scenarios/nbd.ts";
 import { NVMF_SCENARIO } from "./scenarios/nvmf.ts";
 
-export const SCENARIOS: readonly Scenario[] = [FILE_SCENARIO, NBD_SCENARIO, NVMF_SCENARIO];
+export const SCENARIOS: readonly Scenario[] = [
+  FILE_SCENARIO,
+  NBD_SCENARIO,
+  NVMF_SCENARIO,
+  MIRROR_SCENARIO,
+];
 
 export function scenarioNamed(name: string): Scenario | undefined {
   return SCENARIOS.find((scenario) => scenario.name === name);

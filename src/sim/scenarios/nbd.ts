@@ -3,11 +3,11 @@
 import { NbdDevice } from "../../devices/nbd.ts";
 import { NbdService } from "../../shares/nbd-service.ts";
 import type { Scenario } from "../run.ts";
-import { remoteScenario } from "./remote.ts";
+import { type RemoteProtocol, remoteScenario } from "./remote.ts";
 
 const EXPORT = "vol";
 
-export const NBD_SCENARIO: Scenario = remoteScenario({
+export const NBD_PROTOCOL: RemoteProtocol = {
   name: "nbd",
   about: "a file or memory behind NBD: lost connections, killed and restarted ends, power loss",
   comparesAtTarget: false,
@@ -24,4 +24,6 @@ export const NBD_SCENARIO: Scenario = remoteScenario({
       name: `nbd://target/${EXPORT}`,
       ...options,
     }),
-});
+};
+
+export const NBD_SCENARIO: Scenario = remoteScenario(NBD_PROTOCOL);

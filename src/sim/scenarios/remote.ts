@@ -18,7 +18,7 @@ import { type DiskOperation, type EventStep, type Schedule, settingOf } from "..
 import { RemoteInitiator, type RemoteSimDevice } from "./remote-initiator.ts";
 import { RemoteTarget } from "./remote-target.ts";
 
-const SOCKET_BUFFER_BYTES = 64 * 1024;
+export const SOCKET_BUFFER_BYTES = 64 * 1024;
 
 export interface RemoteOpenOptions {
   readonly openingId: string;
