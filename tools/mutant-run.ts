@@ -30,7 +30,7 @@ export interface MutantFinding {
 }
 
 const ROOT = join(import.meta.dirname, "..");
-const SHRINK_RUNS_MAX = 1500;
+const SHRINK_RUNS_MAX = 600;
 
 interface Simulator {
   readonly scenario: Scenario;
