@@ -178,6 +178,7 @@ test("History takes compare-and-write as one moment", () => {
     ["w1( c2:1( w1) c2) r1=2"],
     ["w1 c2:1( c3:2( c2) c3) r1=3"],
     ["w1 c2:1! r1=1"],
+    ["w1 f z1 c2:0( loss c2) r1=2"],
   ]);
   refuses([
     ["w1 c2:0"],

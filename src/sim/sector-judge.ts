@@ -309,7 +309,8 @@ export class SectorJudge {
     const bit = 1 << slot;
     if ((state.applied & bit) !== 0 && (state.again & bit) === 0) return false;
     if (state.last === op) return false;
-    if (op.expected === null) return true;
+    // Sent again after a loss of power: it has compared before.
+    if (op.expected === null || (state.again & bit) !== 0) return true;
     return op.expected[this.#facts.sector - op.first] === state.last.value;
   }
 

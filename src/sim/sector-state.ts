@@ -252,7 +252,7 @@ export class SectorState {
       // One under way that is gone may have been answered before the loss, but not with FUA.
       const mustHappenAgain = op.fua && !loss.flushLies && gone.has(op);
       applied = mustHappenAgain ? applied & ~bit : applied | bit;
-      again = mustHappenAgain ? again & ~bit : again | bit;
+      again |= bit;
     }
     if (!loss.isReported) {
       for (const op of gone) {
