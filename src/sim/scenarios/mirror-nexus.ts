@@ -223,7 +223,7 @@ export class MirrorNexus {
     const failedSyncs = this.#legs.map((leg) => this.#failedSyncsOf(leg));
     const devices = await Promise.all(this.#legs.map((leg) => this.#openLeg(reactor, leg)));
     if (reactor !== this.process.reactor) throw new Error("it has ended");
-    const source = this.#chooseSource(devices, losses, failedSyncs);
+    const source = this.#chooseSource(devices);
     const joined = await this.#copy(source, devices, slab);
     if (reactor !== this.process.reactor) throw new Error("it has ended");
     for (const leg of this.#legs) {
@@ -302,20 +302,16 @@ export class MirrorNexus {
   }
 
   /** Tells the history what is lost with it. @throws Error when there is none now */
-  #chooseSource(
-    devices: readonly (Device | null)[],
-    losses: readonly number[],
-    failedSyncs: readonly number[],
-  ): Leg {
+  #chooseSource(devices: readonly (Device | null)[]): Leg {
     const inSync = this.#legs.filter((leg) => leg.isInSync);
-    const intact = inSync.filter((leg) => leg.losses === losses[leg.number]);
+    const intact = inSync.filter((leg) => leg.losses === this.#lossesOf(leg));
     const wanted = intact.length > 0 ? intact : inSync;
     const possible = wanted.filter(({ number }) => devices[number] !== null);
     if (possible.length === 0) throw new Error("no leg in sync can be used");
     const source = this.#run.world.fake.prng.pick(possible);
     this.#run.world.trace(`leg ${source.number + 1} is the source`);
     if (intact.length === 0) this.#history.powerLoss(false);
-    if (source.failedSyncs !== failedSyncs[source.number]) this.#history.doom();
+    if (source.failedSyncs !== this.#failedSyncsOf(source)) this.#history.doom();
     return source;
   }
 
