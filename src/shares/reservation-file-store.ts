@@ -36,7 +36,7 @@ export class ReservationFileStore implements ReservationStore {
     this.#namespace = namespace;
   }
 
-  /** @throws PenstockError `reservations-damaged`; `reservations-failed`: also without its folder */
+  /** @throws PenstockError `reservations-damaged`, `reservations-failed` (as without a folder) */
   async load(): Promise<ReservationState | null> {
     const text = await this.#attempt(() => readText(this.#path));
     if (text === null) {
