@@ -80,7 +80,8 @@ export class Path implements ControllerOwner {
     try {
       session = await controller.open(this.#abort.signal);
     } catch (thrown) {
-      this.isBusy = controller.wasReached;
+      // Somebody took the connection and did not answer; whoever refuses us has nothing of ours.
+      this.isBusy = controller.wasReached && toPenstockError(thrown).code === "connection-timeout";
       throw thrown;
     }
     controller.owner = this;
