@@ -1,7 +1,7 @@
 /**
  * TargetReader: the parser of what a host sends: PDU after PDU, each checked before it is believed.
  *
- *   window --header there, digest right, fields right--> capsule --data there--> queue
+ *   window --header there, right (pdu-checks.ts)--> capsule --data there--> queue
  *     |                                        \--> H2CData --data received into its command
  *     +--wrong--> C2HTermReq with the field's offset, and the end of the connection
  *
@@ -11,6 +11,7 @@
  * spec: NVMe/TCP 1.0 3.3, 3.6
  */
 
+import { assert } from "../../util/assert.ts";
 import { crc32c } from "../../util/crc32c.ts";
 import type { PoolBuffer } from "../../reactor/buffer-pool.ts";
 import { decodeSqe } from "../nvme/sqe.ts";
@@ -20,7 +21,6 @@ import type { ReceiveWindow } from "../stream/receive-window.ts";
 import {
   CAPSULE_CMD_BYTES,
   COMMON_HEADER_BYTES,
-  DATA_ALIGNMENT_MAX,
   decodeTransfer,
   DIGEST_BYTES,
   FatalError,
@@ -32,6 +32,7 @@ import {
   TransferFields,
 } from "./common.ts";
 import { ENTRY_OFFSET } from "./pdu-capsule.ts";
+import { PduChecks, PduField } from "./pdu-checks.ts";
 import { decodeIcReq, DigestFlag, PDU_FORMAT_VERSION } from "./pdu-ic.ts";
 import { decodeTermReq } from "./pdu-term-req.ts";
 import type { TargetLink } from "./target-link.ts";
@@ -52,11 +53,6 @@ export type Want = (typeof Want)[keyof typeof Want];
 /** A capsule up to this long is used where it was received, not given a buffer of its own. */
 const IN_PLACE_BYTES_MAX = 16 * 1024;
 
-/** Offsets of fields, for the FEI of a C2HTermReq. */
-const Field = { type: 0, flags: 1, hlen: 2, pdo: 3, plen: 4, cccid: 8, ttag: 10 } as const;
-const IcField = { version: 8, alignment: 10 } as const;
-const DataField = { offset: 12, length: 16 } as const;
-
 export class TargetReader {
   /** With `Want.bytes`: this many bytes from the window's start are needed in all. */
   neededBytes = COMMON_HEADER_BYTES;
@@ -69,6 +65,7 @@ export class TargetReader {
   readonly #queue: TargetQueue;
   readonly #session: TargetSession;
   readonly #payload: Payload<NvmeCommand>;
+  readonly #checks: PduChecks;
   readonly #fields = new TransferFields();
   /** The command whose digest follows its data, which has all been received. */
   #digested: NvmeCommand | null = null;
@@ -91,6 +88,7 @@ export class TargetReader {
     this.#window = link.window;
     this.#queue = queue;
     this.#session = session;
+    this.#checks = new PduChecks(link, session);
     this.#payload = payload;
   }
 
@@ -158,17 +156,17 @@ export class TargetReader {
     const { headerDigest, dataDigest } = this.#session;
     const headerEnd = headerDigest ? CAPSULE_CMD_BYTES + DIGEST_BYTES : CAPSULE_CMD_BYTES;
     if (unread < headerEnd) return this.#wantHeader(view, at, headerEnd);
-    if (!this.#isHeader(view, at, word, CAPSULE_CMD_BYTES)) return Want.nothing;
-    const plen = view.getUint32(at + Field.plen, true);
+    if (!this.#checks.isHeader(view, at, word, CAPSULE_CMD_BYTES)) return this.#broken();
+    const plen = view.getUint32(at + PduField.plen, true);
     let dataAt = headerEnd;
     let dataBytes = 0;
     if (plen !== headerEnd) {
       dataAt = word >>> 24;
       dataBytes = plen - dataAt - (dataDigest ? DIGEST_BYTES : 0);
       if (dataBytes > this.#queue.capsuleDataBytesMax) {
-        return this.#refuse(FatalError.invalidHeaderField, Field.plen, at, "too long a capsule");
+        return this.#refuse(FatalError.invalidHeaderField, PduField.plen, at, "too long a capsule");
       }
-      if (!this.#isDataPlace(at, word, headerEnd, plen, dataBytes)) return Want.nothing;
+      if (!this.#checks.isDataPlace(at, word, headerEnd, plen, dataBytes)) return this.#broken();
     }
     const { commands } = this.#queue;
     if (commands.inFlight >= this.#queue.commandsMax) return Want.room;
@@ -181,7 +179,7 @@ export class TargetReader {
     const command = commands.take();
     decodeSqe(view, at + ENTRY_OFFSET, this.#queue.sqe);
     this.#ownBuffer = false;
-    if (dataDigest && dataBytes > 0 && !this.#isIntact(view, at + dataAt, dataBytes)) {
+    if (dataDigest && dataBytes > 0 && !this.#checks.isIntact(view, at + dataAt, dataBytes)) {
       this.#queue.spoiledCapsule(command);
     } else if (!this.#queue.capsule(command, this.#window.buffer, at + dataAt, dataBytes)) {
       commands.give(command);
@@ -222,55 +220,30 @@ export class TargetReader {
     const { headerDigest, dataDigest } = this.#session;
     const headerEnd = headerDigest ? SHORT_HEADER_BYTES + DIGEST_BYTES : SHORT_HEADER_BYTES;
     if (unread < headerEnd) return this.#wantHeader(view, at, headerEnd);
-    if (!this.#isHeader(view, at, word, SHORT_HEADER_BYTES)) return Want.nothing;
+    if (!this.#checks.isHeader(view, at, word, SHORT_HEADER_BYTES)) return this.#broken();
     const fields = this.#fields;
     decodeTransfer(view, at, fields);
-    const plen = view.getUint32(at + Field.plen, true);
+    const plen = view.getUint32(at + PduField.plen, true);
     const dataAt = word >>> 24;
     const dataBytes = plen - dataAt - (dataDigest ? DIGEST_BYTES : 0);
-    if (!this.#isDataPlace(at, word, headerEnd, plen, dataBytes)) return Want.nothing;
+    if (!this.#checks.isDataPlace(at, word, headerEnd, plen, dataBytes)) return this.#broken();
     if (dataBytes !== fields.lengthBytes) {
-      return this.#refuse(FatalError.invalidHeaderField, Field.plen, at, "PLEN and DATAL differ");
+      return this.#refuse(
+        FatalError.invalidHeaderField,
+        PduField.plen,
+        at,
+        "PLEN and DATAL differ",
+      );
     }
     const command = this.#queue.transfers.find(fields.ttag);
     const isLast = ((word >>> 8) & PduFlag.last) !== 0;
-    const wrong = this.#transferError(fields, command, isLast, at);
-    if (wrong !== null || command === null) return Want.nothing;
+    if (!this.#checks.isTransfer(fields, command, isLast, at)) return this.#broken();
+    if (unread < dataAt) return this.#wantBytes(dataAt);
     const buffer = command.buffer ?? command.partner?.buffer ?? null;
-    if (unread < dataAt || buffer === null) return this.#wantBytes(dataAt);
+    assert(buffer !== null, "data is asked for when there is memory for it");
     this.#isCapsule = false;
     this.#window.start += dataAt;
     this.#receive(command, buffer, command.bufferOffset + command.receivedBytes, dataBytes);
-    return null;
-  }
-
-  /** What is wrong with an H2CData PDU has been told. Hot path. */
-  #transferError(
-    fields: TransferFields,
-    command: NvmeCommand | null,
-    isLast: boolean,
-    at: number,
-  ): Want | null {
-    const { invalidHeaderField, dataOutOfRange, limitExceeded } = FatalError;
-    if (command === null) {
-      return this.#refuse(invalidHeaderField, Field.ttag, at, "a TTAG that is not in use");
-    }
-    if (command.cid !== fields.cid) {
-      return this.#refuse(invalidHeaderField, Field.cccid, at, "a TTAG of another command");
-    }
-    if (fields.offset !== command.doneBytes + command.receivedBytes) {
-      return this.#refuse(dataOutOfRange, DataField.offset, at, "data out of order");
-    }
-    const leftBytes = command.partBytes - command.receivedBytes;
-    if (fields.lengthBytes > leftBytes) {
-      return this.#refuse(dataOutOfRange, DataField.length, at, "more data than was asked for");
-    }
-    if (isLast && fields.lengthBytes < leftBytes) {
-      return this.#refuse(invalidHeaderField, Field.flags, at, "less data than was asked for");
-    }
-    if (fields.lengthBytes > MAX_H2C_DATA_BYTES) {
-      return this.#refuse(limitExceeded, DataField.length, at, "more data than MAXH2CDATA");
-    }
     return null;
   }
 
@@ -335,77 +308,21 @@ export class TargetReader {
 
   /** What is shorter than its header is told at once: the rest would never come. */
   #wantHeader(view: DataView, at: number, headerEnd: number): Want {
-    if (view.getUint32(at + Field.plen, true) >= headerEnd) return this.#wantBytes(headerEnd);
-    return this.#refuse(FatalError.invalidHeaderField, Field.plen, at, "a wrong PLEN");
-  }
-
-  /** The length, the flags and the digest of a header that is all there. Hot path. */
-  #isHeader(view: DataView, at: number, word: number, hlen: number): boolean {
-    if (((word >>> 16) & 0xff) !== hlen) {
-      this.#refuse(FatalError.invalidHeaderField, Field.hlen, at, "a wrong HLEN");
-      return false;
-    }
-    const { headerDigest } = this.#session;
-    if (((word >>> 8) & PduFlag.headerDigest) !== (headerDigest ? PduFlag.headerDigest : 0)) {
-      this.#refuse(FatalError.invalidHeaderField, Field.flags, at, "a wrong HDGSTF");
-      return false;
-    }
-    if (!headerDigest) return true;
-    const { bytes } = this.#window.buffer.slab;
-    const digest = view.getUint32(at + hlen, true);
-    if (crc32c(bytes, at, hlen) === digest) return true;
-    this.#refuse(FatalError.headerDigest, digest, at, "a header that does not match its digest");
-    return false;
-  }
-
-  /** Where the data begins, and how much there is. Hot path. */
-  #isDataPlace(
-    at: number,
-    word: number,
-    headerEnd: number,
-    plen: number,
-    dataBytes: number,
-  ): boolean {
-    const pdo = word >>> 24;
-    if (plen < headerEnd || (pdo >= headerEnd && dataBytes <= 0)) {
-      this.#refuse(FatalError.invalidHeaderField, Field.plen, at, "a wrong PLEN");
-      return false;
-    }
-    if (pdo < headerEnd || (pdo & 3) !== 0) {
-      this.#refuse(FatalError.invalidHeaderField, Field.pdo, at, "a wrong PDO");
-      return false;
-    }
-    const isDigested = ((word >>> 8) & PduFlag.dataDigest) !== 0;
-    if (isDigested === this.#session.dataDigest) return true;
-    this.#refuse(FatalError.invalidHeaderField, Field.flags, at, "a wrong DDGSTF");
-    return false;
-  }
-
-  #isIntact(view: DataView, at: number, lengthBytes: number): boolean {
-    const { bytes } = this.#window.buffer.slab;
-    return crc32c(bytes, at, lengthBytes) === view.getUint32(at + lengthBytes, true);
+    if (view.getUint32(at + PduField.plen, true) >= headerEnd) return this.#wantBytes(headerEnd);
+    return this.#refuse(FatalError.invalidHeaderField, PduField.plen, at, "a wrong PLEN");
   }
 
   /** ICReq comes first. spec: NVMe/TCP 1.0 3.1 */
   #initialize(view: DataView, at: number, word: number, unread: number): Want | null {
-    const { invalidHeaderField, sequence, unsupportedParameter } = FatalError;
     const type = word & 0xff;
-    if (type === PduType.h2cTermReq) return this.#termReq(view, at, word, unread);
-    if (type !== PduType.icReq) return this.#refuse(sequence, Field.type, at, "no ICReq");
-    if (((word >>> 16) & 0xff) !== IC_BYTES) {
-      return this.#refuse(invalidHeaderField, Field.hlen, at, "a wrong HLEN of an ICReq");
+    if (type === PduType.h2cTermReq) return this.#termReq(view, at, unread);
+    if (type !== PduType.icReq) {
+      return this.#refuse(FatalError.sequence, PduField.type, at, "no ICReq");
     }
-    if (view.getUint32(at + Field.plen, true) !== IC_BYTES) {
-      return this.#refuse(invalidHeaderField, Field.plen, at, "a wrong PLEN of an ICReq");
-    }
+    if (!this.#checks.isIcHeader(view, at, word)) return this.#broken();
     if (unread < IC_BYTES) return this.#wantBytes(IC_BYTES);
     const { version, alignment, digests } = decodeIcReq(view, at);
-    if (version !== PDU_FORMAT_VERSION) {
-      return this.#refuse(unsupportedParameter, IcField.version, at, `PFV ${version}`);
-    }
-    if (alignment > DATA_ALIGNMENT_MAX) {
-      return this.#refuse(invalidHeaderField, IcField.alignment, at, `HPDA ${alignment}`);
-    }
+    if (!this.#checks.isIcOffer(at, version, alignment)) return this.#broken();
     const session = this.#session;
     session.isInitialized = true;
     session.headerDigest = (digests & DigestFlag.header) !== 0;
@@ -425,17 +342,17 @@ export class TargetReader {
     const { invalidHeaderField, sequence } = FatalError;
     switch (word & 0xff) {
       case PduType.h2cTermReq:
-        return this.#termReq(view, at, word, unread);
+        return this.#termReq(view, at, unread);
       case PduType.icReq:
-        return this.#refuse(sequence, Field.type, at, "a second ICReq");
+        return this.#refuse(sequence, PduField.type, at, "a second ICReq");
       default:
-        return this.#refuse(invalidHeaderField, Field.type, at, `a PDU of type ${word & 0xff}`);
+        return this.#refuse(invalidHeaderField, PduField.type, at, `a PDU of type ${word & 0xff}`);
     }
   }
 
   /** The host's last word. A wrong one is no less so: it is not answered. */
-  #termReq(view: DataView, at: number, _word: number, unread: number): Want | null {
-    const plen = view.getUint32(at + Field.plen, true);
+  #termReq(view: DataView, at: number, unread: number): Want | null {
+    const plen = view.getUint32(at + PduField.plen, true);
     const isRight = plen >= SHORT_HEADER_BYTES && plen <= SHORT_HEADER_BYTES + TERM_DATA_BYTES_MAX;
     if (isRight && unread < plen) return this.#wantBytes(plen);
     this.#done = true;
@@ -448,10 +365,14 @@ export class TargetReader {
     return Want.bytes;
   }
 
-  /** The connection ends. `at`: of the PDU, in the window's slab. */
   #refuse(fatalError: FatalError, information: number, at: number, what: string): Want {
+    this.#checks.refuse(fatalError, information, at, what);
+    return this.#broken();
+  }
+
+  /** The host has been told what is wrong: nothing more is read. */
+  #broken(): Want {
     this.#done = true;
-    this.#link.terminate(fatalError, information, at, `the host has sent ${what}`);
     return Want.nothing;
   }
 }
