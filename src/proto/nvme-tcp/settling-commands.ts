@@ -7,7 +7,7 @@ import { CommandKind, type NvmeCommand, ReplyKind, type Settling } from "../nvme
 import { NvmeStatus } from "../nvme/status.ts";
 import type { TargetQueue } from "./target-queue.ts";
 
-/** @param done called once, when the device has nothing of them any more: at once, or in the turn */
+/** @param done called once, when the device has nothing of them: at once, or in the turn */
 export function settleCommands(queue: TargetQueue, nsid: number, done: () => void): void {
   const settling = new SettlingCommands(done);
   for (const command of queue.commands.all) {

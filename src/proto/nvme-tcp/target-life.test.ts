@@ -129,7 +129,7 @@ test("settle stops a read between its parts", async () => {
   );
 });
 
-test("a Connect of another reactor that had no room in the window ends its connection", async () => {
+test("a Connect for another reactor without room in the window ends its connection", async () => {
   await withRig(
     async (rig) => {
       const { buffers } = rig.reactor;
