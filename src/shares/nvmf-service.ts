@@ -131,6 +131,11 @@ export class NvmfService {
     return share;
   }
 
+  /** The subsystem of that name that namespaces of this reactor are in; one that ends is not. */
+  subsystem(nqn: string): ServedSubsystem | null {
+    return this.#subsystems.get(nqn) ?? null;
+  }
+
   /** The device of a share has another size: hosts are told. */
   resized({ subsystem, namespace }: NvmfShare): void {
     subsystem.model.resized(namespace.nsid);

@@ -1,8 +1,8 @@
 /**
  * NvmfShares: the NVMe/TCP service of a reactor as a ShareService.
  *
- * State: which namespaces of this reactor belong to which NQN, so that what is said of a subsystem
- * twice is said alike, and its events reach a pipe.
+ * State: which namespaces of this reactor belong to which NQN, so that a subsystem's events reach a
+ * pipe, and what was said of it, so that what is said twice is said alike.
  */
 
 import { networkInterfaces } from "node:os";
@@ -15,10 +15,16 @@ import type { SocketAddress } from "../../reactor/io.ts";
 import type { Reactor } from "../../reactor/reactor.ts";
 import type { ConnectionCounts } from "../../shares/listening-port.ts";
 import { NvmfService, type NvmfShare } from "../../shares/nvmf-service.ts";
+import type { ServedSubsystem } from "../../shares/nvmf-subsystem.ts";
 import { ReservationFileStore } from "../../shares/reservation-file-store.ts";
 import { assert } from "../../util/assert.ts";
 import { PenstockError } from "../../util/errors.ts";
-import type { AnaStateName, NvmfSharePlan, SharePlan } from "../share-plan.ts";
+import type {
+  AnaStateName,
+  NvmfSharePlan,
+  NvmfSubsystemSettings,
+  SharePlan,
+} from "../share-plan.ts";
 import type {
   LiveShare,
   ShareAnnouncement,
@@ -44,6 +50,8 @@ export class NvmfShares implements ShareService {
   readonly #service: NvmfService;
   /** In the order of opening. */
   readonly #members = new Set<Member>();
+  /** What the namespace that made a subsystem has said of it. */
+  readonly #said = new WeakMap<ServedSubsystem, NvmfSubsystemSettings>();
 
   /** @throws PenstockError `no-memory` */
   constructor(reactor: Reactor, handOff: (toReactor: number, message: ShareHandOff) => void) {
@@ -98,6 +106,7 @@ export class NvmfShares implements ShareService {
         ? {}
         : { maxConnections: plan.subsystem.maxConnections }),
     });
+    if (!this.#said.has(share.subsystem)) this.#said.set(share.subsystem, plan.subsystem);
     const member = { plan, context };
     this.#members.add(member);
     const { counters } = share.namespace;
@@ -137,11 +146,12 @@ export class NvmfShares implements ShareService {
     return this.#service.close();
   }
 
-  /** What the first namespace has said of the subsystem counts. */
+  /** What the first namespace has said of the subsystem counts, also when that one is gone. */
   #checkAlike({ nqn, subsystem }: NvmfSharePlan): void {
-    const first = this.#firstOf(nqn);
-    if (first === undefined) return;
-    const said = new Map(Object.entries(first.plan.subsystem));
+    const served = this.#service.subsystem(nqn);
+    const settings = served === null ? undefined : this.#said.get(served);
+    if (settings === undefined) return;
+    const said = new Map(Object.entries(settings));
     for (const [key, value] of Object.entries(subsystem)) {
       if (value === undefined || isAlike(value, said.get(key))) continue;
       throw new PenstockError({
