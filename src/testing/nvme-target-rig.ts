@@ -44,12 +44,12 @@ export class ScriptedModel implements SubsystemTarget, ControllerFace, Namespace
   readonly limits = {
     transferBytesMax: 1024 * 1024,
     inCapsuleBytesMax: 8192,
-    wantsTraffic: false,
   };
   readonly slow: SlowCommand[] = [];
   readonly errors: CommandError[] = [];
   readonly ended: QueueLink[] = [];
   isReady = true;
+  deadlineMs: number = Infinity;
   readOnly = false;
   pathStatus = 0;
   isReserved = false;
@@ -96,8 +96,8 @@ export class ScriptedModel implements SubsystemTarget, ControllerFace, Namespace
     this.errors.push(error);
   }
 
-  noteTraffic(): void {
-    // Nothing hangs on it.
+  overdue(): void {
+    this.link?.end("overdue");
   }
 
   refuses(_hostIndex: number, access: Access): boolean {

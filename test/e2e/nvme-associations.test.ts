@@ -74,6 +74,27 @@ forEachLevel("an NVMe association ends when its host is silent", {}, async (t, l
   await without.io.write(8, WRITTEN, 512);
 });
 
+forEachLevel("what waited while the engine stood still is not done late", {}, async (t, level) => {
+  const pipe = `malloc:///m?size=1MiB | nvmf://127.0.0.1:0/${NQN}`;
+  const { uri, pid } = await startPenstock(t, pipe, { level });
+  const open = async (katoMs: number) => {
+    const admin = await NvmeRawClient.openAdmin(uri, { subsystem: NQN, connect: { katoMs } });
+    return { admin, io: await NvmeRawClient.openIo(uri, admin, { subsystem: NQN }) };
+  };
+  const [stale, patient] = [await open(1000), await open(60_000)];
+  process.kill(pid, "SIGSTOP");
+  // By now its host has gone elsewhere, and may have written something newer there.
+  await stale.io.raw.write(capsule({ ...transfer(1, 0, 8), cid: 1 }, undefined, WRITTEN));
+  const written = capsule({ ...transfer(1, 8, 8), cid: 1 }, undefined, WRITTEN);
+  await patient.io.raw.write(written);
+  await sleep(3000);
+  process.kill(pid, "SIGCONT");
+  await withTimeout(stale.io.raw.closed, 2000, () => "the host is still connected");
+  assert.equal((await patient.io.completion(1)).status, 0);
+  assert.ok((await patient.io.read(0, 8, 512)).equals(Buffer.alloc(4096)), "done late");
+  assert.ok((await patient.io.read(8, 8, 512)).equals(WRITTEN));
+});
+
 forEachLevel("access lists and ANA states hold for NVMe hosts", {}, async (t, level) => {
   const port = await freePort();
   const name = (text: string) => `nqn.2026-11.io.penstock:${text}`;

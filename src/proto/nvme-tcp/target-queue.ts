@@ -65,7 +65,6 @@ export class TargetQueue implements QueueLink, CommandOwner, QueueHead {
   #entries = 0;
   /** Commands read so far, modulo the queue's entries. */
   #head = 0;
-  #wantsTraffic = false;
   /** What is known of the namespace that was used last. */
   #namespace: NamespaceFace | null = null;
   #device: Device | null = null;
@@ -125,7 +124,6 @@ export class TargetQueue implements QueueLink, CommandOwner, QueueHead {
     this.#entries = place.entries;
     this.commandsMax = 2 * place.entries;
     this.usesSuccess = !place.hasSqFlowControl;
-    this.#wantsTraffic = limits.wantsTraffic;
     if (place.qid !== 0) {
       this.#controller = place.controller;
       this.capsuleDataBytesMax = limits.inCapsuleBytesMax;
@@ -159,9 +157,12 @@ export class TargetQueue implements QueueLink, CommandOwner, QueueHead {
 
   // What the reader brings.
 
-  /** A receive has brought something. Hot path. */
-  noteTraffic(): void {
-    if (this.#wantsTraffic) this.#place?.controller.noteTraffic();
+  /** @returns false: what has come has come too late, and the connection ends. Hot path. */
+  isInTime(nowMs: number): boolean {
+    const place = this.#place;
+    if (place === null || nowMs <= place.controller.deadlineMs) return true;
+    place.controller.overdue();
+    return false;
   }
 
   /**

@@ -95,7 +95,7 @@ export class TargetReader {
   /** Begins every command that is there and for which there is room. Hot path. */
   parse(nowMs: number): Want {
     this.#queue.nowMs = nowMs;
-    this.#queue.noteTraffic();
+    if (!this.#queue.isInTime(nowMs)) return Want.nothing;
     for (;;) {
       if (this.#done) return Want.nothing;
       const want = this.#payload.isUnderWay

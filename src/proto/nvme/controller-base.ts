@@ -125,8 +125,13 @@ export abstract class BaseController implements ControllerFace {
   /** As `ControllerFace.ioSlow`, of a controller that is ready; no fabrics commands. */
   protected abstract ioCommand(command: SlowCommand): void;
 
-  noteTraffic(): void {
-    this.keepAlive.heard();
+  // hot path
+  get deadlineMs(): number {
+    return this.keepAlive.deadlineMs;
+  }
+
+  overdue(): void {
+    this.end("its host was not heard in time");
   }
 
   noteError(error: CommandError): void {

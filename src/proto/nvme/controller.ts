@@ -51,7 +51,7 @@ export class NvmeController extends BaseController {
     super(environment, identity, admin);
     const { transferBytesMax, inCapsuleBytesMax, queueEntriesMax } = subsystem.options;
     this.subsystem = subsystem;
-    this.limits = { transferBytesMax, inCapsuleBytesMax, wantsTraffic: false };
+    this.limits = { transferBytesMax, inCapsuleBytesMax };
     this.capabilities = {
       queueEntriesMax,
       contiguousQueues: true,

@@ -136,7 +136,7 @@ export class DiscoveryController extends BaseController {
     this.#keepAliveMs = identity.keepAliveMs;
     this.#startKeepAlive();
     const { transferBytesMax, inCapsuleBytesMax, queueEntriesMax } = options;
-    this.limits = { transferBytesMax, inCapsuleBytesMax, wantsTraffic: false };
+    this.limits = { transferBytesMax, inCapsuleBytesMax };
     this.capabilities = {
       queueEntriesMax,
       contiguousQueues: true,

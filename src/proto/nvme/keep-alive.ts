@@ -3,8 +3,9 @@
  *
  *   running --no Keep Alive for the time-out--> grace --still none--> expired()
  *
- * The grace covers an engine that was itself stopped: its timer fires late, while what the host
- * has sent meanwhile waits in the socket.
+ * The grace covers an engine that was itself held up for a moment: its timer fires late, while what
+ * the host has sent meanwhile waits in the socket. After the grace the host may have gone elsewhere:
+ * what waits is not done any more, whether the timer has fired or not (`deadlineMs`).
  *
  * spec: NVMe Base 2.0 3.9 (keep alive)
  */
@@ -20,6 +21,8 @@ const TIMER_MS_MAX = 0x7fff_ffff;
 export class KeepAlive {
   readonly #clock: Clock;
   readonly #expired: () => void;
+  /** When the grace ends, on the clock; Infinity: never. */
+  deadlineMs: number = Infinity;
   #timeoutMs = 0;
   #heardMs = 0;
   #isGrace = false;
@@ -41,6 +44,7 @@ export class KeepAlive {
     this.stop();
     const steps = Math.ceil(timeoutMs / KEEP_ALIVE_GRANULARITY_MS);
     this.#timeoutMs = steps * KEEP_ALIVE_GRANULARITY_MS;
+    this.deadlineMs = Infinity;
     if (this.#timeoutMs === 0) return;
     this.heard();
     this.#arm(this.#timeoutMs);
@@ -49,6 +53,7 @@ export class KeepAlive {
   /** The host lives. */
   heard(): void {
     this.#heardMs = this.#clock.nowMs();
+    if (this.#timeoutMs > 0) this.deadlineMs = this.#heardMs + this.#timeoutMs + GRACE_MS;
     this.#isGrace = false;
   }
 

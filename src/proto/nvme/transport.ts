@@ -109,8 +109,13 @@ export interface ControllerFace {
   ioSlow(command: SlowCommand): void;
   /** A command of an I/O queue ended with an error: goes into the error log. */
   noteError(error: CommandError): void;
-  /** A capsule has come in; needed only where `limits.wantsTraffic`. */
-  noteTraffic(): void;
+  /**
+   * What is read later than this, on the reactor's clock, is not done: the host may have gone
+   * elsewhere, and have done it and newer things there. Infinity: never. Hot path.
+   */
+  readonly deadlineMs: number;
+  /** Something has come after the deadline: the association ends. */
+  overdue(): void;
 }
 
 export interface ControllerLimits {
@@ -118,8 +123,6 @@ export interface ControllerLimits {
   readonly transferBytesMax: number;
   /** Bytes that a capsule may carry on an I/O queue; 8192 on an admin queue. */
   readonly inCapsuleBytesMax: number;
-  /** Commands restart the keep-alive timer too (traffic based keep-alive). */
-  readonly wantsTraffic: boolean;
 }
 
 /** spec: NVMe Base 2.0 5.16.1.2 error information */
