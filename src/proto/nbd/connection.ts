@@ -15,7 +15,7 @@ import type { NbdCommand } from "./command.ts";
 import type { BufferWaiter } from "../../reactor/buffer-pool.ts";
 import type { ByteStream } from "../../reactor/byte-stream.ts";
 import type { Timer } from "../../reactor/clock.ts";
-import type { Flushable, Reactor, Rester } from "../../reactor/reactor.ts";
+import type { Flushable, Reactor } from "../../reactor/reactor.ts";
 import { assert } from "../../util/assert.ts";
 import { CommandPool } from "./command-pool.ts";
 import { CommandRunner, type RunnerParts, type TransmissionLink } from "./command-runner.ts";
@@ -29,10 +29,10 @@ import { bankOfOutput } from "./handshake-bank.ts";
 import { HandshakeTarget } from "./handshake-target.ts";
 import type { HostConnection } from "./host-associations.ts";
 import type { NegotiatedSession } from "./negotiation.ts";
+import { ReceiveRest, type RestOwner } from "../stream/receive-rest.ts";
 import type { ReceiveWindow } from "../stream/receive-window.ts";
 import { dropList, ReplyQueue } from "./reply-queue.ts";
 import { ReplyWriter } from "./reply-writer.ts";
-import { RestControl } from "../stream/rest-control.ts";
 import type { SendBank } from "../stream/send-bank.ts";
 import { Transmission, Want } from "./transmission.ts";
 
@@ -50,9 +50,6 @@ type State = (typeof State)[keyof typeof State];
 /** How often a connection that is to be drained is asked whether it has fallen quiet. */
 const QUIET_LOOK_MS = 20;
 
-/** Replies sent less than this ago may still be on their way to the client. */
-const SPOKE_MS = 200;
-
 export class NbdConnection
   implements
     Flushable,
@@ -60,7 +57,7 @@ export class NbdConnection
     ExportConnection,
     HostConnection,
     ReceiverOwner,
-    Rester,
+    RestOwner,
     SenderOwner<NbdCommand>,
     TransmissionLink
 {
@@ -88,9 +85,7 @@ export class NbdConnection
   /** Room may have come back since. */
   #roomFreed = false;
   #waiting = false;
-  readonly #restControl = new RestControl();
-  /** The next receive is put off. */
-  #isResting = false;
+  readonly #rest: ReceiveRest;
   #closed: Promise<void> | null = null;
   #resolveClosed: (() => void) | null = null;
 
@@ -104,7 +99,8 @@ export class NbdConnection
     const { reactor, vectors } = host;
     this.#receiver = new ConnectionReceiver({ owner: this, reactor, stream, window, vectors });
     this.#sender = new ConnectionSender(this, reactor, stream);
-    this.#farewell = new Farewell(stream, this.#receiver);
+    this.#farewell = new Farewell(reactor, stream, this.#receiver, this.#sender);
+    this.#rest = new ReceiveRest(this, reactor, this.#receiver);
   }
 
   /** Greets a new client. */
@@ -238,28 +234,12 @@ export class NbdConnection
     if (this.#state >= State.dead) return;
     if (want === Want.room) this.#waitForRoom();
     else if (this.#state === State.draining) this.#stopReading();
-    else if (want === Want.bytes && !this.#rests(transmission.commandCount - before)) {
+    else if (want === Want.bytes && !this.#rest.begins(transmission.commandCount - before)) {
       this.#receive(transmission.neededBytes);
     }
   }
 
-  /**
-   * Puts the next receive off for a moment where the client has many requests on their way: one
-   * receive and one send for several of them cost little more than for one. Hot path.
-   */
-  #rests(commands: number): boolean {
-    const { io } = this.#reactor;
-    if (io.canRest !== true || this.#isResting) return this.#isResting;
-    const restMs = this.#restControl.received(commands);
-    const { socketHasMore, payload } = this.#receiver;
-    if (restMs === 0 || socketHasMore || payload.isUnderWay) return false;
-    this.#isResting = true;
-    this.#reactor.rest(this, restMs);
-    return true;
-  }
-
-  restEnded(): void {
-    this.#isResting = false;
+  rested(): void {
     if (this.#state === State.transmission && this.#transmission !== null && !this.#stalled) {
       this.#receive(this.#transmission.neededBytes);
     } else {
@@ -432,7 +412,7 @@ export class NbdConnection
 
   #drain(reason: string, limitMs = this.#host.drainMsMax): void {
     if (this.#state >= State.draining) return;
-    this.#farewell.wasBusy = (this.#commands?.inFlight ?? 0) > 0 || this.#spokeLately();
+    this.#farewell.begin(this.#commands?.inFlight ?? 0);
     this.#state = State.draining;
     this.#reason = reason;
     // Commands that wait for room have been received: they are still done.
@@ -445,15 +425,10 @@ export class NbdConnection
     this.#reactor.markDirty(this);
   }
 
-  #spokeLately(): boolean {
-    if (this.#sender.inFlight) return true;
-    return this.#reactor.clock.nowMs() - this.#sender.startMs < SPOKE_MS;
-  }
-
   #finishIfDone(): void {
     if (this.#state === State.closed) return;
     if (this.#receiver.inFlight || this.#sender.inFlight) return;
-    if (this.#isResting || (this.#stalled && this.#state === State.draining)) return;
+    if (this.#rest.isActive || (this.#stalled && this.#state === State.draining)) return;
     if (this.#commands !== null && this.#commands.inFlight > 0) return;
     const isDead = this.#state === State.dead;
     const unsent =

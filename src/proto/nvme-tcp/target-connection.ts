@@ -12,13 +12,13 @@
 import type { BufferWaiter } from "../../reactor/buffer-pool.ts";
 import type { ByteStream } from "../../reactor/byte-stream.ts";
 import type { Timer } from "../../reactor/clock.ts";
-import type { Flushable, Reactor, Rester } from "../../reactor/reactor.ts";
+import type { Flushable, Reactor } from "../../reactor/reactor.ts";
 import type { NvmeCommand } from "../nvme/io-command.ts";
 import { ConnectionReceiver, type ReceiverOwner } from "../stream/connection-receiver.ts";
 import { ConnectionSender, type SenderOwner } from "../stream/connection-sender.ts";
 import { Farewell } from "../stream/farewell.ts";
+import { ReceiveRest, type RestOwner } from "../stream/receive-rest.ts";
 import type { ReceiveWindow } from "../stream/receive-window.ts";
-import { RestControl } from "../stream/rest-control.ts";
 import type { SendBank } from "../stream/send-bank.ts";
 import { type FatalError, fatalErrorText, TERM_DATA_BYTES_MAX } from "./common.ts";
 import type { TargetHost, TargetLink } from "./target-link.ts";
@@ -29,9 +29,6 @@ import { newSession, type TargetSession } from "./target-session.ts";
 
 const State = { open: 0, handingOff: 1, draining: 2, dead: 3, closed: 4 } as const;
 type State = (typeof State)[keyof typeof State];
-
-/** Answers sent less than this ago may still be on their way to the host. */
-const SPOKE_MS = 200;
 
 /** One command's data may take so many times longer than all data together may stand still. */
 const PATIENCE = 10;
@@ -47,7 +44,7 @@ export interface TargetConnectionParts {
 }
 
 export class TargetConnection
-  implements BufferWaiter, Flushable, ReceiverOwner, Rester, SenderOwner<NvmeCommand>, TargetLink
+  implements BufferWaiter, Flushable, ReceiverOwner, RestOwner, SenderOwner<NvmeCommand>, TargetLink
 {
   isDirty = false;
   readonly stream: ByteStream;
@@ -62,7 +59,7 @@ export class TargetConnection
   readonly #sender: ConnectionSender<NvmeCommand>;
   readonly #farewell: Farewell;
   readonly #reader: TargetReader;
-  readonly #restControl = new RestControl();
+  readonly #rest: ReceiveRest;
   #state: State = State.open;
   #reason = "";
   #timer: Timer | null = null;
@@ -75,8 +72,6 @@ export class TargetConnection
   #waiting = false;
   /** C2HTermReq has been written: nothing follows it. */
   #isTerminating = false;
-  /** The next receive is put off. */
-  #isResting = false;
   #closed: Promise<void> | null = null;
   #resolveClosed: (() => void) | null = null;
 
@@ -92,7 +87,8 @@ export class TargetConnection
     const { reactor, vectors } = host;
     this.#receiver = new ConnectionReceiver({ owner: this, reactor, stream, window, vectors });
     this.#sender = new ConnectionSender(this, reactor, stream);
-    this.#farewell = new Farewell(stream, this.#receiver);
+    this.#farewell = new Farewell(reactor, stream, this.#receiver, this.#sender);
+    this.#rest = new ReceiveRest(this, reactor, this.#receiver);
     this.queue = new TargetQueue(this, host, this.session);
     this.#reader = new TargetReader(this, this.queue, this.session, this.#receiver.payload);
   }
@@ -233,28 +229,12 @@ export class TargetConnection
     if (this.#state >= State.dead) return;
     if (want === Want.room) this.#waitForRoom();
     else if (this.#state === State.draining) this.#stopReading();
-    else if (want === Want.bytes && !this.#rests(reader.commandCount - before)) {
+    else if (want === Want.bytes && !this.#rest.begins(reader.commandCount - before)) {
       this.#receive(reader.neededBytes);
     }
   }
 
-  /**
-   * Puts the next receive off for a moment where the host has many commands on their way: one
-   * receive and one send for several of them cost little more than for one. Hot path.
-   */
-  #rests(commands: number): boolean {
-    const { io } = this.#reactor;
-    if (io.canRest !== true || this.#isResting) return this.#isResting;
-    const restMs = this.#restControl.received(commands);
-    const { socketHasMore, payload } = this.#receiver;
-    if (restMs === 0 || socketHasMore || payload.isUnderWay) return false;
-    this.#isResting = true;
-    this.#reactor.rest(this, restMs);
-    return true;
-  }
-
-  restEnded(): void {
-    this.#isResting = false;
+  rested(): void {
     if (this.#state === State.open && !this.#stalled) this.#receive(this.#reader.neededBytes);
     else this.#reactor.markDirty(this);
   }
@@ -313,7 +293,7 @@ export class TargetConnection
 
   #drain(reason: string): void {
     if (this.#state >= State.draining) return;
-    this.#farewell.wasBusy = this.queue.commands.inFlight > 0 || this.#spokeLately();
+    this.#farewell.begin(this.queue.commands.inFlight);
     this.#state = State.draining;
     this.#reason = reason;
     this.#stalled = false;
@@ -326,14 +306,9 @@ export class TargetConnection
     this.#reactor.markDirty(this);
   }
 
-  #spokeLately(): boolean {
-    if (this.#sender.inFlight) return true;
-    return this.#reactor.clock.nowMs() - this.#sender.startMs < SPOKE_MS;
-  }
-
   #finishIfDone(): void {
     if (this.#state === State.closed) return;
-    if (this.#receiver.inFlight || this.#sender.inFlight || this.#isResting) return;
+    if (this.#receiver.inFlight || this.#sender.inFlight || this.#rest.isActive) return;
     if (this.queue.commands.inFlight > 0) return;
     const isDead = this.#state === State.dead;
     if (!isDead && !this.queue.replies.isEmpty) {

@@ -10,21 +10,47 @@
  */
 
 import type { ByteStream } from "../../reactor/byte-stream.ts";
+import type { Reactor } from "../../reactor/reactor.ts";
 import type { ConnectionReceiver } from "./connection-receiver.ts";
+
+/** Replies sent less than this ago may still be on their way to the client. */
+const SPOKE_MS = 200;
+
+/** What it looks at of a `ConnectionSender`. */
+interface Sent {
+  readonly inFlight: boolean;
+  readonly startMs: number;
+}
 
 export class Farewell {
   /** The client has ended its direction of the stream, or said that it will send no more. */
   peerEnded = false;
   /** When draining began, replies were on their way, or had just been sent. */
   wasBusy = false;
+  readonly #reactor: Reactor;
   readonly #stream: ByteStream;
   readonly #receiver: ConnectionReceiver<unknown>;
+  readonly #sender: Sent;
   #saidEnd = false;
   #isOver = false;
 
-  constructor(stream: ByteStream, receiver: ConnectionReceiver<unknown>) {
+  constructor(
+    reactor: Reactor,
+    stream: ByteStream,
+    receiver: ConnectionReceiver<unknown>,
+    sender: Sent,
+  ) {
+    this.#reactor = reactor;
     this.#stream = stream;
     this.#receiver = receiver;
+    this.#sender = sender;
+  }
+
+  /** Draining begins, with so many commands in flight. */
+  begin(inFlight: number): void {
+    const { inFlight: isSending, startMs } = this.#sender;
+    const isRecent = this.#reactor.clock.nowMs() - startMs < SPOKE_MS;
+    this.wasBusy = inFlight > 0 || isSending || isRecent;
   }
 
   /** A receive has ended with 0 (the end of the stream) or -errno. */
