@@ -12,7 +12,7 @@ import type { Run, Scenario, Stage } from "../run.ts";
 import { type DiskOperation, type EventStep, type Schedule, settingOf } from "../schedule.ts";
 import { MirrorNexus } from "./mirror-nexus.ts";
 import { NBD_PROTOCOL } from "./nbd.ts";
-import { drawOutageMs, SOCKET_BUFFER_BYTES } from "./remote.ts";
+import { drawOutageMs, SOCKET_BUFFER_BYTES, TIMEOUT_MS_MIN } from "./remote.ts";
 import { RemoteTarget } from "./remote-target.ts";
 
 const KINDS = [
@@ -191,14 +191,14 @@ class MirrorStage implements Stage {
       clients: setting("clients"),
       inFlight: setting("inFlight"),
       readPolicy: setting("leastLoaded") === 1 ? "least-loaded" : "local",
-      childTimeoutMs: setting("childTimeoutMs"),
+      childTimeoutMs: Math.max(TIMEOUT_MS_MIN, setting("childTimeoutMs")),
       decisionMs: setting("decisionMs"),
       open: (reactor, target, openingId) =>
         NBD_PROTOCOL.open(reactor, target.address, {
           openingId,
-          connections: setting("connections"),
+          connections: Math.max(1, setting("connections")),
           failFast: true,
-          timeoutMs: setting("timeoutMs"),
+          timeoutMs: Math.max(TIMEOUT_MS_MIN, setting("timeoutMs")),
           rideOutMs: 0,
           connectTimeoutMs: 50,
         }),

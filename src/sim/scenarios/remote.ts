@@ -19,6 +19,8 @@ import { RemoteInitiator, type RemoteSimDevice } from "./remote-initiator.ts";
 import { RemoteTarget } from "./remote-target.ts";
 
 export const SOCKET_BUFFER_BYTES = 64 * 1024;
+/** Shrunk schedules have none, too. */
+export const TIMEOUT_MS_MIN = 10;
 
 export interface RemoteOpenOptions {
   readonly openingId: string;
@@ -68,20 +70,23 @@ function draw({ name: scenario, comparesAtTarget }: RemoteProtocol, seed: number
   const initiators = prng.pick([1, 1, 2]);
   const isPatient = prng.below(3) > 0;
   const mayCompare = comparesAtTarget || initiators === 1;
+  // What nothing makes durable for a long time, and much at once, can hardly be judged.
+  const lyingFlush = prng.below(8) === 0 ? 1 : 0;
+  const isCrowded = initiators > 1;
   const settings = {
     initiators,
-    clients: 1 + prng.below(3),
-    sectors: prng.pick([64, 128, 256]),
+    clients: 1 + prng.below(isCrowded ? 2 : 3),
+    sectors: prng.pick(lyingFlush === 1 ? [256] : [64, 128, 256]),
     blockSectors,
     malloc: prng.pick([0, 0, 0, 1]),
     direct: prng.pick([0, 0, 1]),
-    lyingFlush: prng.below(8) === 0 ? 1 : 0,
+    lyingFlush,
     connections: prng.pick([1, 2, 4]),
     failFast: prng.below(6) === 0 ? 1 : 0,
-    inFlight: prng.pick([2, 6, 10]),
+    inFlight: prng.pick(isCrowded || lyingFlush === 1 ? [2, 4, 6] : [2, 6, 10]),
     timeoutMs: prng.pick([30, 100, 1000, 30_000]),
     rideOutMs: isPatient ? 60_000 : prng.pick([20, 200, 1000]),
-    orderly: prng.pick([0, 1, 1]),
+    orderly: lyingFlush === 1 ? 1 : prng.pick([0, 1, 1]),
   };
   const steps = drawProgram(prng, {
     clients: settings.clients * initiators,
@@ -258,11 +263,11 @@ class RemoteStage implements Stage {
         open: (reactor, openingId) =>
           protocol.open(reactor, target.address, {
             openingId,
-            connections: setting("connections"),
+            connections: Math.max(1, setting("connections")),
             failFast,
-            timeoutMs: setting("timeoutMs"),
+            timeoutMs: Math.max(TIMEOUT_MS_MIN, setting("timeoutMs")),
             rideOutMs: failFast ? 0 : setting("rideOutMs"),
-            connectTimeoutMs: Math.min(2000, 10 * setting("timeoutMs")),
+            connectTimeoutMs: Math.min(2000, 10 * Math.max(TIMEOUT_MS_MIN, setting("timeoutMs"))),
           }),
       });
     });
