@@ -3,8 +3,8 @@
  *
  *   running --no Keep Alive for the time-out--> grace --still none--> expired()
  *
- * The grace covers an engine that was itself held up for a moment: its timer fires late, while what
  * The grace covers an engine that was held up for a moment: its timer fires late, while what the
+ * host has sent meanwhile waits in the socket. After the grace the host may have gone elsewhere:
  * what waits is not done any more, whether the timer has fired or not (`deadlineMs`).
  *
  * spec: NVMe Base 2.0 3.9 (keep alive)
