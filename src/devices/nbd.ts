@@ -21,26 +21,15 @@ import { unreachable } from "../util/assert.ts";
 import { Link, type LinkOwner, type LinkState } from "./nbd/link.ts";
 import { NbdTask, Step } from "./nbd/task.ts";
 import { describeExport, incompatibility, offers, operationsOf } from "./nbd/terms.ts";
+import { outageTerms, type RemoteOptions } from "./remote/outage-terms.ts";
 import { RemoteDevice, TICKS_PER_TIMEOUT } from "./remote/remote-device.ts";
 
-export interface NbdOptions {
+export interface NbdOptions extends RemoteOptions {
   readonly address: SocketAddress;
   readonly exportName: string;
-  /** The stage, canonical: "nbd://127.0.0.1:10809/vol1". */
-  readonly name: string;
-  /** UUID that no opening before had. */
-  readonly openingId: string;
-  readonly readOnly?: boolean;
   readonly blockSizeBytes?: number;
   /** Connections where the server allows several; default 4. */
   readonly connections?: number;
-  /** Under a nexus: requests fail soon instead of riding out an outage, and it stays lost. */
-  readonly failFast?: boolean;
-  /** A request unanswered for this long ends the connection; default 30 s, fail-fast 5 s. */
-  readonly timeoutMs?: number;
-  readonly connectTimeoutMs?: number;
-  /** How long an outage may last before requests fail; default 60 s, fail-fast 0. */
-  readonly rideOutMs?: number;
 }
 
 /** What became of a device, for listings. */
@@ -52,10 +41,6 @@ export interface NbdCondition {
   readonly reason: string;
 }
 
-const TIMEOUT_MS = 30_000;
-const TIMEOUT_MS_FAIL_FAST = 5000;
-const CONNECT_MS = 2000;
-const RIDE_OUT_MS = 60_000;
 /** A block status asks for at most this; longer requests go in parts. */
 const STATUS_BYTES_MAX = 1024 * 1024 * 1024;
 /** Zeroing, too; a server that has to write all of it must be done well within the time-out. */
@@ -72,18 +57,15 @@ export class NbdDevice extends RemoteDevice<NbdTask> implements LinkOwner {
    *   `out-of-buffers`
    */
   static async open(reactor: Reactor, options: NbdOptions): Promise<NbdDevice> {
-    const failFast = options.failFast === true;
-    const timeoutMs = options.timeoutMs ?? (failFast ? TIMEOUT_MS_FAIL_FAST : TIMEOUT_MS);
+    const terms = outageTerms(options);
+    const timeoutMs = terms.answerMsMax;
     const link = new Link({
       reactor,
       address: options.address,
       exportName: options.exportName,
       hostId: options.openingId,
       connections: options.connections ?? null,
-      connectMsMax: options.connectTimeoutMs ?? CONNECT_MS,
-      rideOutMs: options.rideOutMs ?? (failFast ? 0 : RIDE_OUT_MS),
-      answerMsMax: timeoutMs,
-      recovers: !failFast,
+      ...terms,
     });
     try {
       const session = await link.open();

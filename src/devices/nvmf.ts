@@ -11,7 +11,6 @@ import { Operation, RequestFlag } from "../block/operation.ts";
 import type { Request } from "../block/request.ts";
 import { Status } from "../block/status.ts";
 import { DATASET_RANGE_BYTES, IoOpcode } from "../proto/nvme/constants.ts";
-import { nqnOfUuid } from "../proto/nvme/nqn.ts";
 import {
   blockStatusOf,
   codeOf,
@@ -35,7 +34,12 @@ import {
 } from "./nvmf/commands.ts";
 import type { ControllerSession, NamespaceTerms } from "./nvmf/controller-session.ts";
 import type { Path } from "./nvmf/path.ts";
-import type { NvmfCondition, NvmfOptions } from "./nvmf/options.ts";
+import {
+  KEEP_ALIVE_MS,
+  type NvmfCondition,
+  type NvmfOptions,
+  pathSetParts,
+} from "./nvmf/options.ts";
 import { PathSet, type PathSetOwner } from "./nvmf/path-set.ts";
 import { FusedWrite, NvmfTask, Step } from "./nvmf/task.ts";
 import {
@@ -49,13 +53,6 @@ import { RemoteDevice, TICKS_PER_TIMEOUT } from "./remote/remote-device.ts";
 
 export type { NvmfCondition, NvmfOptions } from "./nvmf/options.ts";
 
-const QUEUES = 4;
-const QUEUE_DEPTH = 128;
-const KEEP_ALIVE_MS = 5000;
-const TIMEOUT_MS = 30_000;
-const TIMEOUT_MS_FAIL_FAST = 5000;
-const CONNECT_MS = 2000;
-const RIDE_OUT_MS = 60_000;
 /** A command is aborted after this part of its time-out. */
 const ABORT_TICKS = (3 * TICKS_PER_TIMEOUT) / 4;
 /** Answers that only mean "try again" are followed this often. */
@@ -82,28 +79,9 @@ export class NvmfDevice extends RemoteDevice<NvmfTask> implements PathSetOwner {
    *   `size-invalid`, `format-unsupported`, `out-of-buffers`
    */
   static async open(reactor: Reactor, options: NvmfOptions): Promise<NvmfDevice> {
-    const failFast = options.failFast === true;
-    const timeoutMs = options.timeoutMs ?? (failFast ? TIMEOUT_MS_FAIL_FAST : TIMEOUT_MS);
-    const rideOutMs = options.rideOutMs ?? (failFast ? 0 : RIDE_OUT_MS);
-    const keepAliveMs = options.keepAliveMs ?? KEEP_ALIVE_MS;
-    const hostId = options.hostId ?? options.openingId;
-    const paths = new PathSet({
-      reactor,
-      addresses: options.addresses,
-      subsystemNqn: options.subsystemNqn,
-      hostNqn: options.hostNqn ?? nqnOfUuid(hostId),
-      hostId,
-      nsid: options.nsid ?? null,
-      queues: options.queues ?? QUEUES,
-      queueEntries: (options.queueDepth ?? QUEUE_DEPTH) + 1,
-      headerDigest: options.headerDigest === true,
-      dataDigest: options.dataDigest === true,
-      keepAliveMs,
-      connectMsMax: options.connectTimeoutMs ?? CONNECT_MS,
-      rideOutMs,
-      answerMsMax: timeoutMs,
-      recovers: !failFast,
-    });
+    const parts = pathSetParts(reactor, options);
+    const { answerMsMax: timeoutMs, keepAliveMs, rideOutMs } = parts;
+    const paths = new PathSet(parts);
     try {
       const session = await paths.open();
       const info = describeNamespace(session, { ...options, instanceId: options.openingId });

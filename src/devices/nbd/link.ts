@@ -18,23 +18,17 @@ import type { SocketAddress } from "../../reactor/io.ts";
 import type { Reactor } from "../../reactor/reactor.ts";
 import { toPenstockError } from "../../util/errors.ts";
 import { OutageClock, type OutageOwner } from "../remote/outage-clock.ts";
+import type { OutageTerms } from "../remote/outage-terms.ts";
 import { retryUntilDone } from "../remote/retry.ts";
 import { Association, type AssociationOwner } from "./association.ts";
 
-export interface LinkParts {
+export interface LinkParts extends OutageTerms {
   readonly reactor: Reactor;
   readonly address: SocketAddress;
   readonly exportName: string;
   /** UUID that no opening before had. */
   readonly hostId: string;
   readonly connections: number | null;
-  readonly connectMsMax: number;
-  /** How long an outage may last before requests fail; 0: they fail at once. */
-  readonly rideOutMs: number;
-  /** More time for the first answer, when the server comes back as the ride-out ends. */
-  readonly answerMsMax: number;
-  /** Goes on looking for the server after requests have failed. */
-  readonly recovers: boolean;
 }
 
 /** The device's side. Must not throw. */

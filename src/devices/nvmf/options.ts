@@ -1,24 +1,29 @@
-/** What an NVMe-oF device is opened with, and what listings show of it. Plain values. */
+/**
+ * What an NVMe-oF device is opened with, what of that is the default, and what listings show of it.
+ * Plain values.
+ */
 
 import type { Status } from "../../block/status.ts";
+import { nqnOfUuid } from "../../proto/nvme/nqn.ts";
 import type { SocketAddress } from "../../reactor/io.ts";
-import type { LinkState } from "./path-set.ts";
+import type { Reactor } from "../../reactor/reactor.ts";
+import { outageTerms, type RemoteOptions } from "../remote/outage-terms.ts";
+import type { LinkState, PathSetParts } from "./path-set.ts";
 
-export interface NvmfOptions {
+const QUEUES = 4;
+const QUEUE_DEPTH = 128;
+export const KEEP_ALIVE_MS = 5000;
+
+export interface NvmfOptions extends RemoteOptions {
   /** One controller each, of the same subsystem; at least one. */
   readonly addresses: readonly SocketAddress[];
   readonly subsystemNqn: string;
   /** Default: the first namespace. */
   readonly nsid?: number;
-  /** The stage, canonical: "nvmf://127.0.0.1:4420/nqn...". */
-  readonly name: string;
-  /** UUID that no opening before had. */
-  readonly openingId: string;
   /** UUID that controllers know the host by; default: `openingId`. */
   readonly hostId?: string;
   /** Default: made from the host id. */
   readonly hostNqn?: string;
-  readonly readOnly?: boolean;
   /** I/O queues to each controller, 1 to 64; default 4. */
   readonly queues?: number;
   /** Commands on each queue at a time, 1 to 255; default 128. */
@@ -27,13 +32,6 @@ export interface NvmfOptions {
   readonly dataDigest?: boolean;
   /** A controller may give the host up that it has not heard of for this long; default 5 s. */
   readonly keepAliveMs?: number;
-  /** Under a nexus: requests fail soon instead of riding out an outage, and it stays lost. */
-  readonly failFast?: boolean;
-  /** A command unanswered for this long ends the connections; default 30 s, fail-fast 5 s. */
-  readonly timeoutMs?: number;
-  readonly connectTimeoutMs?: number;
-  /** How long an outage may last before requests fail; default 60 s, fail-fast 0. */
-  readonly rideOutMs?: number;
 }
 
 /** What became of a device, for listings. */
@@ -56,4 +54,23 @@ export interface PathCondition {
   /** `AnaState`. */
   readonly anaState: number;
   readonly reason: string;
+}
+
+/** The options as its paths need them, with what is the default. */
+export function pathSetParts(reactor: Reactor, options: NvmfOptions): PathSetParts {
+  const hostId = options.hostId ?? options.openingId;
+  return {
+    reactor,
+    addresses: options.addresses,
+    subsystemNqn: options.subsystemNqn,
+    hostNqn: options.hostNqn ?? nqnOfUuid(hostId),
+    hostId,
+    nsid: options.nsid ?? null,
+    queues: options.queues ?? QUEUES,
+    queueEntries: (options.queueDepth ?? QUEUE_DEPTH) + 1,
+    headerDigest: options.headerDigest === true,
+    dataDigest: options.dataDigest === true,
+    keepAliveMs: options.keepAliveMs ?? KEEP_ALIVE_MS,
+    ...outageTerms(options),
+  };
 }

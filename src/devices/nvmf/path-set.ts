@@ -18,19 +18,14 @@ import type { ConnectionEnd } from "../../proto/stream/initiator-stream.ts";
 import type { SocketAddress } from "../../reactor/io.ts";
 import { type PenstockError, toPenstockError } from "../../util/errors.ts";
 import { OutageClock, type OutageOwner } from "../remote/outage-clock.ts";
+import type { OutageTerms } from "../remote/outage-terms.ts";
 import type { ControllerSession } from "./controller-session.ts";
 import type { ControllerParts } from "./host-controller.ts";
 import { Path, type PathOwner } from "./path.ts";
 
-export interface PathSetParts extends Omit<ControllerParts, "address" | "banks"> {
+export interface PathSetParts extends Omit<ControllerParts, "address" | "banks">, OutageTerms {
   /** One controller each; at least one. */
   readonly addresses: readonly SocketAddress[];
-  /** How long an outage may last before requests fail; 0: they fail at once. */
-  readonly rideOutMs: number;
-  /** More time for the first answer, when a path comes back as the ride-out ends. */
-  readonly answerMsMax: number;
-  /** Goes on looking for paths after requests have failed. */
-  readonly recovers: boolean;
 }
 
 /** The device's side. Must not throw. */
