@@ -69,7 +69,7 @@ async function listenWith(
   onAccept: AcceptHandler,
   memory: NativeMemory,
 ): Promise<Listener> {
-  const target = await resolveAddress(address, memory);
+  const target = await resolveAddress(address, memory, listenError);
   const fd = libc.socket(target.family);
   if (fd < 0) throw listenError(address, { errno: -fd });
   setOption(fd, memory, SocketOption.level, SocketOption.reuseAddress, 1);
@@ -212,7 +212,7 @@ export async function connectTo(
 ): Promise<number> {
   checkAddress(address);
   const memory = takePage();
-  const resolving = resolveAddress(address, memory);
+  const resolving = resolveAddress(address, memory, connectError);
   try {
     const target = await orAborted(resolving, address, signal);
     return await connectWith(context, address, { defer, signal }, memory, target);
@@ -292,6 +292,7 @@ interface ResolvedAddress {
 async function resolveAddress(
   address: SocketAddress,
   memory: NativeMemory,
+  errorOf: typeof connectError,
 ): Promise<ResolvedAddress> {
   const view = new DataView(memory.buffer);
   if (address.kind === "unix") {
@@ -303,7 +304,7 @@ async function resolveAddress(
     const family = found.family === 6 ? libc.AddressFamily.ipv6 : libc.AddressFamily.ipv4;
     return { family, lengthBytes: encodeIpAddress(view, found.address, address.port) };
   } catch (cause) {
-    throw connectError(address, failureOf(cause));
+    throw errorOf(address, failureOf(cause));
   }
 }
 

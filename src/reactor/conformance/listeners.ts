@@ -117,7 +117,10 @@ export async function acceptTellsThePeer(h: Harness): Promise<void> {
 export async function badAddressesAreNamed(h: Harness): Promise<void> {
   await rejects(listen(h, { kind: "tcp", host: FOREIGN_HOST, port: 0 }, ignore), {
     code: "address-invalid",
-    message: new RegExp(FOREIGN_HOST),
+    message: new RegExp(`cannot listen on ${FOREIGN_HOST}`),
+  });
+  await rejects(listen(h, { kind: "tcp", host: "nobody.invalid", port: 0 }, ignore), {
+    message: /cannot listen on nobody\.invalid/,
   });
 }
 
