@@ -8,21 +8,16 @@ import assert from "node:assert/strict";
 import type { Prng } from "../util/prng.ts";
 import { NbdRawClient } from "./nbd-raw-client.ts";
 import { withTimeout } from "./penstock-process.ts";
+import { VerifyingProbe } from "./verifying-probe.ts";
 
 const BLOCK_BYTES = 4096;
-/** Far above what two loaded cores need, far below what a stuck server needs. */
-const LATENCY_MS_MAX = 2000;
 const LONG_TRANSFER_BYTES = 8 * 2 ** 20;
 const LONG_TRANSFER_MS_MAX = 10_000;
 
-export class HealthProbe {
+export class HealthProbe extends VerifyingProbe {
   readonly client: NbdRawClient;
   readonly #prng: Prng;
   readonly #blockCount: number;
-  /** Longest time that one write or read took. */
-  slowestMs = 0;
-  checkCount = 0;
-  #running = true;
 
   /** Uses the first `lengthBytes` of the export; default: all of it. */
   static async open(uri: string, prng: Prng, lengthBytes?: number): Promise<HealthProbe> {
@@ -31,40 +26,21 @@ export class HealthProbe {
   }
 
   private constructor(client: NbdRawClient, prng: Prng, lengthBytes: number) {
+    super();
     this.client = client;
     this.#prng = prng;
     this.#blockCount = lengthBytes / BLOCK_BYTES;
   }
 
   /** Writes a block somewhere and reads it back; throws when that is not what was written. */
-  async check(): Promise<void> {
+  override async check(): Promise<void> {
     const block = Buffer.alloc(BLOCK_BYTES);
     this.#prng.fill(block);
     const offset = this.#prng.below(this.#blockCount) * BLOCK_BYTES;
-    await this.#timed(() => this.client.write(offset, block));
-    const read = await this.#timed(() => this.client.read(offset, BLOCK_BYTES));
+    await this.timed(() => this.client.write(offset, block));
+    const read = await this.timed(() => this.client.read(offset, BLOCK_BYTES));
     assert.ok(read.equals(block), `the block at ${offset} is not what was written`);
     this.checkCount += 1;
-  }
-
-  /** Checks again and again until `stop`; rejects at the first failure. */
-  async run(): Promise<void> {
-    while (this.#running) {
-      await this.check();
-    }
-  }
-
-  stop(): void {
-    this.#running = false;
-  }
-
-  async #timed<T>(action: () => Promise<T>): Promise<T> {
-    const startMs = performance.now();
-    const result = await action();
-    const tookMs = performance.now() - startMs;
-    this.slowestMs = Math.max(this.slowestMs, tookMs);
-    assert.ok(tookMs < LATENCY_MS_MAX, `a request of the other client took ${tookMs} ms`);
-    return result;
   }
 }
 

@@ -8,6 +8,7 @@ import { NbdDevice, type NbdOptions } from "../devices/nbd.ts";
 import type { Reactor } from "../reactor/reactor.ts";
 import { NbdService } from "../shares/nbd-service.ts";
 import { uuidOfName } from "../util/uuid.ts";
+import { closedWith } from "./closed-with.ts";
 
 export interface NbdPairOptions {
   readonly shareReadOnly?: boolean;
@@ -38,13 +39,5 @@ export async function openThroughNbd(
     openingId: openingId(),
     ...options.initiator,
   });
-  const closeDevice = device.close.bind(device);
-  let closed: Promise<void> | null = null;
-  device.close = () => {
-    closed ??= closeDevice()
-      .then(() => service.close())
-      .then(() => backing.close());
-    return closed;
-  };
-  return device;
+  return closedWith(device, service, backing);
 }

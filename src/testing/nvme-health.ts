@@ -7,22 +7,18 @@ import assert from "node:assert/strict";
 import type { Prng } from "../util/prng.ts";
 import type { Digests } from "./nvme-bytes.ts";
 import { blockBytesOf, NvmeRawClient } from "./nvme-raw-client.ts";
+import { VerifyingProbe } from "./verifying-probe.ts";
 
 const BLOCK_BYTES = 4096;
-/** Far above what two loaded cores need, far below what a stuck target needs. */
-const LATENCY_MS_MAX = 2000;
 /** Where it writes: the last MiB is left to others. */
 const BLOCK_COUNT = 128;
 const SIZES = [BLOCK_BYTES, 16 * BLOCK_BYTES] as const;
 
-export class NvmeProbe {
+export class NvmeProbe extends VerifyingProbe {
   readonly admin: NvmeRawClient;
   readonly io: NvmeRawClient;
   readonly #prng: Prng;
   readonly #blockBytes: number;
-  slowestMs = 0;
-  checkCount = 0;
-  #running = true;
 
   static async open(uri: string, prng: Prng, digests?: Digests): Promise<NvmeProbe> {
     const options = { subsystem: subsystemOf(uri), ...(digests && { digests }) };
@@ -33,6 +29,7 @@ export class NvmeProbe {
   }
 
   private constructor(admin: NvmeRawClient, io: NvmeRawClient, prng: Prng, blockBytes: number) {
+    super();
     this.admin = admin;
     this.io = io;
     this.#prng = prng;
@@ -40,41 +37,21 @@ export class NvmeProbe {
   }
 
   /** Writes somewhere, in the capsule or on request, and reads it back. */
-  async check(): Promise<void> {
+  override async check(): Promise<void> {
     const data = Buffer.alloc(this.#prng.pick(SIZES));
     this.#prng.fill(data);
     const block = this.#prng.below(BLOCK_COUNT) * (BLOCK_BYTES / this.#blockBytes);
-    await this.#timed(() => this.io.write(block, data, this.#blockBytes));
+    await this.timed(() => this.io.write(block, data, this.#blockBytes));
     const count = data.length / this.#blockBytes;
-    const read = await this.#timed(() => this.io.read(block, count, this.#blockBytes));
+    const read = await this.timed(() => this.io.read(block, count, this.#blockBytes));
     assert.ok(read.equals(data), `block ${block} is not what was written`);
     this.checkCount += 1;
-  }
-
-  /** Checks again and again until `stop`; rejects at the first failure. */
-  async run(): Promise<void> {
-    while (this.#running) {
-      await this.check();
-    }
-  }
-
-  stop(): void {
-    this.#running = false;
   }
 
   /** Leaves without a word. */
   close(): void {
     this.io.raw.destroy();
     this.admin.raw.destroy();
-  }
-
-  async #timed<T>(action: () => Promise<T>): Promise<T> {
-    const startMs = performance.now();
-    const result = await action();
-    const tookMs = performance.now() - startMs;
-    this.slowestMs = Math.max(this.slowestMs, tookMs);
-    assert.ok(tookMs < LATENCY_MS_MAX, `a command of the other host took ${tookMs} ms`);
-    return result;
   }
 }
 

@@ -26,7 +26,7 @@ import { ReceiveWindow } from "../proto/stream/receive-window.ts";
 import { SendBankPool } from "../proto/stream/send-bank.ts";
 import { BUFFER_BYTES_MAX, BUFFER_BYTES_MIN, BufferReserve } from "../reactor/buffer-pool.ts";
 import type { Reactor } from "../reactor/reactor.ts";
-import { ManualStream } from "./nbd-connection-rig.ts";
+import { ManualStream } from "./manual-stream.ts";
 import { connectCapsule, icReq, type Incoming, type PduForm, takePdus } from "./nvme-pdus.ts";
 
 export const RIG_NQN = "nqn.2026-11.io.penstock:rig";

@@ -9,6 +9,7 @@ import type { SubsystemOptions } from "../proto/nvme/subsystem-options.ts";
 import type { Reactor } from "../reactor/reactor.ts";
 import { NvmfService } from "../shares/nvmf-service.ts";
 import { uuidOfName } from "../util/uuid.ts";
+import { closedWith } from "./closed-with.ts";
 import { openingId } from "./nbd-pair.ts";
 
 export const PAIR_NQN = "nqn.2026-11.io.penstock:pair";
@@ -41,13 +42,5 @@ export async function openThroughNvmf(
     openingId: openingId(),
     ...options.initiator,
   });
-  const closeDevice = device.close.bind(device);
-  let closed: Promise<void> | null = null;
-  device.close = () => {
-    closed ??= closeDevice()
-      .then(() => service.close())
-      .then(() => backing.close());
-    return closed;
-  };
-  return device;
+  return closedWith(device, service, backing);
 }

@@ -6,7 +6,7 @@ import { SegmentList } from "../../block/segments.ts";
 import { BUFFER_BYTES_MIN } from "../../reactor/buffer-pool.ts";
 import type { Reactor } from "../../reactor/reactor.ts";
 import { withReactor } from "../../reactor/test-reactor.ts";
-import { ManualStream } from "../../testing/nbd-connection-rig.ts";
+import { ManualStream } from "../../testing/manual-stream.ts";
 import { crc32c } from "../../util/crc32c.ts";
 import { IoOpcode, SglType } from "../nvme/constants.ts";
 import { encodeCqe } from "../nvme/cqe.ts";
