@@ -31,6 +31,19 @@ const FINDINGS: readonly Finding[] = [
       {"at":0,"kind":"zeroes","client":0,"first":92,"count":13},
       {"at":3.68,"kind":"compare","client":0,"first":88,"count":21}]}`),
   },
+  {
+    what: "NbdDevice reports a loss to a flush that comes before anybody was told of it",
+    schedule: parseSchedule(`{"scenario":"nbd","seed":236,"settings":{"initiators":1,
+      "clients":1,"sectors":128,"blockSectors":1,"malloc":0,"direct":0,"lyingFlush":0,
+      "connections":0,
+      "failFast":0,"inFlight":3,"timeoutMs":0,"rideOutMs":0,"orderly":0},
+      "steps":[
+      {"at":0,"kind":"write","client":0,"first":0,"count":1},
+      {"at":1,"kind":"power-loss","host":0,"keep":0,"ms":0},
+      {"at":0,"kind":"write","client":0,"first":0,"count":1},
+      {"at":4,"kind":"flush","client":0,"first":0,"count":0},
+      {"at":0,"kind":"flush","client":0,"first":0,"count":0}]}`),
+  },
 ];
 
 for (const { what, schedule } of FINDINGS) {

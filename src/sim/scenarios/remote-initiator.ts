@@ -37,7 +37,6 @@ export interface RemoteInitiatorOptions {
   readonly rideOutMs: number;
   /** A new opening waits until nothing of the one before is on its way. */
   readonly isOrderly: boolean;
-  readonly lyingFlush: boolean;
   /** @param openingId a UUID that no opening before had */
   readonly open: (reactor: Reactor, openingId: string) => Promise<RemoteSimDevice>;
 }
@@ -60,7 +59,7 @@ export class RemoteInitiator {
   #openings = 0;
   /** The target's losses when the device was opened. */
   #lossesAtOpening = 0;
-  /** Ticks of operations that may still be done. */
+  /** Operations that may still be done. */
   #late = new Set<HistoryOp>();
   #isReopening = false;
   /** The newest connection that was there when an operation ended last. */

@@ -259,7 +259,6 @@ class RemoteStage implements Stage {
         failFast,
         rideOutMs: setting("rideOutMs"),
         isOrderly,
-        lyingFlush,
         open: (reactor, openingId) =>
           protocol.open(reactor, target.address, {
             openingId,
