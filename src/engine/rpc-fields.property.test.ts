@@ -11,12 +11,13 @@ import fc from "fast-check";
 import { parseEngineAddress } from "../api/engine-address.ts";
 import { file_penstock_engine_v1_engine as FILE } from "../api/penstock/engine/v1/engine_pb.ts";
 import { cleanUp } from "../testing/cleanup.ts";
+import { forLongRun } from "../testing/long-run.ts";
 import { makeTempDir } from "../testing/temp-dir.ts";
 import { testSeed } from "../testing/test-seed.ts";
 import { Engine } from "./engine.ts";
 
 const TEXT_BYTES_MAX = 64 * 1024;
-const RUNS = 600;
+const RUNS = forLongRun(200, 2000);
 const END_OF_STREAM = 2;
 const ENVELOPE_BYTES = 5;
 const METHODS: readonly DescMethod[] = FILE.services.flatMap(({ methods }) => methods);

@@ -25,9 +25,9 @@ import { makeTempDir } from "../testing/temp-dir.ts";
 import { testSeed } from "../testing/test-seed.ts";
 import { CALL_SOURCES, FILTERS, SOURCES } from "./registry.ts";
 
-const FAKE_PROGRAMS = forLongRun(500, 20_000);
+const FAKE_PROGRAMS = forLongRun(120, 20_000);
 /** At each real level. */
-const REAL_PROGRAMS = forLongRun(40, 3000);
+const REAL_PROGRAMS = forLongRun(15, 3000);
 /** A program takes milliseconds; what waits for a child's time-out takes 5 s. */
 const PROGRAM_MS_MAX = 30_000;
 /** Shrinking a program that hangs at a real level takes long; then it ends with what it has. */

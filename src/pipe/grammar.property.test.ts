@@ -15,7 +15,7 @@ import { GrammarError } from "./grammar-error.ts";
 import { TEXT_BYTES_MAX } from "./limits.ts";
 
 const SEED = process.env.PENSTOCK_SEED;
-const RUN_COUNT = process.env.PENSTOCK_LONG === "1" ? 20_000 : 1000;
+const RUN_COUNT = process.env.PENSTOCK_LONG === "1" ? 20_000 : 400;
 const RUNS: fc.Parameters<unknown> = {
   numRuns: RUN_COUNT,
   ...(SEED === undefined ? {} : { seed: Number(SEED) }),

@@ -5,10 +5,11 @@ import { deepStrictEqual, match, rejects, strictEqual } from "node:assert/strict
 import { test } from "node:test";
 import { REAL_LEVELS } from "../reactor/level-capabilities.ts";
 import { TEST_LEVELS } from "../reactor/test-reactor.ts";
+import { forLongRun } from "../testing/long-run.ts";
 import { runCommand } from "../testing/run-command.ts";
 import { ReactorPool } from "./reactor-pool.ts";
 
-const ROUNDS = 8;
+const ROUNDS = forLongRun(3, 30);
 const HERE = REAL_LEVELS.filter((level) => TEST_LEVELS.includes(level));
 
 function fatal(stack: string): void {

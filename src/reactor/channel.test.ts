@@ -4,6 +4,7 @@ import { deepStrictEqual, ok, strictEqual, throws } from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { Worker } from "node:worker_threads";
 import type { ChannelPeerReport, ChannelPeerTask } from "../testing/channel-peer-worker.ts";
+import { forLongRun } from "../testing/long-run.ts";
 import { testSeed } from "../testing/test-seed.ts";
 import { Prng } from "../util/prng.ts";
 import {
@@ -122,7 +123,7 @@ test("two threads that send to each other at once see whole records in order", a
   const seed = testSeed(t);
   const there = createChannel(1024);
   const back = createChannel(512);
-  const records = 300_000;
+  const records = forLongRun(60_000, 1_000_000);
   const reports = await Promise.all([
     runPeer(t, { name: "a", seed, records, writes: there, reads: back }),
     runPeer(t, { name: "b", seed, records, writes: back, reads: there }),

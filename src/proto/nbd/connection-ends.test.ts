@@ -16,7 +16,7 @@ const SIZE_BYTES = 16 * MIB;
 const EPIPE = 32;
 const ECANCELED = 125;
 const ECONNRESET = 104;
-const RUNS = process.env.PENSTOCK_LONG === "1" ? 3000 : 150;
+const RUNS = process.env.PENSTOCK_LONG === "1" ? 3000 : 60;
 const FORMS = ["simple", "structured", "extended"] as const;
 const COMMANDS = [
   Command.read,

@@ -20,7 +20,7 @@ const SIZE_BYTES = 16 * MIB;
 const EPIPE = 32;
 const ECANCELED = 125;
 const ECONNRESET = 104;
-const RUNS = process.env.PENSTOCK_LONG === "1" ? 800 : 100;
+const RUNS = process.env.PENSTOCK_LONG === "1" ? 800 : 40;
 const OPCODES = [
   IoOpcode.read,
   IoOpcode.read,

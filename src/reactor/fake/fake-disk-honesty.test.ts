@@ -58,7 +58,7 @@ for (const direct of [false, true]) {
   test(`FakeDisk does what a regular file does, ${how}`, async (t) => {
     const seed = testSeed(t);
     const folder = makeTempDir(t);
-    for (let round = 0; round < forLongRun(6, 60); round++) {
+    for (let round = 0; round < forLongRun(3, 60); round++) {
       await compare(new Prng(`file ${seed} ${round}`), {
         path: join(folder, `${round}.img`),
         direct,
@@ -72,7 +72,7 @@ for (const direct of [false, true]) {
     skip: missingTools("root", "losetup", "/dev/loop-control"),
   }, async (t) => {
     const seed = testSeed(t);
-    for (let round = 0; round < forLongRun(4, 40); round++) {
+    for (let round = 0; round < forLongRun(2, 40); round++) {
       const { path } = await makeLoopDevice(t, { sizeBytes: SIZE_BYTES });
       await compare(new Prng(`loop ${seed} ${round}`), {
         path,
@@ -90,7 +90,7 @@ test("FakeDisk gets full as a small tmpfs does", {
 }, async (t) => {
   const seed = testSeed(t);
   const spaceBytes = 256 * 1024;
-  for (let round = 0; round < forLongRun(6, 60); round++) {
+  for (let round = 0; round < forLongRun(3, 60); round++) {
     const folder = await makeTmpfs(t, spaceBytes);
     await compare(new Prng(`full ${seed} ${round}`), {
       path: join(folder, "full.img"),
