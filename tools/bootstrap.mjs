@@ -37,8 +37,8 @@ const NODE_FLAGS = ["--disable-warning=ExperimentalWarning"];
 /** For each command: what it runs, does it need the development packages, is it the product. */
 const COMMANDS = {
   start: { entry: ["src/bin/start.ts"], development: false, compileCache: true },
-  test: { entry: ["tools/test.ts"], development: true },
-  ok: { entry: ["tools/test.ts", "--ok"], development: true },
+  test: { entry: ["tools/test.ts"], development: true, compileCache: true },
+  ok: { entry: ["tools/test.ts", "--ok"], development: true, compileCache: true },
   install: { entry: undefined, development: false },
   sim: { entry: ["src/sim/main.ts"], development: false },
   bench: { entry: ["bench/bench.ts"], development: false },
