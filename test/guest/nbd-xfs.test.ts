@@ -12,7 +12,7 @@ import { startPenstock } from "../../src/testing/penstock-process.ts";
 import { makeTempDir } from "../../src/testing/temp-dir.ts";
 
 const SKIP = guestSkipReason("nbd-client", "mkfs.xfs", "xfs_repair");
-const GUEST_TIMEOUT_MS = 80_000;
+const GUEST_TIMEOUT_MS = 170_000;
 
 /** Ends without unmounting; the sums go out by the serial line. */
 function writeScript(port: string): string {
@@ -53,7 +53,7 @@ forEachLevel(
       level,
     });
     const { port } = new URL(server.uri);
-    const guest = { modules: ["nbd nbds_max=1", "xfs"], timeoutMs: GUEST_TIMEOUT_MS };
+    const guest = { modules: ["nbd nbds_max=1", "xfs"], cpus: 1, timeoutMs: GUEST_TIMEOUT_MS };
     const written = await bootGuest({
       ...guest,
       script: writeScript(port),

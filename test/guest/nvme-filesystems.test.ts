@@ -16,8 +16,8 @@ import { runCommand } from "../../src/testing/run-command.ts";
 import { makeTempDir } from "../../src/testing/temp-dir.ts";
 
 const SKIP = guestSkipReason("nvme", "fio", "mkfs.ext4", "mkfs.xfs", "xfs_repair");
-const DROPPED_MIB = forLongRun(4, 64);
-const FIO_SIZE = forLongRun("2m", "64m");
+const DROPPED_MIB = forLongRun(2, 64);
+const FIO_SIZE = forLongRun("1m", "64m");
 
 const FILE_SYSTEMS = [
   {

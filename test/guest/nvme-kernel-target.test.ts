@@ -47,7 +47,7 @@ test("the kernel's NVMe/TCP target serves the kernel's host and a port of this m
 
 /** Our initiator writes and reads back with verification; outages are in nvmf-conformance. */
 async function benchThrough(uri: string): Promise<void> {
-  const size = `--size=${forLongRun("8MiB", "64MiB")}`;
+  const size = `--size=${forLongRun("2MiB", "64MiB")}`;
   const args = ["bench", uri, "--rw=write", "--verify", "--yes", "--depth=16", size];
   await runCommand(PENSTOCK, args, { timeoutMs: 60_000 });
 }

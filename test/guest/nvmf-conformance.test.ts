@@ -14,10 +14,12 @@ import type { Reactor } from "../../src/reactor/reactor.ts";
 import { TEST_LEVELS, type TestReactor, withReactor } from "../../src/reactor/test-reactor.ts";
 import { guestSkipReason } from "../../src/testing/guest/guest-kernel.ts";
 import { type NvmetTarget, startNvmetTarget } from "../../src/testing/guest/nvmet-target.ts";
+import { forLongRun, LONG_RUN } from "../../src/testing/long-run.ts";
 import { openingId } from "../../src/testing/nbd-pair.ts";
 
 const SKIP = guestSkipReason("nvme");
-const NAMESPACES = 100;
+/** More than there are conformance tests. */
+const NAMESPACES = forLongRun(60, 160);
 const BLOCK = 4096;
 const LEVELS = TEST_LEVELS.filter((level) => level === "uring" || level === "portable");
 
@@ -58,10 +60,21 @@ const opener =
 
 if (SKIP === false) {
   const digests = { headerDigest: true, dataDigest: true };
-  const uring = { levels: LEVELS.filter((level) => level === "uring"), timeoutMs: 120_000 };
-  deviceConformance("nvmf of Linux", opener(), { levels: LEVELS, timeoutMs: 120_000 });
-  deviceConformance("nvmf of Linux with digests", opener({ ...digests, queues: 1 }), uring);
-  deviceConformance("nvmf of Linux, one queue of two", opener({ queues: 1, queueDepth: 2 }), uring);
+  const narrow = { queues: 1, queueDepth: 2 };
+  const at = (...names: readonly string[]) => ({
+    levels: LEVELS.filter((level) => names.includes(level)),
+    timeoutMs: 120_000,
+  });
+  // Every day each of the settings once, at one level each.
+  const all = forLongRun(at("uring"), at("uring", "portable"));
+  deviceConformance("nvmf of Linux", opener(), all);
+  if (LONG_RUN) {
+    deviceConformance("nvmf of Linux with digests", opener({ ...digests, queues: 1 }), all);
+    deviceConformance("nvmf of Linux, one queue of two", opener(narrow), all);
+  } else {
+    const both = opener({ ...digests, ...narrow });
+    deviceConformance("nvmf of Linux with digests, one queue of two", both, at("portable"));
+  }
 }
 
 test(
@@ -76,7 +89,7 @@ test(
       const device = await open(reactor);
       const user = new PromiseDevice(device);
       const filled = (value: number): Uint8Array => new Uint8Array(BLOCK).fill(value);
-      for (let round = 1; round < 5; round++) {
+      for (let round = 1; round < forLongRun(3, 9); round++) {
         const writes = Array.from({ length: 50 }, (_, block) =>
           user.writeAt(block * BLOCK, filled(round)),
         );

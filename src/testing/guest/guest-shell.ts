@@ -16,7 +16,7 @@ import { tail } from "../run-command.ts";
 import { bootGuest, type GuestOptions } from "./boot-guest.ts";
 
 /** A guest's boot, the slowest step and a loaded machine. */
-const RUN_TIMEOUT_MS_DEFAULT = 60_000;
+const RUN_TIMEOUT_MS_DEFAULT = 120_000;
 const GUEST_TIMEOUT_MS_DEFAULT = 300_000;
 
 export type GuestShellOptions = Omit<GuestOptions, "script" | "onLine" | "exitCode">;
