@@ -8,6 +8,7 @@ import { join } from "node:path";
 
 import type { TestScope } from "./cleanup.ts";
 import type { Level } from "./levels.ts";
+import { LONG_RUN } from "./long-run.ts";
 import { makeLoopDevice } from "./loop-device.ts";
 import { missingTools } from "./require-tool.ts";
 import { makeTempDir } from "./temp-dir.ts";
@@ -53,6 +54,23 @@ export const BACKINGS: readonly Backing[] = [
 /** Pure Node has no O_DIRECT; everything else works at every level. */
 export function backingsOf(level: Level): readonly Backing[] {
   return BACKINGS.filter(({ name }) => level.io !== "portable" || name !== "direct");
+}
+
+/** Everyday: all at the best level, and at each of the others what is particular to it. */
+const EVERYDAY_BACKINGS: Readonly<Record<Level["name"], readonly BackingName[]>> = {
+  uring: ["buffered", "direct", "loop", "malloc"],
+  posix: ["direct"],
+  portable: ["buffered"],
+  "uring apart": ["malloc"],
+};
+
+/** Of everyday runs fewer, of long runs all. */
+export function usualBackingsOf(
+  level: Level,
+  everyday: Readonly<Record<Level["name"], readonly BackingName[]>> = EVERYDAY_BACKINGS,
+): readonly Backing[] {
+  const backings = backingsOf(level);
+  return LONG_RUN ? backings : backings.filter(({ name }) => everyday[level.name]?.includes(name));
 }
 
 function fileSource(t: TestScope, sizeBytes: number, query: string): BackingSource {

@@ -1,14 +1,20 @@
 /**
  * Registers one test per level, backing and transport, each with a fresh server and one export.
  *
- * Everyday runs take every level with its backings and alternate the transports, so that each
- * level and each backing meets both; long runs take all of them.
+ * Everyday runs take every backing at the first level and one at each of the others, and alternate
+ * the transports; long runs take all of them.
  */
 
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 
-import { type Backing, type BackingName, type BackingSource, backingsOf } from "./backings.ts";
+import {
+  type Backing,
+  type BackingName,
+  type BackingSource,
+  backingsOf,
+  usualBackingsOf,
+} from "./backings.ts";
 import type { TestScope } from "./cleanup.ts";
 import { LEVELS, type Level } from "./levels.ts";
 import { LONG_RUN } from "./long-run.ts";
@@ -18,15 +24,8 @@ import { makeTempDir } from "./temp-dir.ts";
 export type Transport = "tcp" | "unix";
 
 const TRANSPORTS: readonly Transport[] = ["tcp", "unix"];
-/** A level without FFI and one without io_uring: each with what is particular to it. */
-const EVERYDAY_BACKINGS: Readonly<Record<string, readonly BackingName[]>> = {
-  uring: ["buffered", "direct", "loop", "malloc"],
-  posix: ["buffered", "direct"],
-  portable: ["buffered"],
-  "uring apart": ["direct", "malloc"],
-};
 const EXPORT_BYTES_DEFAULT = 16 * 2 ** 20;
-const TEST_TIMEOUT_MS_DEFAULT = 60_000;
+const TEST_TIMEOUT_MS_DEFAULT = 180_000;
 
 /** What a test gets: a running server with one export named "vol". */
 export interface ServedExport {
@@ -57,7 +56,7 @@ export function forEachExport(
 ): void {
   for (const [levelIndex, level] of LEVELS.entries()) {
     for (const [backingIndex, backing] of backingsOf(level).entries()) {
-      const isUsual = EVERYDAY_BACKINGS[level.name]?.includes(backing.name) || LONG_RUN;
+      const isUsual = usualBackingsOf(level).includes(backing);
       if (!isUsual || options.backings?.includes(backing.name) === false) {
         continue;
       }
