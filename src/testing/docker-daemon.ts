@@ -21,11 +21,11 @@ import { runCommand, tail } from "./run-command.ts";
 import { makeTempDir } from "./temp-dir.ts";
 
 const IMAGE = "penstock-test";
-const START_MS_MAX = 20_000;
-const STOP_MS_MAX = 20_000;
+const START_MS_MAX = 60_000;
+const STOP_MS_MAX = 60_000;
 const STEP_MS = 50;
 /** Of a container, by busybox: nobody else would end one whose test was killed. */
-const LIFE_S_MAX = "120";
+const LIFE_S_MAX = "300";
 const LIFE_LIMIT = ["/bin/busybox", "timeout", "-s", "KILL", LIFE_S_MAX];
 /** Two blocks of zeroes end a tar archive; this one has nothing else. */
 const EMPTY_ARCHIVE = Buffer.alloc(1024);

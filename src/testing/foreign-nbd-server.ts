@@ -17,7 +17,7 @@ export interface ForeignServer {
   signal(signal: NodeJS.Signals): void;
 }
 
-const START_MS_MAX = 20_000;
+const START_MS_MAX = 60_000;
 const LOOK_MS = 5;
 
 /** Starts nbdkit; `args` are filters, the plugin and its parameters. */

@@ -37,7 +37,7 @@ export interface LevelTestOptions {
   readonly levels?: readonly Level["name"][];
 }
 
-const TEST_TIMEOUT_MS_DEFAULT = 120_000;
+const TEST_TIMEOUT_MS_DEFAULT = 180_000;
 
 /** Registers one test per level, named "title, at LEVEL". */
 export function forEachLevel(

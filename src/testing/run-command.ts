@@ -7,13 +7,13 @@
 
 import { signalGroup, spawnTracked } from "./child-processes.ts";
 
-const TIMEOUT_MS_DEFAULT = 60_000;
+const TIMEOUT_MS_DEFAULT = 120_000;
 /** Enough for every listing in the tests; more means a program that runs away. */
 const OUTPUT_BYTES_MAX = 32 * 1024 * 1024;
 const SHOWN_CHARACTERS_MAX = 8_000;
 
 export interface CommandOptions {
-  /** Default one minute. */
+  /** Default two minutes: patience, for a loaded machine. */
   readonly timeoutMs?: number;
   readonly cwd?: string;
   /** Added to this process's environment. */

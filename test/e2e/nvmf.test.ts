@@ -13,7 +13,7 @@ import { makeTempDir } from "../../src/testing/temp-dir.ts";
 const MIB = 2 ** 20;
 const NQN = "nqn.2026-11.io.penstock:e2e";
 const HOST_NQN = "nqn.2026-11.io.penstock:host";
-const WAIT_MS_MAX = 20_000;
+const WAIT_MS_MAX = 60_000;
 
 type Run = (...args: readonly string[]) => Promise<string>;
 

@@ -196,7 +196,7 @@ test("a pipe that fails and comes back is told of", { timeout: 120_000 }, async 
   await second.engine.stop();
 });
 
-const onTerminal = { skip: missingTools("script"), timeout: 60_000 };
+const onTerminal = { skip: missingTools("script"), timeout: 180_000 };
 
 test("top shows one table in place on a terminal, until q", onTerminal, async (t) => {
   const dataDir = makeTempDir(t);

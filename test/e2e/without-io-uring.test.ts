@@ -60,7 +60,7 @@ for (const [title, query, args] of [
 ] as const) {
   test(`${title} is copied both ways where io_uring is barred`, {
     skip: missingTools("nbdcopy"),
-    timeout: 60_000,
+    timeout: 180_000,
   }, async (t) => {
     const folder = makeTempDir(t);
     const [source, disk, back] = ["in", "disk", "out"].map((name) => join(folder, name)) as [

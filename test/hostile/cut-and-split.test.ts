@@ -18,7 +18,7 @@ import { Prng } from "../../src/util/prng.ts";
 
 const AT_ONCE = 32;
 const SPLIT_COUNT = 40;
-const SETTLE_MS_MAX = 5000;
+const SETTLE_MS_MAX = 30_000;
 const PIPES = [
   "malloc:///victim?size=1MiB | nbd://127.0.0.1:0/vol",
   "malloc:///other?size=1MiB | nbd://127.0.0.1:0/other",

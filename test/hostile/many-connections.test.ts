@@ -36,7 +36,7 @@ const GROWTH_BYTES_MAX = 40 * MIB;
 /** Buffers are pooled, so here a page lost per cycle shows at once. */
 const SHARED_GROWTH_BYTES_MAX = 2 * MIB;
 const IDLE_WINDOW_MS = 2000;
-const SETTLE_MS_MAX = 10_000;
+const SETTLE_MS_MAX = 60_000;
 
 /** How far a client got before it fell silent. */
 const STATES = ["connected", "greeted", "half an option", "negotiated", "half a request"] as const;

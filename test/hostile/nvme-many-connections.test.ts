@@ -26,7 +26,7 @@ const IDLE_BYTES_MAX = 48 * MIB;
 /** V8 lets garbage pile up until it is worth collecting. */
 const GROWTH_BYTES_MAX = 40 * MIB;
 const SHARED_GROWTH_BYTES_MAX = 2 * MIB;
-const SETTLE_MS_MAX = 15_000;
+const SETTLE_MS_MAX = 60_000;
 /** A silent peer without a controller is ended after some 30 s; sweeps come on top. */
 const SILENCE_MS_MAX = 60_000;
 
