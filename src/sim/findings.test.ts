@@ -44,6 +44,35 @@ const FINDINGS: readonly Finding[] = [
       {"at":4,"kind":"flush","client":0,"first":0,"count":0},
       {"at":0,"kind":"flush","client":0,"first":0,"count":0}]}`),
   },
+  {
+    what: "NvmfDevice does not say that a comparison failed whose write was lost in part",
+    schedule: parseSchedule(`{"scenario":"nvmf","seed":280,"settings":{
+      "initiators":1,"clients":1,"sectors":256,"blockSectors":1,"malloc":0,"direct":0,
+      "lyingFlush":0,"connections":4,"failFast":0,"inFlight":3,"timeoutMs":30,
+      "rideOutMs":7500,"orderly":0},
+      "steps":[
+      {"at":0,"kind":"write","client":0,"first":0,"count":1,"fua":0},
+      {"at":0,"kind":"read","client":0,"first":0,"count":2},
+      {"at":0,"kind":"write","client":0,"first":0,"count":1},
+      {"at":7,"kind":"discard","client":0,"first":0,"count":1},
+      {"at":1,"kind":"read","client":0,"first":0,"count":2},
+      {"at":0,"kind":"write","client":0,"first":0,"count":7},
+      {"at":1,"kind":"write","client":0,"first":0,"count":3},
+      {"at":1,"kind":"zeroes","client":0,"first":0,"count":1},
+      {"at":1,"kind":"write","client":0,"first":0,"count":7,"fua":0},
+      {"at":1,"kind":"read","client":0,"first":0,"count":2},
+      {"at":0.664,"kind":"flush","client":0,"first":0,"count":0},
+      {"at":1,"kind":"compare-and-write","client":0,"first":0,"count":6},
+      {"at":15,"kind":"write","client":0,"first":0,"count":3},
+      {"at":1,"kind":"read","client":0,"first":0,"count":1},
+      {"at":1,"kind":"write","client":0,"first":0,"count":4,"fua":1},
+      {"at":0,"kind":"read","client":0,"first":0,"count":3},
+      {"at":0.068,"kind":"compare-and-write","client":0,"first":35,"count":3},
+      {"at":0.799,"kind":"disk-hang","host":0,"on":"write","times":0,"ms":34},
+      {"at":1,"kind":"write","client":0,"first":0,"count":1},
+      {"at":1,"kind":"write","client":0,"first":1,"count":1,"fua":0},
+      {"at":1,"kind":"kill","process":0,"ms":0}]}`),
+  },
 ];
 
 for (const { what, schedule } of FINDINGS) {
