@@ -1,6 +1,7 @@
 /**
  * One mutant, in a process of its own: runs seeds of a scenario on a patched copy of the tree until
- * a rule is seen broken, shrinks that run, and prints what it found as a line of JSON.
+ * a rule is seen broken, and shrinks that run. Prints what it knows as lines of JSON, each of which
+ * adds to those before: a mutant may run in circles when it is shrunk, and be ended.
  *
  *   node tools/mutant-run.ts COPY SCENARIO SEEDS_MAX [--no-shrink]
  *
@@ -35,7 +36,7 @@ const SHRINK_RUNS_MAX = 600;
 interface Simulator {
   readonly scenario: Scenario;
   run(schedule: Schedule): Promise<RunReport>;
-  shrink(schedule: Schedule): Promise<Schedule>;
+  shrink(schedule: Schedule, onProgress: (steps: number) => void): Promise<Schedule>;
 }
 
 async function load(root: string, scenarioName: string): Promise<Simulator> {
@@ -50,8 +51,8 @@ async function load(root: string, scenarioName: string): Promise<Simulator> {
   return {
     scenario,
     run: (schedule) => runSchedule(scenario, schedule),
-    shrink: async (schedule) =>
-      (await shrink(scenario, schedule, { runsMax: SHRINK_RUNS_MAX })).schedule,
+    shrink: async (schedule, onProgress) =>
+      (await shrink(scenario, schedule, { runsMax: SHRINK_RUNS_MAX, onProgress })).schedule,
   };
 }
 
@@ -60,7 +61,7 @@ async function tryMutant(
   scenarioName: string,
   seedsMax: number,
   withShrink: boolean,
-): Promise<MutantFinding> {
+): Promise<void> {
   const mutant = await load(copy, scenarioName);
   const own = await load(ROOT, scenarioName);
   const ownFailures: number[] = [];
@@ -77,18 +78,24 @@ async function tryMutant(
       ownFailures.push(seed);
       continue;
     }
-    let shrunk = withShrink ? await mutant.shrink(schedule) : null;
-    // On the way it may have become another failure, one of the tree's own.
-    if (shrunk !== null && (await own.run(shrunk)).violations.length > 0) shrunk = null;
     const { kind, message } = violation;
     const found = { seeds: seed, caught: true, kind, message, operations, faults, ownFailures };
-    return { ...found, steps: shrunk?.steps.length ?? -1, schedule: shrunk };
+    tell({ ...found, steps: -1, schedule: null });
+    if (!withShrink) return;
+    const shrunk = await mutant.shrink(schedule, (steps) => tell({ steps }));
+    // On the way it may have become another failure, one of the tree's own.
+    if ((await own.run(shrunk)).violations.length > 0) tell({ steps: -1 });
+    else tell({ steps: shrunk.steps.length, schedule: shrunk });
+    return;
   }
   const none = { caught: false, kind: "", message: "", steps: -1, schedule: null };
-  return { ...none, seeds: seedsMax, operations, faults, ownFailures };
+  tell({ ...none, seeds: seedsMax, operations, faults, ownFailures });
+}
+
+function tell(known: Partial<MutantFinding>): void {
+  process.stdout.write(`${JSON.stringify(known)}\n`);
 }
 
 const [copy = "", scenarioName = "", seedsMax = "", flag] = process.argv.slice(2);
 const withShrink = flag !== "--no-shrink";
-const finding = await tryMutant(copy, scenarioName, Number(seedsMax), withShrink);
-process.stdout.write(`${JSON.stringify(finding)}\n`);
+await tryMutant(copy, scenarioName, Number(seedsMax), withShrink);

@@ -9,7 +9,7 @@
  * when a mutant survived, or its patch does not apply any more. The tree itself is not touched.
  */
 
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import {
   cpSync,
   globSync,
@@ -21,6 +21,7 @@ import {
 } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { basename, join } from "node:path";
+import { createInterface } from "node:readline";
 import { parseArgs, promisify } from "node:util";
 import type { MutantFinding } from "./mutant-run.ts";
 
@@ -54,9 +55,10 @@ const PAGE = join(ROOT, "docs/internals/simulation.md");
 const TABLE_BEGIN = "<!-- mutants: made by tools/mutants.ts --write -->";
 const TABLE_END = "<!-- end of mutants -->";
 export const SEEDS_MAX = 2000;
-/** A mutant that makes the code run in circles is caught by this, and counts as not caught. */
-const TIMEOUT_MS = 30 * 60_000;
-const OUTPUT_BYTES_MAX = 16 * 1024 * 1024;
+/** A mutant that makes the code run in circles is ended by this, and counts as not caught. */
+const SEARCH_MS_MAX = 30 * 60_000;
+/** What was reached until then counts. */
+const SHRINK_MS_MAX = 60_000;
 
 const run = promisify(execFile);
 
@@ -113,15 +115,7 @@ export async function tryMutant(mutant: Mutant, options: MutantOptions): Promise
   const copy = copyTree();
   try {
     await applyPatch(copy, mutant);
-    const driver = join(import.meta.dirname, "mutant-run.ts");
-    const flags = ["--disable-warning=ExperimentalWarning", driver];
-    const what = [copy, mutant.scenario, String(options.seedsMax)];
-    const { stdout } = await run(
-      process.execPath,
-      [...flags, ...what, ...(options.shrink ? [] : ["--no-shrink"])],
-      { maxBuffer: OUTPUT_BYTES_MAX, timeout: TIMEOUT_MS, killSignal: "SIGKILL" },
-    );
-    const finding = JSON.parse(stdout) as MutantFinding;
+    const finding = await runDriver(copy, mutant, options);
     const problem = finding.caught ? "" : `survived ${finding.seeds} seeds`;
     return { mutant, finding, problem, tookMs: took() };
   } catch (error) {
@@ -130,6 +124,33 @@ export async function tryMutant(mutant: Mutant, options: MutantOptions): Promise
   } finally {
     rmSync(copy, { recursive: true, force: true });
   }
+}
+
+/** @throws Error when it does not even find nothing */
+async function runDriver(
+  copy: string,
+  { scenario }: Mutant,
+  { seedsMax, shrink }: MutantOptions,
+): Promise<MutantFinding> {
+  const driver = join(import.meta.dirname, "mutant-run.ts");
+  const what = [copy, scenario, String(seedsMax), ...(shrink ? [] : ["--no-shrink"])];
+  const child = spawn(
+    process.execPath,
+    ["--disable-warning=ExperimentalWarning", driver, ...what],
+    { stdio: ["ignore", "pipe", "inherit"] },
+  );
+  let timer = setTimeout(() => child.kill("SIGKILL"), SEARCH_MS_MAX);
+  const told: Partial<MutantFinding>[] = [];
+  for await (const line of createInterface({ input: child.stdout })) {
+    if (told.length === 0) {
+      clearTimeout(timer);
+      timer = setTimeout(() => child.kill("SIGKILL"), SHRINK_MS_MAX);
+    }
+    told.push(JSON.parse(line) as Partial<MutantFinding>);
+  }
+  clearTimeout(timer);
+  if (told.length === 0) throw new Error("it neither caught the mutant nor gave up");
+  return Object.assign({}, ...told) as MutantFinding; // the first line has all fields
 }
 
 /** For the page of the simulator, and for people. */
@@ -217,12 +238,19 @@ function saveSchedules(results: readonly MutantResult[], folder: string): void {
   }
 }
 
+/** Rows of mutants that were not run stay as they are, unless the mutant is gone. */
 function writeTable(table: string): void {
   const text = readFileSync(PAGE, "utf8");
   const begin = text.indexOf(TABLE_BEGIN);
   const end = text.indexOf(TABLE_END);
   if (begin < 0 || end < begin) throw new Error(`${PAGE} has no place for the table`);
-  writeFileSync(PAGE, `${text.slice(0, begin)}${TABLE_BEGIN}\n${table}${text.slice(end)}`);
+  const rows = new Map<string, string>();
+  const lines = `${text.slice(begin + TABLE_BEGIN.length, end)}\n${table}`.split("\n");
+  for (const line of lines) rows.set(line.split("|")[1]?.trim() ?? "", line);
+  const names = ["mutant", "---", ...listMutants().map(({ name }) => name)];
+  const kept = names.flatMap((name) => rows.get(name) ?? []);
+  const made = `${TABLE_BEGIN}\n${kept.join("\n")}\n`;
+  writeFileSync(PAGE, `${text.slice(0, begin)}${made}${text.slice(end)}`);
 }
 
 if (import.meta.main) process.exitCode = await main();
