@@ -9,7 +9,8 @@ import type { BenchReport } from "../../src/cli/bench-view.ts";
 import { spawnTracked } from "../../src/testing/child-processes.ts";
 import { cleanUp } from "../../src/testing/cleanup.ts";
 import { startNbdkit } from "../../src/testing/foreign-nbd-server.ts";
-import { forEachLevel } from "../../src/testing/levels.ts";
+import { forEachLevel, type Level } from "../../src/testing/levels.ts";
+import { forLongRun } from "../../src/testing/long-run.ts";
 import { PENSTOCK, startPenstock } from "../../src/testing/penstock-process.ts";
 import { missingTools } from "../../src/testing/require-tool.ts";
 import { type CommandResult, runCommand } from "../../src/testing/run-command.ts";
@@ -82,7 +83,7 @@ forEachLevel(
 
 forEachLevel(
   "bench finds the one sector that a fault below the share has corrupted",
-  { levels: [...ONE_REACTOR] },
+  { levels: forLongRun<readonly Level["name"][]>(["portable"], ONE_REACTOR) },
   async (t, level) => {
     const text = "malloc:///x?size=8MiB | fault?read=corrupt&count=1 | nbd://127.0.0.1:0/x";
     const server = await startPenstock(t, text, { level });
@@ -126,7 +127,7 @@ test("bench loads nbdkit in every mode, over as many connections as it is told",
   const uri = `nbd+unix:///?socket=${socket}`;
   for (const rw of ["randread", "randwrite", "randrw", "read", "write", "rw"]) {
     const { read, write, ...rest } = await report([
-      ...[uri, "--rw", rw, "--time", "200ms", "--depth", "64", "--connections", "2", "--yes"],
+      ...[uri, "--rw", rw, "--time", "100ms", "--depth", "64", "--connections", "2", "--yes"],
       ...["--range", "1MiB-9MiB"],
     ]);
     const { job, cpu, elapsedUs } = rest;
@@ -170,7 +171,7 @@ test("bench overwrites nothing without --yes, and nothing that it may only read"
   const folder = makeTempDir(t);
   const path = join(folder, "kept.img");
   writeFileSync(path, Buffer.alloc(MIB, "kept"));
-  for (const rw of ["write", "randwrite", "rw", "randrw"]) {
+  for (const rw of forLongRun(["write", "randrw"], ["write", "randwrite", "rw", "randrw"])) {
     const { stderr } = await bench([path, "--rw", rw], 2);
     match(stderr, /^penstock: needs-yes: found --rw \w+, which overwrites all of file:/, rw);
     const readOnly = await bench([`${path}?readonly=1`, "--rw", rw, "--yes"], 1);

@@ -27,7 +27,7 @@ const FLAGS = ["--disable-warning=ExperimentalWarning", START];
 /** As `npm start` has it: six processes share what Node has made of our TypeScript. */
 const CACHE = join(REPOSITORY_ROOT, "node_modules/.cache/penstock/compiled");
 const ENVIRONMENT = { NODE_COMPILE_CACHE: CACHE };
-const EXIT_MS_MAX = 15_000;
+const EXIT_MS_MAX = 60_000;
 
 function start(...args: readonly string[]): Promise<CommandResult> {
   return runCommand(process.execPath, [...FLAGS, ...args], {
@@ -172,34 +172,23 @@ test("mistakes end with one line", async (t) => {
   match((await start("--help")).stdout, /--data-dir/);
 });
 
-test("the live view counts a client's work, and SIGINT leaves nothing running", async (t) => {
-  const folder = makeTempDir(t);
-  const live = await startLive(t, "--data-dir", folder, "--port", "0");
-  const text = live.lines.join("\n");
+/** What a live block and the words before it have. */
+function checkLiveView({ lines }: Live): void {
+  const text = lines.join("\n");
   for (const tool of ["nvme", "nbd-client", "nbdinfo", "nbdcopy", "nbdsh", "qemu-img", "fio"]) {
     ok(text.includes(`${tool} `), tool);
   }
   match(text, /^ENGINE +PROCESS +STATE +IOPS +READ MB\/s +WRITE MB\/s +LATENCY/m);
   match(text, /^engine-1 +\d+ +serving /m);
   match(text, /^mirror: engine-1 in-sync, engine-2 in-sync, engine-3 in-sync$/m);
-  const client = await NbdRawClient.open(live.diskUri);
-  strictEqual(client.sizeBytes, 2 ** 30);
-  await client.write(0, Buffer.alloc(4096, 1));
-  process.kill(live.pid, "SIGINT");
-  strictEqual(await live.exited, 0);
-  deepStrictEqual(live.enginePids.filter(isAlive), []);
-  for (const leg of [1, 2, 3]) {
-    const path = join(folder, `disk-${leg}.img`);
-    strictEqual(statSync(path).size, 2 ** 30);
-    strictEqual(byteAt(path, 4095), 1);
-  }
-});
+}
 
-test("the commands that it names work, and a leg that is killed is made whole again", async (t) => {
+test("its commands work, a killed leg is made whole again, SIGINT leaves nothing", async (t) => {
   const folder = makeTempDir(t);
   const blocks = [0x5a, 0x5b].map((byte) => Buffer.alloc(4096, byte));
   const [first = Buffer.alloc(0), second = Buffer.alloc(0)] = blocks;
   const live = await startLive(t, "--data-dir", folder, "--port", "0");
+  checkLiveView(live);
   const engine = /--engine (unix:\S+)/.exec(await live.line(/pipe graph/))?.[1] ?? "";
   const drawn = await runCommand(PENSTOCK, ["pipe", "graph", "disk", "--engine", engine]);
   match(drawn.stdout, /^disk: ready\n/);
@@ -210,6 +199,7 @@ test("the commands that it names work, and a leg that is killed is made whole ag
   ]);
   match(discovered.stdout, /^nqn\.2026-11\.io\.penstock:disk +nvm +tcp ipv4 +127\.0\.0\.1 +\d+$/m);
   const client = await NbdRawClient.open(live.diskUri);
+  strictEqual(client.sizeBytes, 2 ** 30);
   await client.write(1 << 20, first);
   // The first of the legs, which would be read from.
   process.kill(live.enginePids[0] ?? 0, "SIGKILL");
@@ -228,8 +218,14 @@ test("the commands that it names work, and a leg that is killed is made whole ag
     ok(second.equals(await reader.read(1 << 20, second.length)), `read ${count}`);
   }
   await reader.disconnect();
-  process.kill(again.pid, "SIGTERM");
+  process.kill(again.pid, "SIGINT");
   strictEqual(await again.exited, 0);
+  deepStrictEqual(again.enginePids.filter(isAlive), []);
+  for (const leg of [1, 2, 3]) {
+    const path = join(folder, `disk-${leg}.img`);
+    strictEqual(statSync(path).size, 2 ** 30);
+    strictEqual(byteAt(path, (1 << 20) + 4095), 0x5b);
+  }
 });
 
 test("a leg that was out is not copied from, though all is killed at once", async (t) => {
@@ -250,16 +246,9 @@ test("a leg that was out is not copied from, though all is killed at once", asyn
     ok((await reader.read(0, 4096)).equals(Buffer.alloc(4096, 2)), `read ${count}`);
   }
   await reader.disconnect();
-  process.kill(again.pid, "SIGTERM");
-  strictEqual(await again.exited, 0);
-});
-
-test("the engines go when their starter is killed", async (t) => {
-  const folder = makeTempDir(t);
-  const live = await startLive(t, "--data-dir", folder, "--port", "0");
-  process.kill(live.pid, "SIGKILL");
-  for (const pid of live.enginePids) ok(await isGone(pid));
+  // The engines go when their starter is killed, and what is left says that it did not end well.
+  process.kill(again.pid, "SIGKILL");
+  for (const pid of again.enginePids) ok(await isGone(pid));
   ok(existsSync(join(folder, "disk-1.img")));
-  // What is left says that it did not end well.
   match(readFileSync(join(folder, "legs.json"), "utf8"), /"isClean":false/);
 });
