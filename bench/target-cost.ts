@@ -19,6 +19,7 @@ import { NbdService } from "../src/shares/nbd-service.ts";
 import { NvmfService } from "../src/shares/nvmf-service.ts";
 import { clientFlags, goData, option, request } from "../src/testing/nbd-bytes.ts";
 import { capsule, connectCapsule, h2cData, icReq, propertySet } from "../src/testing/nvme-pdus.ts";
+import { crc32c } from "../src/util/crc32c.ts";
 
 const SIZE_BYTES = 256 * 1024 * 1024;
 const NQN = "nqn.2026-11.io.penstock:cost";
@@ -32,7 +33,10 @@ const DIGESTS = Number(process.env.DIGESTS ?? 0);
 const FORM = { headerDigest: (DIGESTS & 1) !== 0, dataDigest: (DIGESTS & 2) !== 0 };
 const HEADER_DIGEST_BYTES = FORM.headerDigest ? 4 : 0;
 const DATA_DIGEST_BYTES = FORM.dataDigest ? 4 : 0;
-const RESPONSE_BYTES = 24 + HEADER_DIGEST_BYTES;
+/** Of a response, an R2T and an H2CData. */
+const HEADER_BYTES = 24;
+const TTAG_OFFSET = 10;
+const RESPONSE_BYTES = HEADER_BYTES + HEADER_DIGEST_BYTES;
 
 interface Ports {
   readonly nbd: number;
@@ -166,7 +170,9 @@ async function nvmeLoad(port: number, opcode: number, bytes: number, depth: numb
   const run = async (): Promise<void> => {
     const requests = await counter.ask(all, answer);
     for (let at = 0; at < requests.length; at += RESPONSE_BYTES) {
-      pdus[requests.readUInt16LE(at + 8)]?.writeUInt16LE(requests.readUInt16LE(at + 10), 10);
+      const pdu = pdus[requests.readUInt16LE(at + 8)];
+      pdu?.writeUInt16LE(requests.readUInt16LE(at + 10), TTAG_OFFSET);
+      if (FORM.headerDigest) pdu?.writeUInt32LE(crc32c(pdu, 0, HEADER_BYTES), HEADER_BYTES);
     }
     await counter.exchange(Buffer.concat(pdus), answer);
   };
