@@ -59,7 +59,7 @@ async function allReady({ run }: Rig): Promise<readonly { name: string; text: st
   for (;;) {
     const pipes = JSON.parse(await run("pipe", "list", "-o", "json"));
     if (pipes.every(({ state }: { state: string }) => state === "ready")) return pipes;
-    await sleep(20);
+    await sleep(200);
   }
 }
 

@@ -14,7 +14,7 @@ import { join } from "node:path";
 
 import { forEachExport, type ServedExport, shareStage } from "../../src/testing/export-matrix.ts";
 import { forEachLevel } from "../../src/testing/levels.ts";
-import { LONG_RUN } from "../../src/testing/long-run.ts";
+import { forLongRun, LONG_RUN } from "../../src/testing/long-run.ts";
 import { startPenstock } from "../../src/testing/penstock-process.ts";
 import { missingTools } from "../../src/testing/require-tool.ts";
 import { runCommand } from "../../src/testing/run-command.ts";
@@ -23,8 +23,8 @@ import { testSeed } from "../../src/testing/test-seed.ts";
 import { Prng } from "../../src/util/prng.ts";
 
 const SKIP = missingTools("nbdcopy");
-const SIZE_BYTES = 12 * 2 ** 20;
-const DATA_BYTES = 2 * 2 ** 20;
+const SIZE_BYTES = forLongRun(6, 12) * 2 ** 20;
+const DATA_BYTES = 2 ** 20;
 
 const WAYS: readonly (readonly string[])[] = [
   [],
