@@ -3,7 +3,8 @@
  * reading folder listings.
  *
  * Unit tests lie beside the code in src/ and tools/ and run two files at a time; so do those with
- * foreign programs, guests and whole processes, each with ports and folders of its own. The bench
+ * foreign programs, guests and whole processes, each with ports and folders of its own. Those with
+ * hostile peers run four at a time: most of their time they watch a server that waits. The bench
  * runs alone.
  */
 
@@ -36,7 +37,8 @@ const MINUTE_MS = 60_000;
 const UNIT_PATTERNS = ["src/**/*.test.ts", "tools/**/*.test.ts"];
 
 /** The long ones first, so that both lanes end at about the same time. */
-const PAIRED_FOLDERS = ["test/guest", "test/hostile", "test/crash", "test/interop", "test/e2e"];
+const PAIRED_FOLDERS = ["test/guest", "test/crash", "test/interop", "test/e2e"];
+const WAITING_FOLDER = "test/hostile";
 const SERIAL_FOLDERS = ["bench"];
 const LONG_ONLY_FOLDERS = ["test/soak", "test/mutants"];
 
@@ -84,6 +86,12 @@ export function planTests(root: string, options: TestRunOptions): TestGroup[] {
     const filesIn = (folder: string): string[] => expand(root, [`${folder}/**/*.test.ts`]);
     const paired = PAIRED_FOLDERS.flatMap(filesIn);
     groups.push({ name: PAIRED_FOLDERS.join(", "), files: paired, concurrency: 2, timeoutMs });
+    groups.push({
+      name: WAITING_FOLDER,
+      files: filesIn(WAITING_FOLDER),
+      concurrency: 4,
+      timeoutMs,
+    });
     const folders = [...SERIAL_FOLDERS];
     if (long || options.filters.length > 0) {
       folders.push(...LONG_ONLY_FOLDERS);
