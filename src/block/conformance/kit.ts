@@ -23,7 +23,7 @@ import { TestRequest } from "./test-request.ts";
 /** The tests stay within this much of the device's beginning, and touch its end. */
 export const WINDOW_BYTES = 4 * 1024 * 1024;
 const MEMORY_BYTES = 24 * 1024 * 1024;
-/** Drawn once: most of a test's time went into drawing. A prime, so that no block meets its like. */
+/** Drawn once: drawing took most of a test. A prime, so that no block meets its like. */
 const NOISE = fillWithoutZeroes(new Uint8Array(524_287), new Prng("noise"));
 
 export interface KitOptions {

@@ -17,7 +17,7 @@ import type { SimProcess } from "../sim-process.ts";
 import type { RemoteTarget } from "./remote-target.ts";
 
 const REOPEN_MS = 3;
-/** Outages that the schedule makes are shorter: an initiator that waits for longer must not fail. */
+/** Outages that the schedule makes are shorter: an initiator that waits longer must not fail. */
 const PATIENT_MS = 20_000;
 
 /** A device whose data is on another host. */
