@@ -77,7 +77,7 @@ test("planTests keeps what a filter chooses when there are filters", () => {
   }
 });
 
-test("planTests runs two files at a time, hostile peers four, the bench alone, when groups are made", () => {
+test("planTests runs two files at a time, or four, or one, when groups are made", () => {
   const groups = planTests(root, parseArguments([]));
   deepStrictEqual(
     groups.map(({ concurrency }) => concurrency),
