@@ -209,6 +209,7 @@ export class NvmfDevice extends RemoteDevice<NvmfTask> implements PathSetOwner {
       task.heldSinceMs = nowMs;
     }
     if (this.isClosing) this.settleAll(Status.aborted);
+    else if (this.fault === Status.fenced) this.#settleKept();
   }
 
   pathOver(path: Path): void {
@@ -217,6 +218,13 @@ export class NvmfDevice extends RemoteDevice<NvmfTask> implements PathSetOwner {
       task.heldBy = null;
       this.issueAgain(task);
     }
+  }
+
+  pathClaimed(message: string): void {
+    this.setFault(Status.fenced, message);
+    this.stopLooking();
+    this.#settleKept();
+    this.failLink(message);
   }
 
   pathChanged(path: Path): void {
@@ -528,6 +536,12 @@ export class NvmfDevice extends RemoteDevice<NvmfTask> implements PathSetOwner {
   #again(task: NvmfTask): void {
     task.isAborting = false;
     if (task.step === Step.fused) task.mayBeDone = false;
+  }
+
+  /** Those that are on no path fail as new ones do. */
+  #settleKept(): void {
+    const kept = this.active.filter(({ path }) => path === null);
+    for (const task of kept) this.settle(task, this.refusal);
   }
 
   /** A controller that lives, and does not let us in again, is given longer to end what it had. */

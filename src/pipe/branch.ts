@@ -148,7 +148,7 @@ export class Branch {
       const opened: OpenLeg[] = [];
       for (const [index, leg] of (plan.source.legs ?? []).entries()) {
         const place = placeOfLeg(this.#context, index);
-        const context = { ...this.#context, failFast: true, place: `${place}.` };
+        const context = { ...this.#context, failFast: true, claims: true, place: `${place}.` };
         const out = this.#context.outLegs?.find((each) => each.leg === place);
         const branch = out ? new Branch(context, leg) : await Branch.open(leg, context);
         legs.push(branch);

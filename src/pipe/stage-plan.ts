@@ -25,6 +25,8 @@ export interface OpenContext {
   readonly hostSeed?: string;
   /** Under a mirror: an initiator gives up soon instead of riding out an outage. */
   readonly failFast?: boolean;
+  /** Under a mirror: other hosts are kept from having the same in a mirror, where that can be. */
+  readonly claims?: boolean;
   /** Where the branch stands: "" for the pipe's own, "1.2." for the second leg of its source. */
   readonly place?: string;
   /** Legs that were taken out before, in any run: they are not opened. */

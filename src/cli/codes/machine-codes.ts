@@ -26,8 +26,10 @@ export const MACHINE_CODES: CodeList = {
     todo: "Leave blocksize= out, or take the one that the message allows.",
   },
   claimed: {
-    means: "The file or disk is in use by somebody else, and two writers would destroy it.",
-    causes: "Another pipe, engine or program has it open; it is mounted.",
+    means:
+      "The file, disk or namespace is in use by somebody else, and two writers would destroy it.",
+    causes:
+      "Another pipe, engine or program has it open; it is mounted; another mirror has it as a leg.",
     todo: "The message names the holder: close it there. readonly=1 on both shares it for reading.",
   },
   "flush-failed": {

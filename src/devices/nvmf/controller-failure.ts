@@ -38,6 +38,12 @@ export function commandFailure(place: FailurePlace, what: string, status: number
   return failure("controller-error", text, (status & DNR) === 0);
 }
 
+/** A claim that another host's keeps out. */
+export function claimFailure({ address, subsystemNqn }: FailurePlace, nsid: number): PenstockError {
+  const text = `another host has namespace ${nsid} in a mirror that is in use`;
+  return failure("claimed", `${address}, ${subsystemNqn}: ${text}`, true);
+}
+
 export function failure(code: string, message: string, retryable = false): PenstockError {
   return new PenstockError({ code, message, retryable });
 }

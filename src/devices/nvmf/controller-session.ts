@@ -26,14 +26,16 @@ import {
 } from "../../proto/nvme/identify-namespace.ts";
 import { decodeAnaLog } from "../../proto/nvme/log-ana.ts";
 import type { Capabilities } from "../../proto/nvme/properties.ts";
+import { codeOf, NvmeStatus } from "../../proto/nvme/status.ts";
 import {
   decodeInstanceData,
+  encodeClaimCommand,
   encodeInstanceCommand,
   INSTANCE_BYTES,
   PENSTOCK_MODEL,
 } from "../../proto/nvme/vendor.ts";
 import type { ControllerClient } from "./controller-client.ts";
-import { failure } from "./controller-failure.ts";
+import { claimFailure, commandFailure, failure } from "./controller-failure.ts";
 
 export interface NamespaceTerms {
   readonly nsid: number;
@@ -78,6 +80,33 @@ export async function readSession(
     namespace,
     instanceId: isOurs ? await readInstance(client, namespace.nsid) : null,
   };
+}
+
+/**
+ * Keeps other hosts from having the namespace in a mirror, where the target is one of ours, for as
+ * long as the host has an association.
+ * @returns false: the target knows no claims
+ * @throws PenstockError `claimed`, `controller-error`
+ */
+export async function claimNamespace(
+  client: ControllerClient,
+  { controller, namespace }: ControllerSession,
+): Promise<boolean> {
+  const { admin, place } = client;
+  if (admin === null || !controller.mn.startsWith(PENSTOCK_MODEL)) return false;
+  const { nsid } = namespace;
+  const { status } = await client.ask(admin, (sqe) => encodeClaimCommand(nsid, true, sqe));
+  const code = codeOf(status);
+  if (code === NvmeStatus.invalidOpcode) return false;
+  if (code === NvmeStatus.reservationConflict) throw claimFailure(place, nsid);
+  if (code !== NvmeStatus.success) throw commandFailure(place, "claiming", status);
+  return true;
+}
+
+/** Gives the claim back, so that the next host need not wait for the end of the association. */
+export async function releaseNamespace(client: ControllerClient, nsid: number): Promise<void> {
+  const { admin } = client;
+  if (admin !== null) await client.ask(admin, (sqe) => encodeClaimCommand(nsid, false, sqe));
 }
 
 export async function identifyController(client: ControllerClient): Promise<IdentifyController> {

@@ -33,12 +33,14 @@ import { assert } from "../../util/assert.ts";
 import { toPenstockError } from "../../util/errors.ts";
 import { ControllerClient, type ClientOwner, type ClientParts } from "./controller-client.ts";
 import {
+  claimNamespace,
   clearChangedNamespaces,
   type ControllerSession,
   type NamespaceTerms,
   readAnaState,
   readNamespace,
   readSession,
+  releaseNamespace,
 } from "./controller-session.ts";
 
 export interface ControllerParts extends ClientParts {
@@ -48,6 +50,8 @@ export interface ControllerParts extends ClientParts {
   readonly queueEntries: number;
   /** Null: the first namespace. */
   readonly nsid: number | null;
+  /** Claims the namespace, where the controller is one of ours. */
+  readonly claims: boolean;
 }
 
 /** The path's side. Must not throw. */
@@ -99,6 +103,7 @@ export class HostController implements ClientOwner {
   #openingTimer: Timer | null = null;
   /** Abort commands without an answer. */
   #aborts = 0;
+  #hasClaim = false;
   #isReadingChanges = false;
   #hasMoreChanges = false;
 
@@ -220,6 +225,7 @@ export class HostController implements ClientOwner {
     const session = await readSession(client, capabilities, this.#parts.nsid);
     this.#session = session;
     this.namespace = session.namespace;
+    if (this.#parts.claims) this.#hasClaim = await claimNamespace(client, session);
     this.anaState = await readAnaState(client, session);
     this.#members = await this.#openQueues(session, signal);
     await this.#listen(session);
@@ -347,10 +353,16 @@ export class HostController implements ClientOwner {
     const limit = new Promise<void>((resolve) => {
       timer = clock.startTimer(SHUTDOWN_MS_MAX, resolve);
     });
-    const shuttingDown = this.#client.shutDown().catch(() => undefined);
-    await Promise.race([shuttingDown, limit]);
+    const leaving = this.#leave().catch(() => undefined);
+    await Promise.race([leaving, limit]);
     assert(timer !== null, "the limit has its timer");
     (timer as Timer).cancel();
+  }
+
+  async #leave(): Promise<void> {
+    const nsid = this.namespace?.nsid;
+    if (this.#hasClaim && nsid !== undefined) await releaseNamespace(this.#client, nsid);
+    await this.#client.shutDown();
   }
 
   #failAll(end: ConnectionEnd): void {

@@ -30,6 +30,8 @@ export interface NvmfOptions extends RemoteOptions {
   readonly queueDepth?: number;
   readonly headerDigest?: boolean;
   readonly dataDigest?: boolean;
+  /** Keeps other hosts from claiming the namespace, on targets of ours; default: it does not. */
+  readonly claims?: boolean;
   /** A controller may give the host up that it has not heard of for this long; default 5 s. */
   readonly keepAliveMs?: number;
 }
@@ -66,6 +68,7 @@ export function pathSetParts(reactor: Reactor, options: NvmfOptions): PathSetPar
     hostNqn: options.hostNqn ?? nqnOfUuid(hostId),
     hostId,
     nsid: options.nsid ?? null,
+    claims: options.claims === true,
     queues: options.queues ?? QUEUES,
     queueEntries: (options.queueDepth ?? QUEUE_DEPTH) + 1,
     headerDigest: options.headerDigest === true,

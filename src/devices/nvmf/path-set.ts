@@ -38,6 +38,8 @@ export interface PathSetOwner {
   pathLost(path: Path): void;
   /** Nothing of what the path had when it was lost can be done any more. Outside of a turn. */
   pathOver(path: Path): void;
+  /** Another host has claimed the namespace while a path was lost. Outside of a turn. */
+  pathClaimed(message: string): void;
   /** What there is to say of the namespace may have changed. */
   pathChanged(path: Path): void;
   /**
@@ -91,22 +93,26 @@ export class PathSet implements PathOwner, OutageOwner {
 
   /**
    * Opens all paths; those that cannot be opened are looked for later.
-   * @throws PenstockError of the first path, when none could be opened
+   * @throws PenstockError of the first path, when none could be opened; `claimed` of any: whoever
+   *   has it by that way writes what is behind the others, too
    */
   async open(): Promise<ControllerSession> {
-    let failed: PenstockError | null = null;
+    const failures: PenstockError[] = [];
     const openings = this.paths.map(async (path) => {
       try {
         await path.open();
       } catch (thrown) {
-        path.reason = toPenstockError(thrown).message;
-        failed ??= toPenstockError(thrown);
+        const error = toPenstockError(thrown);
+        path.reason = error.message;
+        failures.push(error);
       }
     });
     await Promise.all(openings);
+    const claimed = failures.find(({ code }) => code === "claimed");
+    if (claimed !== undefined) throw claimed;
     this.current = this.#best();
     const used = this.current ?? this.paths.find(({ isUp }) => isUp) ?? null;
-    if (used === null || used.session === null) throw failed;
+    if (used === null || used.session === null) throw failures[0];
     this.current = used;
     this.state = "up";
     for (const path of this.paths) if (!path.isUp) path.look();
@@ -168,6 +174,10 @@ export class PathSet implements PathOwner, OutageOwner {
 
   pathOver(path: Path): void {
     this.owner?.pathOver(path);
+  }
+
+  pathClaimed(message: string): void {
+    this.owner?.pathClaimed(message);
   }
 
   pathChanged(path: Path): void {

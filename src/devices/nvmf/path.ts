@@ -25,6 +25,8 @@ export interface PathOwner {
   pathLost(path: Path, end: ConnectionEnd): void;
   /** Nothing of what was sent over its lost association can be done any more. */
   pathOver(path: Path): void;
+  /** It was reached again, and another host has claimed the namespace meanwhile. */
+  pathClaimed(message: string): void;
   /** Its controller has told of a change. */
   pathChanged(path: Path): void;
 }
@@ -148,7 +150,9 @@ export class Path implements ControllerOwner {
         this.reason = message;
         // Nobody listens: the process is gone, and with it what it had.
         if (code === "connection-refused") this.#owner.pathOver(this);
-        return false;
+        if (code !== "claimed") return false;
+        this.#owner.pathClaimed(message);
+        return true;
       }
     });
     this.#reconnecting = null;

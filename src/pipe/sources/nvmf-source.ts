@@ -54,13 +54,14 @@ export function planNvmfSource(text: string, stage: UriStage, options: StageOpti
   const name = nvmfUri(first, subsystemNqn, settings.nsid ?? 1);
   return {
     servers: addresses,
-    open: ({ reactor, instanceSeed, hostSeed, place, failFast }) =>
+    open: ({ reactor, instanceSeed, hostSeed, place, failFast, claims }) =>
       NvmfDevice.open(reactor, {
         addresses,
         subsystemNqn,
         name,
         openingId: uuidOfName(`nvmf:${instanceSeed}:${stage.span.offset}`),
         failFast: failFast === true,
+        claims: claims === true,
         // Safety rule 4: killed and started again we are the same host. One for each source, since
         // a host that comes again ends its earlier association.
         ...(hostSeed === undefined

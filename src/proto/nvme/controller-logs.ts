@@ -65,6 +65,7 @@ const ADMIN_EFFECTS: ReadonlyMap<number, number> = new Map(
     AdminOpcode.keepAlive,
     AdminOpcode.fabrics,
     VendorOpcode.penstockInstance,
+    VendorOpcode.penstockClaim,
   ].map((opcode) => [opcode, CommandEffect.supported]),
 );
 

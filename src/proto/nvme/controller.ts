@@ -31,7 +31,7 @@ import type { NvmeReservations } from "./reservations.ts";
 import { NvmeStatus } from "./status.ts";
 import type { SubsystemView } from "./subsystem-view.ts";
 import type { ControllerLimits, QueueLink, SlowCommand } from "./transport.ts";
-import { encodeInstanceData, INSTANCE_BYTES, VendorOpcode } from "./vendor.ts";
+import { encodeInstanceData, INSTANCE_BYTES, isClaiming, VendorOpcode } from "./vendor.ts";
 
 export class NvmeController extends BaseController {
   readonly subsystem: SubsystemView;
@@ -158,6 +158,9 @@ export class NvmeController extends BaseController {
       case VendorOpcode.penstockInstance:
         this.#instance(command);
         break;
+      case VendorOpcode.penstockClaim:
+        this.#claim(command);
+        break;
       default:
         this.refuse(command, 0, NvmeStatus.invalidOpcode);
     }
@@ -195,6 +198,21 @@ export class NvmeController extends BaseController {
     } else {
       const { instanceId } = namespace.device.info;
       command.complete(NvmeStatus.success, 0, encodeInstanceData({ instanceId, epoch: 0 }));
+    }
+  }
+
+  /** Penstock's own: one host at a time has a namespace in a mirror. */
+  #claim(command: SlowCommand): void {
+    const namespace = this.namespaceOf(command.sqe.nsid);
+    if (namespace === null) {
+      this.refuse(command, 0, NvmeStatus.invalidNamespaceOrFormat);
+    } else if (!isClaiming(command.sqe)) {
+      namespace.release(this);
+      command.complete(NvmeStatus.success);
+    } else if (namespace.claim(this)) {
+      command.complete(NvmeStatus.success);
+    } else {
+      this.refuse(command, 0, NvmeStatus.reservationConflict);
     }
   }
 }

@@ -34,6 +34,12 @@ export interface NamespaceOptions {
   readonly reservations?: NvmeReservations | null;
 }
 
+/** As an association knows its host. */
+export interface Claimant {
+  readonly hostNqn: string;
+  readonly hostId: string;
+}
+
 export class NvmeNamespace implements NamespaceFace {
   readonly nsid: number;
   readonly device: Device;
@@ -46,6 +52,7 @@ export class NvmeNamespace implements NamespaceFace {
   blocks: number;
   pathStatus = 0;
   #anaState: AnaState;
+  #claimant: Claimant | null = null;
 
   constructor(options: NamespaceOptions) {
     const { nsid, device, uuid } = options;
@@ -84,6 +91,26 @@ export class NvmeNamespace implements NamespaceFace {
   setAnaState(state: AnaState): void {
     this.#anaState = state;
     this.pathStatus = pathStatusOf(state);
+  }
+
+  /**
+   * Until it releases it or its last controller has gone (its subsystem sees to that). Keeps nobody
+   * from reading or writing: only from claiming.
+   * @returns false: another host has it
+   */
+  claim({ hostNqn, hostId }: Claimant): boolean {
+    if (this.#claimant !== null && !this.isClaimedBy({ hostNqn, hostId })) return false;
+    this.#claimant = { hostNqn, hostId };
+    return true;
+  }
+
+  isClaimedBy({ hostNqn, hostId }: Claimant): boolean {
+    return this.#claimant?.hostNqn === hostNqn && this.#claimant.hostId === hostId;
+  }
+
+  /** If the host has it. */
+  release(host: Claimant): void {
+    if (this.isClaimedBy(host)) this.#claimant = null;
   }
 
   /** By its subsystem. @returns true: the device has another size than before */

@@ -12,7 +12,7 @@ import { type AnaState, CNTLID_DYNAMIC } from "./constants.ts";
 import { failConnect, readConnect } from "./connect-request.ts";
 import { NvmeController } from "./controller.ts";
 import type { ControllerEnvironment } from "./controller-base.ts";
-import type { NvmeNamespace } from "./namespace.ts";
+import type { Claimant, NvmeNamespace } from "./namespace.ts";
 import type { Registrant, ReservationReport } from "./reservation-data.ts";
 import { type HostId, holds, type ReservationNotice } from "./reservation-rules.ts";
 import { NvmeStatus } from "./status.ts";
@@ -55,7 +55,10 @@ export class NvmeSubsystem implements SubsystemTarget, SubsystemView {
       ended: (controller, reason) => {
         if (controller instanceof NvmeController) this.#events?.hostLost(controller, reason);
       },
-      gone: (controller) => this.#associations.gone(controller),
+      gone: (controller) => {
+        this.#associations.gone(controller);
+        this.#endClaims(controller);
+      },
     };
     this.#associations = new AssociationTable(this.options, true, {
       make: (identity, admin) => {
@@ -216,6 +219,13 @@ export class NvmeSubsystem implements SubsystemTarget, SubsystemView {
     for (const { reservations } of this.namespaces()) {
       reservations?.setHosts(this.#associations.hosts);
     }
+  }
+
+  /** A host without controllers claims nothing; one that has just come back has one. */
+  #endClaims({ hostNqn, hostId }: Claimant): void {
+    const isHosts = (each: Claimant): boolean => each.hostNqn === hostNqn && each.hostId === hostId;
+    if (this.controllers.some(isHosts)) return;
+    for (const namespace of this.namespaces()) namespace.release({ hostNqn, hostId });
   }
 
   #noteAnaChange(nsid: number): void {

@@ -3,7 +3,13 @@
 import { deepStrictEqual, strictEqual } from "node:assert/strict";
 import { test } from "node:test";
 import { Sqe } from "./sqe.ts";
-import { decodeInstanceData, encodeInstanceCommand, encodeInstanceData } from "./vendor.ts";
+import {
+  decodeInstanceData,
+  encodeClaimCommand,
+  encodeInstanceCommand,
+  encodeInstanceData,
+  isClaiming,
+} from "./vendor.ts";
 
 const DATA = { instanceId: "f81d4fae-7dec-11d0-a765-00a0c91e6bf6", epoch: 2 ** 40 };
 
@@ -36,4 +42,16 @@ test("encodeInstanceCommand asks for 64 bytes by a transport SGL", () => {
     [sqe.opcode, sqe.nsid, sqe.sglType, sqe.sglLength, sqe.cdw10],
     [0xc2, 3, 0x5a, 64, 16],
   );
+});
+
+test("encodeClaimCommand has no data, and says in CDW12 what it does", () => {
+  const sqe = new Sqe();
+  for (const isClaim of [true, false]) {
+    encodeClaimCommand(3, isClaim, sqe);
+    deepStrictEqual(
+      [sqe.opcode, sqe.nsid, sqe.sglLength, sqe.cdw10, sqe.cdw11, sqe.cdw12],
+      [0xc4, 3, 0, 0, 0, isClaim ? 1 : 0],
+    );
+    strictEqual(isClaiming(sqe), isClaim);
+  }
 });

@@ -2,6 +2,7 @@
  * Penstock's own admin commands, from the vendor specific range C0h to FFh.
  *
  *   C2h  penstockInstance  controller to host, 64 bytes, by NSID
+ *   C4h  penstockClaim     no data, by NSID; CDW12 bit 0: 1 claims the namespace, 0 releases it
  *   C5h  penstockEpoch     host to controller; reserved: answered "invalid opcode" for now
  *
  *   offset  of the instance's data          little-endian
@@ -19,12 +20,17 @@ import { beginAdmin } from "./admin-commands.ts";
 import type { Sqe } from "./sqe.ts";
 import { getUint64, getUuid, setUint64, setUuid, viewOf } from "./wire.ts";
 
-export const VendorOpcode = { penstockInstance: 0xc2, penstockEpoch: 0xc5 } as const;
+export const VendorOpcode = {
+  penstockInstance: 0xc2,
+  penstockClaim: 0xc4,
+  penstockEpoch: 0xc5,
+} as const;
 
 /** MN of our controllers begins with this. */
 export const PENSTOCK_MODEL = "Penstock";
 export const INSTANCE_BYTES = 64;
 const VERSION = 1;
+const CLAIM = 1;
 const MAGIC = "PENSTOCK";
 
 export interface InstanceData {
@@ -38,6 +44,18 @@ export function encodeInstanceCommand(nsid: number, sqe: Sqe): void {
   beginAdmin(VendorOpcode.penstockInstance, nsid, INSTANCE_BYTES, sqe);
   // NDT: dwords to transfer, as vendor specific commands have it. spec: Base 2.0 figure 88
   sqe.cdw10 = INSTANCE_BYTES / 4;
+}
+
+/** Fills `sqe` but for its cid. @param isClaim false: gives it back */
+export function encodeClaimCommand(nsid: number, isClaim: boolean, sqe: Sqe): void {
+  beginAdmin(VendorOpcode.penstockClaim, nsid, 0, sqe);
+  // CDW10 and 11 are NDT and NDM. spec: Base 2.0 figure 88
+  sqe.cdw12 = isClaim ? CLAIM : 0;
+}
+
+/** It claims; else it releases. */
+export function isClaiming(sqe: Sqe): boolean {
+  return (sqe.cdw12 & CLAIM) !== 0;
 }
 
 export function encodeInstanceData(data: InstanceData): Uint8Array {
