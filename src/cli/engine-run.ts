@@ -57,6 +57,7 @@ export async function runEngine(
     const failures = await engine.close();
     await told;
     log.flush();
+    await log.settled();
     let exitCode: ExitCode = ExitCode.ok;
     for (const failure of failures) exitCode = printError(failure);
     return exitCode;

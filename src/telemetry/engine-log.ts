@@ -38,10 +38,14 @@ export interface EngineLogOptions {
 /** Takes whole lines. `flush` writes what is kept, at once. */
 export interface LogDestination extends DestinationStream {
   flush(): void;
+  /** See `LogSink.settled`. */
+  settled?(limitMs: number): Promise<void>;
 }
 
 const STDERR = 2;
 const MS_PER_S = 1000;
+/** A reader that takes nothing does not hold the end up for longer. */
+const SETTLE_MS_MAX = 1000;
 const PINO_LEVELS = { debug: "debug", info: "info", warning: "warn", error: "error" } as const;
 
 export class EngineLog {
@@ -86,6 +90,11 @@ export class EngineLog {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
     this.#destination.flush();
+  }
+
+  /** Settles when what is on its way has been written, or after a second. Behind `flush`. */
+  async settled(): Promise<void> {
+    await this.#destination.settled?.(SETTLE_MS_MAX);
   }
 
   #startTimer(nowMs: number): void {

@@ -1,7 +1,8 @@
 // Tests of LogSink: order, a disk that is full, a reader that is gone, more than it keeps.
 
 import { ok, strictEqual } from "node:assert/strict";
-import { closeSync, openSync, readFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { closeSync, openSync, read, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
@@ -11,7 +12,7 @@ import { LogSink } from "./log-sink.ts";
 const LINE = `${"x".repeat(1023)}\n`;
 
 function openFor(t: TestContext, path: string): number {
-  const fd = openSync(path, "w");
+  const fd = openSync(path, "a");
   t.after(() => closeSync(fd));
   return fd;
 }
@@ -48,4 +49,29 @@ test("what is beyond the bound is dropped, and later lines are written again", a
   while (!readFileSync(path, "utf8").includes("last\n")) await turn();
   const { length } = readFileSync(path);
   ok(length > 2 ** 20 && length < 2 ** 20 + 2 * LINE.length, `${length}`);
+});
+
+test("settled waits for what a helper thread writes, and not for ever", async (t) => {
+  const path = join(makeTempDir(t), "log");
+  const sink = new LogSink(openFor(t, path));
+  sink.write(LINE);
+  sink.flush();
+  await sink.settled(60_000);
+  strictEqual(readFileSync(path, "utf8"), LINE);
+  const fifo = join(makeTempDir(t), "fifo");
+  execFileSync("mkfifo", [fifo]);
+  const reader = openSync(fifo, "r+");
+  t.after(() => closeSync(reader));
+  const stuck = new LogSink(openFor(t, fifo));
+  const count = 1000;
+  for (let index = 0; index < count; index += 1) stuck.write(LINE);
+  // Its reader takes nothing.
+  await stuck.settled(20);
+  const piece = Buffer.alloc(2 ** 16);
+  for (let left = count * LINE.length; left > 0; ) {
+    left -= await new Promise<number>((resolve) => {
+      read(reader, piece, 0, piece.length, null, (_error, taken) => resolve(taken));
+    });
+  }
+  await stuck.settled(60_000);
 });

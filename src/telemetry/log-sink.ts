@@ -24,6 +24,7 @@ export class LogSink {
   #queuedCharacters = 0;
   /** A helper thread writes. */
   #isWriting = false;
+  #waiters: (() => void)[] = [];
 
   constructor(fd: number) {
     this.#fd = fd;
@@ -50,6 +51,21 @@ export class LogSink {
     }
   }
 
+  /**
+   * Settles when no helper thread writes any more, or after `limitMs`: what it has in its hands
+   * would be lost with the process. Behind `flush`, before the end.
+   */
+  async settled(limitMs: number): Promise<void> {
+    if (!this.#isWriting) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, limitMs);
+      this.#waiters.push(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+
   #take(): Buffer {
     const bytes = Buffer.from(this.#queue.join(""));
     this.#queue = [];
@@ -59,7 +75,10 @@ export class LogSink {
 
   #writeBehind(bytes: Buffer): void {
     this.#isWriting = bytes.length > 0;
-    if (!this.#isWriting) return;
+    if (!this.#isWriting) {
+      for (const wake of this.#waiters.splice(0)) wake();
+      return;
+    }
     write(this.#fd, bytes, (error, written) => {
       if (error === null) {
         const rest = bytes.subarray(written);

@@ -113,7 +113,8 @@ test("an engine stops cleanly when its supervisor is killed, and the next one wa
   const dataDir = makeTempDir(t);
   const disk = join(dataDir, "disk.img");
   // The leader of the group outlives the supervisor, or the test's own rules would end the engine.
-  const script = '"$0" "$@"; read -r line';
+  // A Node beneath may make a shared standard input non-blocking, and the shell would not wait.
+  const script = '"$0" "$@" </dev/null; read -r line';
   const args = ["-c", script, PENSTOCK, "engine", "--data-dir", dataDir];
   const shell = spawnTracked("sh", args, { stdio: ["pipe", "ignore", "pipe"] });
   let stderr = "";
