@@ -9,9 +9,8 @@
  * less at a time. `offset`, `length`, `segments` of the request are those of the part.
  */
 
-import { type MemoryPin, Request } from "../../block/request.ts";
-import type { BufferPool, PoolBuffer } from "../../reactor/buffer-pool.ts";
-import { assert } from "../../util/assert.ts";
+import { BufferRequest } from "../../block/buffer-request.ts";
+import type { PoolBuffer } from "../../reactor/buffer-pool.ts";
 import type { DatasetRanges } from "./dataset-ranges.ts";
 import type { NamespaceFace, SlowCommand } from "./transport.ts";
 
@@ -54,7 +53,7 @@ export interface CommandOwner {
   commandCompleted(command: NvmeCommand): void;
 }
 
-export class NvmeCommand extends Request {
+export class NvmeCommand extends BufferRequest {
   readonly #owner: CommandOwner;
   /** Of the wire. */
   opcode = 0;
@@ -77,8 +76,6 @@ export class NvmeCommand extends Request {
   dw1 = 0;
   /** When its capsule was read, on the reactor's clock. */
   startMs = 0;
-  /** Memory of its own: data on its way to or from the host. */
-  buffer: PoolBuffer | null = null;
   /** Where in `buffer` its data begins. */
   bufferOffset = 0;
   /** The receive buffer in which the data of its capsule lies. */
@@ -118,27 +115,8 @@ export class NvmeCommand extends Request {
     return this.doneBytes + this.partBytes === this.totalBytes;
   }
 
-  override get canPin(): boolean {
-    return this.buffer !== null || this.payloadIn !== null;
-  }
-
-  override pinMemory(): MemoryPin {
-    const memory = this.buffer ?? this.payloadIn;
-    assert(memory !== null, "a command with data has its memory");
-    memory.retain();
-    return memory;
-  }
-
-  override moveMemory(pool: BufferPool): MemoryPin | null {
-    const { buffer } = this;
-    assert(buffer !== null, "a read has its buffer");
-    // As large as the old one, so that what the connection holds stays what is counted.
-    const fresh = pool.acquire(buffer.lengthBytes);
-    if (fresh === null) return null;
-    this.buffer = fresh;
-    this.segments.clear();
-    this.segments.push(fresh.slab.id, fresh.offset, this.length);
-    return buffer;
+  protected override get memory(): PoolBuffer | null {
+    return this.buffer ?? this.payloadIn;
   }
 
   /** As new, for the next command; its memory has been given back. Hot path. */
