@@ -1,14 +1,14 @@
 /**
  * AdaptivePolling: decides what a reactor that has run out of work does. Pure: it is told how long
- * work and gaps took, and answers how to spend the next gap.
+ * gaps took, and answers how to spend the next gap.
  *
  *   look   enter the kernel again and again: least latency, costs CPU for as long as nothing comes
  *   block  sleep inside the ring: cheap to leave, but the thread's event loop stands still
  *   sleep  in the event loop: costs nothing, and some microseconds on each side
  *
- * Looking pays when work comes soon and the reactor is mostly idle: then each request waits for
- * nothing but the wake-up. A reactor that is mostly busy has requests queueing at it: looking would
- * only burn what little is left, and a short sleep lets several arrive at once.
+ * Looking pays when work comes soon: a sleep and the wake-up from it cost both sides more than a
+ * short look, and hold up a peer that sends many commands at once and waits for their answers.
+ * Commands that trickle in one by one are let gather by `RestControl`, which goes first.
  */
 
 /** A gap up to this is worth waiting for awake. */
@@ -16,9 +16,6 @@ export const SHORT_GAP_MS = 0.06;
 
 /** Look only while at least this share of recent gaps was short ... */
 const SHORT_SHARE_MIN = 0.5;
-/** ... and the reactor is busy for at most this share of the time. */
-const BUSY_SHARE_MAX = 0.5;
-
 /** ... and at most this share of the gaps is spent waiting for the rest of a large transfer. */
 const BULK_SHARE_MAX = 0.05;
 
@@ -36,7 +33,6 @@ export class AdaptivePolling {
   #shortShare = 0;
   #shortGapMs = SHORT_GAP_MS / 2;
   #gapMs = BLOCK_MS;
-  #workMs = 0;
   #bulkShare = 0;
   readonly #windowMsMax: number;
 
@@ -45,13 +41,9 @@ export class AdaptivePolling {
     this.#windowMsMax = windowMsMax;
   }
 
-  /**
-   * Tells how long the reactor worked between two gaps.
-   * @param bulk what comes next is the rest of a large transfer: nobody waits for an answer
-   */
-  noteWork(workMs: number, bulk = false): void {
+  /** Tells whether what comes next is the rest of a large transfer: nobody waits for an answer. */
+  noteBulk(bulk: boolean): void {
     this.#bulkShare += ((bulk ? 1 : 0) - this.#bulkShare) * WEIGHT;
-    this.#workMs += (Math.min(workMs, BLOCK_MS) - this.#workMs) * WEIGHT;
   }
 
   /** Tells how long it took from running out of work to the next completion. */
@@ -65,7 +57,6 @@ export class AdaptivePolling {
   /** How long to look now, in milliseconds; 0: do not. */
   windowMs(): number {
     if (this.#shortShare < SHORT_SHARE_MIN || this.#bulkShare > BULK_SHARE_MAX) return 0;
-    if (this.#workMs > (this.#workMs + this.#gapMs) * BUSY_SHARE_MAX) return 0;
     const wanted = Math.max(this.#shortGapMs * WINDOW_FACTOR, WINDOW_MS_MIN);
     return Math.min(wanted, this.#windowMsMax);
   }

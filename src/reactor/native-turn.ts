@@ -83,7 +83,6 @@ export class NativeTurn {
   #inImmediate = false;
   readonly #sharesThread: boolean;
   #idleSinceMs = 0;
-  #workSinceMs = 0;
   #closed = false;
 
   constructor(
@@ -233,8 +232,7 @@ export class NativeTurn {
   #look(): boolean {
     const startMs = this.#clock.nowMs();
     this.#idleSinceMs = startMs;
-    const bulk = this.handler?.takeBulkHint?.() === true;
-    this.#polling.noteWork(startMs - this.#workSinceMs, bulk);
+    this.#polling.noteBulk(this.handler?.takeBulkHint?.() === true);
     const windowMs = this.#polling.windowMs();
     if (windowMs === 0) return false;
     const queue = this.#queue;
@@ -265,7 +263,6 @@ export class NativeTurn {
   }
 
   #noteGap(nowMs: number): void {
-    this.#workSinceMs = nowMs;
     this.#polling.noteGap(nowMs - this.#idleSinceMs);
     this.#idleSinceMs = 0;
   }

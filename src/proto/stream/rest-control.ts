@@ -4,9 +4,9 @@
  *
  * A client with many requests on their way, which sends them one by one as replies come in, loses
  * nothing when a few of its replies are a little late: it has others to work on. One with few
- * requests on their way would wait for us. How many there are shows in the largest receives: after
- * any hiccup all of them arrive at once. When most receives are that large, the server is what
- * everybody waits for, and batches are large without resting.
+ * requests on their way would wait for us, and so would one that sends several at once, as answers
+ * come in several at once: it and we work at the same time, on different batches, until somebody
+ * rests. How many there are shows in the largest receives: after any hiccup all arrive at once.
  *
  * An initiator rests for the same reasons, on the answers of its server. It knows how many commands
  * it has on their way.
@@ -14,6 +14,8 @@
 
 /** The fewest requests on their way with which a rest holds up nobody. */
 const DEPTH_MIN = 8;
+/** Receives that usually bring more than this share of them are batches, without resting. */
+const BATCH_SHARE = 1 / 4;
 /** While resting, at most this share of them gathers here. */
 const HELD_SHARE = 1 / 4;
 /** An ordinary client sends a request about this often, in milliseconds. */
@@ -48,7 +50,7 @@ export class RestControl {
 
   // hot path
   #restMs(depth: number): number {
-    if (depth < DEPTH_MIN || this.#batch * 2 > depth) return 0;
+    if (depth < DEPTH_MIN || this.#batch > depth * BATCH_SHARE) return 0;
     return Math.min(depth * HELD_SHARE * CLIENT_MS_PER_COMMAND, REST_MS_MAX);
   }
 }
