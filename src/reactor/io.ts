@@ -140,6 +140,8 @@ export interface TurnHandler {
   endRest?(): void;
   /** Other threads may ring: sleep only where that is heard. */
   readonly hasPollers?: boolean;
+  /** Reads and writes of files in flight. */
+  readonly fileDepth?: number;
 }
 
 /** What the turns of an Io did so far, where it counts. */

@@ -72,6 +72,9 @@ export interface NativeLevel {
   makeQueue(clock: Clock, helpers: HelperPool, requestTurn: () => void): OperationQueue;
 }
 
+/** In the user data of reads and writes of files: counted in `fileDepth`, never cancelled. */
+const OF_FILE = 1 << 30;
+
 /** Rests of 10 to 30 us would otherwise last 50 us longer. */
 const TIMER_SLACK_NS = 1000;
 
@@ -100,6 +103,8 @@ export abstract class NativeIo implements Io, CompletionSink {
   /** Results of what was done in place, for the next turn. */
   readonly #arrived = new ArrivedResults();
   readonly #lowWater = integerArgument();
+  /** Reads and writes of files in the queue. */
+  #fileDepth = 0;
   #closed: Promise<void> | null = null;
 
   constructor(options: NativeIoOptions, level: NativeLevel) {
@@ -140,6 +145,7 @@ export abstract class NativeIo implements Io, CompletionSink {
     assert(this.#turn.handler === null, "an Io has one reactor");
     const helpers = this.#helpers;
     const isUnseen = !this.#waitSeesHelpers;
+    const fileDepth = (): number => this.#fileDepth;
     this.#turn.handler = {
       runTurn: () => {
         const delivered = this.#deliverArrived();
@@ -161,6 +167,9 @@ export abstract class NativeIo implements Io, CompletionSink {
       get hasPollers() {
         return (isUnseen && helpers.isBusy) || handler.hasPollers === true;
       },
+      get fileDepth() {
+        return fileDepth();
+      },
     };
   }
 
@@ -175,7 +184,12 @@ export abstract class NativeIo implements Io, CompletionSink {
   // hot path
   operationCompleted(userData: number, result: number, flags: number): void {
     if (userData === NO_COMPLETION) return;
-    this.#ops.end(userData, result, (flags & COMPLETION_SOCKET_NONEMPTY) !== 0);
+    let slot = userData;
+    if ((userData & OF_FILE) !== 0) {
+      slot -= OF_FILE;
+      this.#fileDepth--;
+    }
+    this.#ops.end(slot, result, (flags & COMPLETION_SOCKET_NONEMPTY) !== 0);
   }
 
   attach(op: IoOp): void {
@@ -220,7 +234,7 @@ export abstract class NativeIo implements Io, CompletionSink {
       this.#arrive(slot, libc.preadInMemory(file, slab.address + offset, length, position));
       return;
     }
-    this.#prepare(Operation.read, file, slab.address + offset, length, position, 0, slot);
+    this.#transfer(Operation.read, file, slab.address + offset, length, position, 0, slot);
   }
 
   // hot path
@@ -232,7 +246,7 @@ export abstract class NativeIo implements Io, CompletionSink {
       return;
     }
     const { readv } = Operation;
-    this.#prepare(readv, file, entriesAddress, count, position, 0, slot, lengthBytes);
+    this.#transfer(readv, file, entriesAddress, count, position, 0, slot, lengthBytes);
   }
 
   // hot path
@@ -251,7 +265,7 @@ export abstract class NativeIo implements Io, CompletionSink {
       return;
     }
     const flags = durable ? RWF_DSYNC : 0;
-    this.#prepare(Operation.write, file, slab.address + offset, length, position, flags, slot);
+    this.#transfer(Operation.write, file, slab.address + offset, length, position, flags, slot);
   }
 
   // hot path
@@ -270,7 +284,7 @@ export abstract class NativeIo implements Io, CompletionSink {
     }
     const flags = durable ? RWF_DSYNC : 0;
     const { writev } = Operation;
-    this.#prepare(writev, file, entriesAddress, count, position, flags, slot, lengthBytes);
+    this.#transfer(writev, file, entriesAddress, count, position, flags, slot, lengthBytes);
   }
 
   sync(op: IoOp, file: FileHandle): void {
@@ -368,6 +382,21 @@ export abstract class NativeIo implements Io, CompletionSink {
     // The poll handle's close callback needs one round of the loop before the thread may end.
     await new Promise((resolve) => setImmediate(resolve));
     this.#queue.close();
+  }
+
+  // hot path
+  #transfer(
+    operation: number,
+    file: FileHandle,
+    address: number,
+    length: number,
+    position: number,
+    flags: number,
+    slot: number,
+    totalBytes?: number,
+  ): void {
+    this.#fileDepth++;
+    this.#prepare(operation, file, address, length, position, flags, slot | OF_FILE, totalBytes);
   }
 
   #prepare(

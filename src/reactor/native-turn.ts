@@ -25,6 +25,17 @@ const TURN_MS_MAX = 2;
 /** The clock is read once per this many steps of a turn. */
 const STEPS_PER_CLOCK_READ = 16;
 
+/**
+ * With this many reads and writes with the disk, a share of them may wait for each other, for so
+ * long: the others keep the disk busy, and each costs half as much.
+ */
+const GATHER_DEPTH_MIN = 8;
+const GATHER_SHARE = 1 / 4;
+const GATHER_COUNT_MAX = 16;
+const GATHER_MS = 0.05;
+/** For how long it sleeps when nothing ends. */
+const GATHER_TIMEOUT_MS = 0.5;
+
 export interface NativeTurnOptions {
   /** Longest look for work before sleeping, in ms; 0 never looks. */
   readonly spinMsMax?: number;
@@ -199,7 +210,7 @@ export class NativeTurn {
         return;
       }
       if (worked || queue.pending > 0 || this.#rest()) continue;
-      if (!this.#sharesThread && (this.#look() || this.#block())) continue;
+      if (!this.#sharesThread && (this.#gather() || this.#look() || this.#block())) continue;
       this.stats.sleeps++;
       queue.setSignals(true);
       queue.enter();
@@ -226,6 +237,16 @@ export class NativeTurn {
     this.#queue.rest(restMs);
     this.handler?.endRest?.();
     return true;
+  }
+
+  /** Where a disk works on many operations, lets several of them end. True when some did. */
+  #gather(): boolean {
+    const depth = this.handler?.fileDepth ?? 0;
+    if (depth < GATHER_DEPTH_MIN || this.handler?.hasPollers === true) return false;
+    const count = Math.min(depth * GATHER_SHARE, GATHER_COUNT_MAX);
+    this.#queue.gather(Math.floor(count), GATHER_MS, GATHER_TIMEOUT_MS);
+    this.stats.blocks++;
+    return this.#queue.hasCompletions;
   }
 
   /** Looks for completions for as long as it is likely to pay. True when there are some. */

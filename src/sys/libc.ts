@@ -159,15 +159,15 @@ const ENTER_GETEVENTS_EXT_ARG = 1 | 8;
 const GETEVENTS_ARG_BYTES = 24n;
 
 /**
- * Submits, and sleeps until there is a completion or the time is up (-ETIME).
+ * Submits, and sleeps until there are `count` completions or the time is up (-ETIME).
  * @param argument address of a struct io_uring_getevents_arg
  */
-export function ioUringWait(fd: number, submit: number, argument: bigint): number {
+export function ioUringWait(fd: number, submit: number, count: number, argument: bigint): number {
   const result = waiting.syscall(
     SYSCALL_IO_URING_ENTER,
     fd,
     submit,
-    1,
+    count,
     ENTER_GETEVENTS_EXT_ARG,
     argument,
     GETEVENTS_ARG_BYTES,

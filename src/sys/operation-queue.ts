@@ -77,6 +77,8 @@ export interface OperationQueue {
   enter(): void;
   /** As `enter`, and sleeps until a completion is there, for at most `timeoutMs` (below 1 s). */
   wait(timeoutMs: number): void;
+  /** As `wait`, and lets up to `count` completions gather for at most `gatherMs`. Hot path. */
+  gather(count: number, gatherMs: number, timeoutMs: number): void;
   /** Lets up to `restMs` (below 1 s) go by, or less when something completes meanwhile. */
   rest(restMs: number): void;
   /** Delivers all completions that are there. @returns how many. Hot path. */

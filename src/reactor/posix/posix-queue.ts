@@ -153,6 +153,10 @@ export class PosixQueue implements OperationQueue {
     this.#look();
   }
 
+  gather(_count: number, _gatherMs: number, timeoutMs: number): void {
+    this.wait(timeoutMs);
+  }
+
   rest(restMs: number): void {
     // Whatever happens: the event of the socket that rests would end each rest at once.
     if (!this.hasCompletions) this.#epoll.pause(restMs);
