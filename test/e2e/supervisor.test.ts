@@ -10,6 +10,7 @@ import { spawnTracked } from "../../src/testing/child-processes.ts";
 import { parseEngineAddress } from "../../src/api/engine-address.ts";
 import { askEngine, type EngineClient } from "../../src/api/engine-client.ts";
 import { PipeState } from "../../src/api/penstock/engine/v1/engine_pb.ts";
+import { freePort } from "../../src/testing/free-port.ts";
 import { forEachLevel } from "../../src/testing/levels.ts";
 import { NbdRawClient } from "../../src/testing/nbd-raw-client.ts";
 import { PENSTOCK, type PenstockProcess, startEngine } from "../../src/testing/penstock-process.ts";
@@ -66,12 +67,15 @@ forEachLevel(
   async (t, level) => {
     const dataDir = makeTempDir(t);
     const engine = await startEngine(t, dataDir, { level });
+    // The disk's port is any that is free. The others share one that nobody gets by chance while
+    // the engine is down.
+    const port = await freePort();
     const uris = await ask(engine, async ({ pipes }) => {
       const disk = `${join(dataDir, "disk.img")}?size=${SIZE_BYTES}B | nbd://127.0.0.1:0/disk`;
       const first = await pipes.createPipe({ name: "disk", text: disk });
       const found = [first.pipe?.uri ?? ""];
       for (let index = 1; index < PIPE_COUNT; index += 1) {
-        const text = `null:///n?size=1MiB | nbd://127.0.0.1:0/${index}`;
+        const text = `null:///n?size=1MiB | nbd://127.0.0.1:${port}/${index}`;
         found.push((await pipes.createPipe({ name: `n${index}`, text })).pipe?.uri ?? "");
       }
       return found;
@@ -128,8 +132,12 @@ test("an engine stops cleanly when its supervisor is killed, and the next one wa
   const client = await NbdRawClient.open(pipe?.uri ?? "");
   await client.write(0, Buffer.alloc(4096, 7));
   process.kill(parentOf(workerId), "SIGKILL");
+  // Nobody waits for an engine that does not say that it stops.
+  const lock = join(dataDir, "engine.lock");
+  await eventually(async () => match(readFileSync(lock, "utf8"), /, stopping\)\n$/));
   const second = await startEngine(t, dataDir);
-  strictEqual(isAlive(workerId), false);
+  // The folder is free a little before the process is gone.
+  await eventually(async () => strictEqual(isAlive(workerId), false));
   // It may still be on its way to us.
   await eventually(async () => match(stderr, /"code":"engine-stopping"/));
   strictEqual(readFileSync(disk)[4095], 7);
@@ -216,6 +224,6 @@ test("settings come from the command line, the environment, a file, in this orde
   const told = await ask(engine, (client) => client.engine.getEngine({}));
   deepStrictEqual([told.reactors, told.dataDir, told.level], [2, elsewhere, "uring"]);
   strictEqual(statSync(socket).isSocket(), true);
-  match(engine.stderr, /"code":"engine-ready"/);
   await engine.stop();
+  match(engine.stderr, /"code":"engine-ready"/);
 });
