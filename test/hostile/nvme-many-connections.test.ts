@@ -5,14 +5,16 @@
 
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
+import { cycles } from "../../src/testing/cycles.ts";
 import { ALL_LEVELS, forEachLevel } from "../../src/testing/levels.ts";
 import { forLongRun } from "../../src/testing/long-run.ts";
 import { capsule, connectCommand, icReq } from "../../src/testing/nvme-bytes.ts";
 import { NvmeProbe, subsystemOf } from "../../src/testing/nvme-health.ts";
 import { NvmeRawClient } from "../../src/testing/nvme-raw-client.ts";
-import { type PenstockProcess, startPenstock } from "../../src/testing/penstock-process.ts";
+import { startPenstock } from "../../src/testing/penstock-process.ts";
 import { openFileCount, residentBytes, sharedBytes } from "../../src/testing/process-usage.ts";
 import { RawSocket } from "../../src/testing/raw-socket.ts";
+import { settles } from "../../src/testing/settles.ts";
 import { testSeed } from "../../src/testing/test-seed.ts";
 import { Prng } from "../../src/util/prng.ts";
 
@@ -26,7 +28,6 @@ const IDLE_BYTES_MAX = 48 * MIB;
 /** V8 lets garbage pile up until it is worth collecting. */
 const GROWTH_BYTES_MAX = 40 * MIB;
 const SHARED_GROWTH_BYTES_MAX = 2 * MIB;
-const SETTLE_MS_MAX = 60_000;
 /** A silent peer without a controller is ended after some 30 s; sweeps come on top. */
 const SILENCE_MS_MAX = 60_000;
 
@@ -55,7 +56,10 @@ forEachLevel("NVMe/TCP connections that stay silent", silenceOptions, async (t, 
       assert.fail(`${left} silent connections are still there after ${SILENCE_MS_MAX} ms`);
     }),
   ]);
-  await settles(() => openFileCount(server.pid) <= before.files, "open files");
+  await settles(
+    () => openFileCount(server.pid) <= before.files,
+    () => `${openFileCount(server.pid)} open files instead of ${before.files}`,
+  );
   await exercise(probe);
   assert.deepEqual(await server.stop(), { code: 0, signal: null });
 });
@@ -65,13 +69,17 @@ const cycleOptions = { timeoutMs: forLongRun(120, 900) * 1000 };
 forEachLevel("NVMe/TCP connections that come and go", cycleOptions, async (t, level) => {
   const server = await startPenstock(t, PIPE, { level });
   const prng = new Prng(testSeed(t));
-  await cycles(server, prng, CYCLE_COUNT / 2);
+  const cycle = () => oneCycle(server.uri, prng);
+  await cycles({ count: CYCLE_COUNT / 2, atOnce: AT_ONCE }, cycle);
   await sleep(500);
   const files = openFileCount(server.pid);
   const memory = residentBytes(server.pid);
   const shared = sharedBytes(server.pid);
-  await cycles(server, prng, CYCLE_COUNT);
-  await settles(() => openFileCount(server.pid) <= files, "open files");
+  await cycles({ count: CYCLE_COUNT, atOnce: AT_ONCE }, cycle);
+  await settles(
+    () => openFileCount(server.pid) <= files,
+    () => `${openFileCount(server.pid)} open files instead of ${files}`,
+  );
   const growth = residentBytes(server.pid) - memory;
   const sharedGrowth = sharedBytes(server.pid) - shared;
   t.diagnostic(`${growth} bytes more, ${sharedGrowth} of them shared`);
@@ -109,12 +117,6 @@ async function silentHost(uri: string, index: number): Promise<RawSocket> {
   return raw;
 }
 
-async function cycles(server: PenstockProcess, prng: Prng, count: number): Promise<void> {
-  for (let done = 0; done < count; done += AT_ONCE) {
-    await Promise.all(Array.from({ length: AT_ONCE }, () => oneCycle(server.uri, prng)));
-  }
-}
-
 /** An association of two queues, some work, then one of the ways to leave. */
 async function oneCycle(uri: string, prng: Prng): Promise<void> {
   const digests = { header: prng.chance(0.5), data: prng.chance(0.5) };
@@ -135,12 +137,4 @@ async function oneCycle(uri: string, prng: Prng): Promise<void> {
     second.raw.end();
   }
   await Promise.all([first.raw.closed, second.raw.closed]);
-}
-
-async function settles(isSettled: () => boolean, what: string): Promise<void> {
-  const startMs = performance.now();
-  while (!isSettled()) {
-    assert.ok(performance.now() - startMs < SETTLE_MS_MAX, `${what}: still more than before`);
-    await sleep(50);
-  }
 }

@@ -23,12 +23,12 @@ import {
 import { checkNvmeHealth, NvmeProbe, subsystemOf } from "../../src/testing/nvme-health.ts";
 import { NvmeRawClient, transfer } from "../../src/testing/nvme-raw-client.ts";
 import { startPenstock } from "../../src/testing/penstock-process.ts";
+import { changed, noise, shuffled } from "../../src/testing/spoilt-bytes.ts";
 import { testSeed } from "../../src/testing/test-seed.ts";
 import { Prng } from "../../src/util/prng.ts";
 
 const SESSION_COUNT = forLongRun(600, 20_000);
 const AT_ONCE = 12;
-const NOISE_BYTES_MAX = 3000;
 /** A spoilt length makes the target wait for more, so the host has to end it. */
 const PATIENCE_MS = 20;
 const CORPUS = join(import.meta.dirname, "nvme-corpus");
@@ -158,22 +158,6 @@ function transfer8(opcode: number, cid: number) {
   return { ...transfer(opcode, 0, 8), cid };
 }
 
-function noise(prng: Prng): Buffer {
-  const bytes = Buffer.alloc(1 + prng.below(NOISE_BYTES_MAX));
-  prng.fill(bytes);
-  return bytes;
-}
-
-function changed(valid: Buffer, prng: Prng): Buffer {
-  const bytes = Buffer.from(valid);
-  const count = 1 + prng.below(6);
-  for (let index = 0; index < count; index += 1) {
-    const at = prng.below(bytes.length);
-    bytes[at] = prng.pick([0, 1, 0x7f, 0x80, 0xff, prng.below(256)]);
-  }
-  return bytes;
-}
-
 /** Headers matter more than data: half of the changes are there. */
 function maybeChanged(one: Buffer, prng: Prng): Buffer {
   if (prng.chance(0.7)) {
@@ -181,15 +165,6 @@ function maybeChanged(one: Buffer, prng: Prng): Buffer {
   }
   const header = Math.min(one.length, 80);
   return Buffer.concat([changed(one.subarray(0, header), prng), one.subarray(header)]);
-}
-
-function shuffled(parts: Buffer[], prng: Prng): Buffer[] {
-  const left = [...parts];
-  const result: Buffer[] = [];
-  while (left.length > 0) {
-    result.push(...left.splice(prng.below(left.length), 1));
-  }
-  return result;
 }
 
 async function send(uri: string, { state, bytes }: Attack): Promise<void> {

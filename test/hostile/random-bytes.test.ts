@@ -11,12 +11,12 @@ import { clientFlags, goData, option } from "../../src/testing/nbd-bytes.ts";
 import { validCommands, validSession } from "../../src/testing/nbd-valid-session.ts";
 import { startPenstock } from "../../src/testing/penstock-process.ts";
 import { RawSocket } from "../../src/testing/raw-socket.ts";
+import { changed, noise, shuffled } from "../../src/testing/spoilt-bytes.ts";
 import { testSeed } from "../../src/testing/test-seed.ts";
 import { Prng } from "../../src/util/prng.ts";
 
 const SESSION_COUNT = forLongRun(1500, 30_000);
 const AT_ONCE = 16;
-const NOISE_BYTES_MAX = 3000;
 /** A spoilt length makes the server wait for more, so the client has to end it. */
 const PATIENCE_MS = 30;
 
@@ -63,31 +63,6 @@ function spoiltSession(prng: Prng): Buffer {
         valid.subarray(prng.below(valid.length)),
       ]);
   }
-}
-
-function noise(prng: Prng): Buffer {
-  const bytes = Buffer.alloc(1 + prng.below(NOISE_BYTES_MAX));
-  prng.fill(bytes);
-  return bytes;
-}
-
-function changed(valid: Buffer, prng: Prng): Buffer {
-  const bytes = Buffer.from(valid);
-  const count = 1 + prng.below(6);
-  for (let index = 0; index < count; index += 1) {
-    const at = prng.below(bytes.length);
-    bytes[at] = prng.pick([0, 1, 0x7f, 0x80, 0xff, prng.below(256)]);
-  }
-  return bytes;
-}
-
-function shuffled(parts: Buffer[], prng: Prng): Buffer[] {
-  const left = [...parts];
-  const result: Buffer[] = [];
-  while (left.length > 0) {
-    result.push(...left.splice(prng.below(left.length), 1));
-  }
-  return result;
 }
 
 async function send(uri: string, bytes: Buffer): Promise<void> {
