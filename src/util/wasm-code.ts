@@ -1,6 +1,7 @@
 /**
  * Just enough of WebAssembly's binary format to write a small program by hand: one memory, one
- * function of i32 parameters, vectors of 16 bytes. Pure: instructions in, a module's bytes out.
+ * function of i32 parameters, vectors of 16 bytes, i64. Pure: instructions in, a module's bytes
+ * out.
  *
  * spec: WebAssembly Core 2.0, section 5 (binary format)
  */
@@ -19,6 +20,15 @@ export const wasm = {
   storeVector: (offset: number): number[] => [0xfd, 0x0b, 0, ...unsigned(offset)],
   xorVector: [0xfd, ...unsigned(81)],
   zeroVector: [0xfd, 0x0c, ...new Array<number>(16).fill(0)],
+  constantLong: (value: bigint): number[] => [0x42, ...signedLong(BigInt.asIntN(64, value))],
+  loadLong: (offset: number): number[] => [0x29, 0, ...unsigned(offset)],
+  storeLong: (offset: number): number[] => [0x37, 0, ...unsigned(offset)],
+  addLong: [0x7c],
+  multiplyLong: [0x7e],
+  xorLong: [0x85],
+  /** Zeroes come in at the top. */
+  shiftLongRight: [0x88],
+  rotateLongLeft: [0x89],
   /** Runs `body` again and again while it leaves something other than 0 on the stack. */
   repeat: (body: readonly number[]): number[] => [0x03, 0x40, ...body, 0x0d, 0, 0x0b],
 } as const;
@@ -28,6 +38,8 @@ export interface WasmProgram {
   readonly parameterCount: number;
   /** Further i32 locals, 0 at the beginning. */
   readonly localCount: number;
+  /** i64 locals after those, 0 at the beginning. */
+  readonly longLocalCount?: number;
   readonly code: readonly number[];
   /** Of 64 KiB each. */
   readonly memoryPages: number;
@@ -37,7 +49,8 @@ export interface WasmProgram {
 export function wasmModule(program: WasmProgram): Uint8Array<ArrayBuffer> {
   const { parameterCount, localCount, code, memoryPages } = program;
   const parameters = new Array<number>(parameterCount).fill(I32);
-  const body = [1, ...unsigned(localCount), I32, ...code, END];
+  const longLocals = [...unsigned(program.longLocalCount ?? 0), I64];
+  const body = [2, ...unsigned(localCount), I32, ...longLocals, ...code, END];
   return Uint8Array.from([
     ...[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
     ...section(1, [1, 0x60, parameterCount, ...parameters, 0]),
@@ -49,6 +62,7 @@ export function wasmModule(program: WasmProgram): Uint8Array<ArrayBuffer> {
 }
 
 const I32 = 0x7f;
+const I64 = 0x7e;
 const END = 0x0b;
 
 function section(id: number, content: readonly number[]): number[] {
@@ -79,5 +93,16 @@ function signed(value: number): number[] {
     rest >>= 7;
   }
   bytes.push(rest & 0x7f);
+  return bytes;
+}
+
+function signedLong(value: bigint): number[] {
+  const bytes: number[] = [];
+  let rest = value;
+  while (rest < -0x40n || rest > 0x3fn) {
+    bytes.push(Number(rest & 0x7fn) | 0x80);
+    rest >>= 7n;
+  }
+  bytes.push(Number(rest & 0x7fn));
   return bytes;
 }
