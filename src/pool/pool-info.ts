@@ -1,0 +1,83 @@
+/** What a pool and its volumes say of themselves, and what is asked of them: plain values. */
+
+import type { ImportFindings } from "./recovery/importer.ts";
+import type { ChecksumKind } from "./volumes/block-checksum.ts";
+
+export type { ImportFindings };
+
+export interface PoolOptions {
+  /** For pages of trees, bytes; at least 1 MiB. */
+  readonly cacheBytes?: number;
+  /** Nothing is written to the disks; volumes open read-only. */
+  readonly readOnly?: boolean;
+  /** Goes on where a log is damaged, another engine seems to have it, or disks are not empty. */
+  readonly force?: boolean;
+}
+
+export interface CreatePoolOptions extends PoolOptions {
+  readonly name: string;
+  readonly uuid?: string;
+  /** Unit of allocation, a power of two from 64 KiB to 4 MiB. */
+  readonly chunkBytes?: number;
+  readonly checksum?: ChecksumKind;
+  /** What sizes of volumes may add up to, percent of the capacity; 0: any. */
+  readonly overCommitPercent?: number;
+  readonly warnPercent?: number;
+  readonly criticalPercent?: number;
+}
+
+export interface PoolDiskInfo {
+  readonly uuid: string;
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly freeBytes: number;
+}
+
+export interface PoolInfo {
+  readonly name: string;
+  readonly uuid: string;
+  readonly state: "online" | "degraded" | "faulted";
+  /** Why it is not online; else empty. */
+  readonly reason: string;
+  readonly readOnly: boolean;
+  readonly capacityBytes: number;
+  /** Of blocks that volumes map. */
+  readonly usedBytes: number;
+  /** Of thick volumes, not mapped yet. */
+  readonly reservedBytes: number;
+  /** All sizes of volumes. */
+  readonly committedBytes: number;
+  readonly freeBytes: number;
+  /** Freed, and not usable again yet. */
+  readonly waitingBytes: number;
+  readonly pageBytes: number;
+  readonly chunkBytes: number;
+  readonly checksum: ChecksumKind;
+  readonly disks: readonly PoolDiskInfo[];
+}
+
+export interface CreateVolumeOptions {
+  readonly name: string;
+  readonly uuid?: string;
+  /** A multiple of 512. */
+  readonly sizeBytes: number;
+  /** Default true; false: space for all of it is reserved. */
+  readonly isThin?: boolean;
+  readonly properties?: ReadonlyMap<string, Uint8Array>;
+}
+
+export interface VolumeInfo {
+  readonly name: string;
+  readonly uuid: string;
+  readonly sizeBytes: number;
+  readonly isThin: boolean;
+  readonly usedBytes: number;
+  readonly createdMs: number;
+  readonly state: "ready" | "deleting";
+}
+
+export interface OpenVolumeOptions {
+  readonly readOnly?: boolean;
+  /** The stage as written, for listings. */
+  readonly stageName: string;
+}
