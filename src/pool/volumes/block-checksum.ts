@@ -3,7 +3,8 @@
  * when the pool is opened. The programs' memories belong to the thread; nothing is in flight.
  *
  * Only `crc32` makes objects on the hot path: Node's function takes a view, so each piece of memory
- * costs one `subarray`. All others read slabs in place or copy into a memory of their own.
+ * costs one `subarray`. All others read slabs in place or copy into a memory of their own; what is
+ * left is the engine's box around a result above 2^31 (8 bytes a call on average).
  *
  * spec: docs/internals/pool-format.md, Labels (checksum kind) and Decisions (which one, measured)
  */
@@ -15,7 +16,7 @@ import type { SegmentList } from "../../block/segments.ts";
 import type { SlabSpace } from "../../reactor/slab.ts";
 import { assert } from "../../util/assert.ts";
 import { crc32c } from "../../util/crc32c.ts";
-import { makeXxh64, type Xxh64 } from "../../util/xxh64.ts";
+import { makeXxh64 } from "../../util/xxh64.ts";
 import { BLOCK_BYTES } from "../pool-layout.ts";
 
 export type ChecksumKind = "none" | "crc32c" | "crc32" | "xxh64";
@@ -24,7 +25,7 @@ export type ChecksumKind = "none" | "crc32c" | "crc32" | "xxh64";
 export const CHECKSUM_KINDS: readonly ChecksumKind[] = ["none", "crc32c", "crc32", "xxh64"];
 
 /** For new pools. */
-export const CHECKSUM_KIND_DEFAULT: ChecksumKind = "crc32c";
+export const CHECKSUM_KIND_DEFAULT: ChecksumKind = "xxh64";
 
 /** All results are unsigned, below 2^32. */
 export interface BlockChecksum {
@@ -37,11 +38,14 @@ export interface BlockChecksum {
   ofBytes(bytes: Uint8Array, start: number): number;
 }
 
+/** One per kind and thread. Where the kind needs a program, that is made here, not by a request. */
 export function blockChecksum(kind: ChecksumKind): BlockChecksum {
-  return CHECKSUMS[kind];
+  if (kind !== "xxh64") return SIMPLE_KINDS[kind];
+  xxh64Checksum ??= makeXxh64Checksum();
+  return xxh64Checksum;
 }
 
-const CHECKSUMS: Readonly<Record<ChecksumKind, BlockChecksum>> = {
+const SIMPLE_KINDS: Readonly<Record<Exclude<ChecksumKind, "xxh64">, BlockChecksum>> = {
   none: { kind: "none", code: 0, ofSegments: () => 0, ofBytes: () => 0 },
   crc32c: {
     kind: "crc32c",
@@ -50,8 +54,29 @@ const CHECKSUMS: Readonly<Record<ChecksumKind, BlockChecksum>> = {
     ofBytes: (bytes, start) => crc32c(bytes, start, BLOCK_BYTES),
   },
   crc32: { kind: "crc32", code: 2, ofSegments: crc32OfSegments, ofBytes: crc32OfBytes },
-  xxh64: { kind: "xxh64", code: 3, ofSegments: xxh64OfSegments, ofBytes: xxh64OfBytes },
 };
+
+let xxh64Checksum: BlockChecksum | undefined;
+
+function makeXxh64Checksum(): BlockChecksum {
+  const { message, result, run } = makeXxh64(BLOCK_BYTES);
+  return {
+    kind: "xxh64",
+    code: 3,
+    // hot path
+    ofSegments(slabs, segments, start) {
+      copyFromSegments(slabs, segments, start, message, 0, BLOCK_BYTES);
+      run();
+      return (result[0] as number) >>> 0;
+    },
+    // hot path
+    ofBytes(bytes, start) {
+      copyBytes(bytes, start, message, 0, BLOCK_BYTES);
+      run();
+      return (result[0] as number) >>> 0;
+    },
+  };
+}
 
 // hot path
 function crc32OfSegments(slabs: SlabSpace, segments: SegmentList, start: number): number {
@@ -79,23 +104,4 @@ function crc32OfSegments(slabs: SlabSpace, segments: SegmentList, start: number)
 function crc32OfBytes(bytes: Uint8Array, start: number): number {
   assert(start >= 0 && start + BLOCK_BYTES <= bytes.length, "the block lies within its memory");
   return crc32(bytes.subarray(start, start + BLOCK_BYTES));
-}
-
-/** Made when the first block comes. */
-let xxh64: Xxh64 | undefined;
-
-// hot path
-function xxh64OfSegments(slabs: SlabSpace, segments: SegmentList, start: number): number {
-  xxh64 ??= makeXxh64(BLOCK_BYTES);
-  copyFromSegments(slabs, segments, start, xxh64.message, 0, BLOCK_BYTES);
-  xxh64.run();
-  return (xxh64.result[0] as number) >>> 0;
-}
-
-// hot path
-function xxh64OfBytes(bytes: Uint8Array, start: number): number {
-  xxh64 ??= makeXxh64(BLOCK_BYTES);
-  copyBytes(bytes, start, xxh64.message, 0, BLOCK_BYTES);
-  xxh64.run();
-  return (xxh64.result[0] as number) >>> 0;
 }
