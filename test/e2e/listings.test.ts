@@ -19,7 +19,7 @@ test("listings show every device and share, as a table, JSON and YAML", async (t
     return stdout;
   };
   strictEqual(await run("share", "list", "-o", "json"), "[]\n");
-  const mirror = `mirror(malloc:///near?size=8MiB | delay#slow?time=1ms, ${leg.uri})?timeout=1s`;
+  const mirror = `mirror(malloc:///near?size=8MiB | delay#slow?time=1ms, ${leg.uri})?timeout=10s`;
   const ready = await run("pipe", "create", "vol1", `${mirror} | nbd://127.0.0.1:0/vol1`);
   const uri = ready.trim().slice("ready ".length);
   await run("pipe", "create", "ro", "null:///n?size=1MiB&readonly=1 | nbd://127.0.0.1:0/ro");

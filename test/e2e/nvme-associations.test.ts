@@ -14,9 +14,15 @@ import { capsule, RAW_HOST_NQN } from "../../src/testing/nvme-bytes.ts";
 import { subsystemOf } from "../../src/testing/nvme-health.ts";
 import { NvmeRawClient, transfer } from "../../src/testing/nvme-raw-client.ts";
 import { startPenstock, withTimeout } from "../../src/testing/penstock-process.ts";
+import { standStill } from "../../src/testing/stand-still.ts";
 
 const NQN = "nqn.2026-11.io.penstock:test";
-const DELAY_MS = 1500;
+/** Long enough for others to come and be served meanwhile, on a busy machine too. */
+const DELAY_MS = 4000;
+const KEEP_ALIVE_MS = 3000;
+const TALK_MS = 400;
+const TALKS = 10;
+const END_MS_MAX = 30_000;
 const WRITTEN = Buffer.alloc(4096, 1);
 const INVALID_HOST = 0x184;
 const ANA_INACCESSIBLE = 0x302;
@@ -33,7 +39,8 @@ forEachLevel(
     const oldIo = await NvmeRawClient.openIo(uri, old, options);
     const startMs = performance.now();
     await oldIo.raw.write(capsule({ ...transfer(1, 0, 8), cid: 1 }, undefined, WRITTEN));
-    await sleep(100);
+    // Refused at once: what was sent before has arrived.
+    assert.notEqual((await oldIo.command({ opcode: 0x7d, nsid: 1 })).status, 0);
 
     const other = await NvmeRawClient.openAdmin(uri, { subsystem: NQN });
     assert.ok(performance.now() - startMs < DELAY_MS, "another host need not wait");
@@ -63,13 +70,17 @@ forEachLevel("an NVMe association ends when its host is silent", {}, async (t, l
     const admin = await NvmeRawClient.openAdmin(uri, { subsystem: NQN, connect: { katoMs } });
     return { admin, io: await NvmeRawClient.openIo(uri, admin, { subsystem: NQN }) };
   };
-  const [silent, talking, without] = await Promise.all([open(1000), open(1000), open(0)]);
-  const ended = Promise.all([silent.admin.raw.closed, silent.io.raw.closed]);
-  for (let turn = 0; turn < 10; turn += 1) {
+  const [silent, talking, without] = await Promise.all([
+    open(KEEP_ALIVE_MS),
+    open(KEEP_ALIVE_MS),
+    open(0),
+  ]);
+  const isEnded = () => silent.admin.raw.isClosed && silent.io.raw.isClosed;
+  // The test's own time limit ends it.
+  for (let turn = 0; turn < TALKS || !isEnded(); turn += 1) {
     assert.equal((await talking.admin.command({ opcode: 0x18 })).status, 0);
-    await sleep(400);
+    await sleep(TALK_MS);
   }
-  await withTimeout(ended, 1000, () => "the silent host is still connected");
   await talking.io.write(0, WRITTEN, 512);
   await without.io.write(8, WRITTEN, 512);
 });
@@ -82,16 +93,15 @@ forEachLevel("what waited while the engine stood still is not done late", {}, as
     return { admin, io: await NvmeRawClient.openIo(uri, admin, { subsystem: NQN }) };
   };
   const [stale, patient] = [await open(1000), await open(60_000)];
-  process.kill(pid, "SIGSTOP");
-  // It stops a moment later: what came before that would be done in time.
-  await sleep(200);
+  // What came before that would be done in time.
+  await standStill(pid);
   // By now its host has gone elsewhere, and may have written something newer there.
   await stale.io.raw.write(capsule({ ...transfer(1, 0, 8), cid: 1 }, undefined, WRITTEN));
   const written = capsule({ ...transfer(1, 8, 8), cid: 1 }, undefined, WRITTEN);
   await patient.io.raw.write(written);
   await sleep(3000);
   process.kill(pid, "SIGCONT");
-  await withTimeout(stale.io.raw.closed, 2000, () => "the host is still connected");
+  await withTimeout(stale.io.raw.closed, END_MS_MAX, () => "the host is still connected");
   assert.equal((await patient.io.completion(1)).status, 0);
   assert.ok((await patient.io.read(0, 8, 512)).equals(Buffer.alloc(4096)), "done late");
   assert.ok((await patient.io.read(8, 8, 512)).equals(WRITTEN));

@@ -239,6 +239,8 @@ test("a leg that was out is not copied from, though all is killed at once", asyn
   // At the very moment of the answer.
   for (const pid of [...live.enginePids.slice(1), live.pid]) process.kill(pid, "SIGKILL");
   await live.exited;
+  // Their folders are theirs until they are gone.
+  for (const pid of live.enginePids) ok(await isGone(pid));
   const again = await startLive(t, "--data-dir", folder, "--port", "0");
   match(again.lines[0] ?? "", /disk of engine-2's/);
   const reader = await NbdRawClient.open(again.diskUri);
