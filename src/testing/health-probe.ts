@@ -12,7 +12,7 @@ import { VerifyingProbe } from "./verifying-probe.ts";
 
 const BLOCK_BYTES = 4096;
 const LONG_TRANSFER_BYTES = 8 * 2 ** 20;
-const LONG_TRANSFER_MS_MAX = 10_000;
+const LONG_TRANSFER_MS_MAX = 30_000;
 
 export class HealthProbe extends VerifyingProbe {
   readonly client: NbdRawClient;

@@ -5,8 +5,8 @@
 
 import assert from "node:assert/strict";
 
-/** Far above what two loaded cores need, far below what a stuck server needs. */
-const LATENCY_MS_MAX = 2000;
+/** Far above what two loaded cores need, below the five seconds after which stuck peers are cut. */
+const LATENCY_MS_MAX = 3500;
 
 export abstract class VerifyingProbe {
   /** Longest time that one write or read took. */

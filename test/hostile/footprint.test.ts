@@ -23,7 +23,7 @@ const EXPORT_COUNT = 100;
 const SETTLE_MS = 2000;
 const WINDOW_MS = 4000;
 /** One of several windows has to be quiet: collecting garbage once is not being busy. */
-const WINDOW_COUNT_MAX = 3;
+const WINDOW_COUNT_MAX = 8;
 const IDLE_SHARE_MAX = 0.01;
 
 const MIB = 2 ** 20;

@@ -35,9 +35,12 @@ const MIB = 2 ** 20;
 const IDLE_BYTES_MAX = 48 * MIB;
 /** V8 lets garbage pile up until it is worth collecting. */
 const GROWTH_BYTES_MAX = 40 * MIB;
-/** Buffers are pooled, so here a page lost per cycle shows at once. */
-const SHARED_GROWTH_BYTES_MAX = 2 * MIB;
+/** Buffers are pooled, so here a page lost per cycle shows at once: 4 MiB and more. */
+const SHARED_GROWTH_BYTES_MAX = 3 * MIB;
 const IDLE_WINDOW_MS = 2000;
+/** One of several windows has to be quiet: collecting garbage once is not being busy. */
+const IDLE_WINDOWS_MAX = 6;
+const IDLE_SHARE_MAX = 0.05;
 
 /** How far a client got before it fell silent. */
 const STATES = ["connected", "greeted", "half an option", "negotiated", "half a request"] as const;
@@ -59,10 +62,13 @@ forEachLevel("a thousand idle connections", {}, async (t, level) => {
   t.diagnostic(`${Math.round(growth / IDLE_COUNT)} bytes per idle connection`);
   assert.ok(growth < IDLE_BYTES_MAX, `${growth} bytes more for ${IDLE_COUNT} connections`);
 
-  const cpuBefore = processorMs(server.pid);
-  await sleep(IDLE_WINDOW_MS);
-  const cpuMs = processorMs(server.pid) - cpuBefore;
-  assert.ok(cpuMs < IDLE_WINDOW_MS / 20, `${cpuMs} ms of CPU in ${IDLE_WINDOW_MS} ms of silence`);
+  const shares: number[] = [];
+  while (shares.length < IDLE_WINDOWS_MAX && !shares.some((share) => share < IDLE_SHARE_MAX)) {
+    const cpuBefore = processorMs(server.pid);
+    await sleep(IDLE_WINDOW_MS);
+    shares.push((processorMs(server.pid) - cpuBefore) / IDLE_WINDOW_MS);
+  }
+  assert.ok(Math.min(...shares) < IDLE_SHARE_MAX, `busy for ${shares.join(", ")} of a core`);
 
   for (const raw of idle) {
     raw.destroy();
@@ -89,11 +95,14 @@ forEachLevel("a thousand connections come and go", cycleOptions, async (t, level
     () => openFileCount(server.pid) <= files,
     () => `${openFileCount(server.pid)} open files instead of ${files}`,
   );
-  const growth = residentBytes(server.pid) - memory;
+  const growthNow = () => residentBytes(server.pid) - memory;
+  await settles(
+    () => growthNow() < GROWTH_BYTES_MAX,
+    () => `${growthNow()} bytes more after ${CYCLE_COUNT} connections`,
+  );
   const sharedGrowth = sharedBytes(server.pid) - shared;
-  t.diagnostic(`${growth} bytes more, ${sharedGrowth} of them shared`);
+  t.diagnostic(`${growthNow()} bytes more, ${sharedGrowth} of them shared`);
   assert.ok(sharedGrowth < SHARED_GROWTH_BYTES_MAX, `${sharedGrowth} shared bytes more`);
-  assert.ok(growth < GROWTH_BYTES_MAX, `${growth} bytes more after ${CYCLE_COUNT} connections`);
   assert.deepEqual(await server.stop(), { code: 0, signal: null });
 });
 

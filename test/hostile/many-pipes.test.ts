@@ -9,7 +9,7 @@ import { forEachLevel } from "../../src/testing/levels.ts";
 import { forLongRun } from "../../src/testing/long-run.ts";
 
 const PIPES = forLongRun(100, 1000);
-const CONNECTIONS = forLongRun(200, 5000);
+const CONNECTIONS = forLongRun(400, 5000);
 const IDLE_MS = forLongRun(2000, 10_000);
 const KIB = 1024;
 /** Far more than their state, far less than buffers of their own would be. */
