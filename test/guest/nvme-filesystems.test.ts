@@ -62,7 +62,7 @@ async function grow(t: TestContext, host: NvmeHost): Promise<void> {
   await run("pipe", "resize", "vol1", "96MiB");
   await host.run(`n=0
 until [ $(blockdev --getsize64 /dev/nvme0n1) = ${96 * 2 ** 20} ]; do
-  n=$((n + 1)); [ $n -lt 100 ]; sleep 0.1
+  n=$((n + 1)); [ $n -lt 600 ]; sleep 0.1
 done`);
   await host.fio("--filename=/dev/nvme0n1 --rw=randwrite --bs=64k --offset=63m --size=2m");
   await host.disconnect(target);

@@ -72,8 +72,8 @@ async function isLive(host: NvmeHost, count: number): Promise<void> {
   await host.run(
     `n=0
 until [ "$(cat /sys/class/nvme/nvme*/state | grep -c live)" = ${count} ]; do
-  n=$((n + 1)); [ $n -lt 300 ]; sleep 0.1
+  n=$((n + 1)); [ $n -lt 600 ]; sleep 0.1
 done`,
-    60_000,
+    90_000,
   );
 }

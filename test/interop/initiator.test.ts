@@ -90,7 +90,7 @@ test("an error of nbdkit is the request's, with its offset", { skip: NBDKIT }, a
 test("a server that takes too long fails what waits for it", { skip: NBDKIT }, async (t) => {
   const args = ["--filter=delay", "memory", "16M", "rdelay=30"];
   const server = await startNbdkit(socketIn(t), args);
-  await withDevice(server, { failFast: true, timeoutMs: 300 }, async (user) => {
+  await withDevice(server, { failFast: true, timeoutMs: 2000 }, async (user) => {
     await user.writeAt(0, new Uint8Array(BLOCK).fill(1));
     await rejects(user.readAt(0, BLOCK), { code: "timeout" });
     await rejects(user.writeAt(0, new Uint8Array(BLOCK)), { code: "path-lost" });

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 
+import { freePort } from "../../src/testing/free-port.ts";
 import { forEachLevel } from "../../src/testing/levels.ts";
 import { startPenstock } from "../../src/testing/penstock-process.ts";
 import { missingTools } from "../../src/testing/require-tool.ts";
@@ -10,12 +11,7 @@ import { runCommand } from "../../src/testing/run-command.ts";
 const SKIP = missingTools("nbd-client", "qemu-nbd");
 
 forEachLevel("nbd-client -l and qemu-nbd -L", { skip: SKIP }, async (t, level) => {
-  const first = await startPenstock(t, "malloc:///a?size=1MiB | nbd://127.0.0.1:0/probe", {
-    level,
-  });
-  // The port was free for a moment ago, and is again as soon as its owner has gone.
-  const { port } = new URL(first.uri);
-  await first.stop();
+  const port = String(await freePort());
   await startPenstock(
     t,
     [

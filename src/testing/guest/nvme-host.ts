@@ -36,7 +36,7 @@ export class NvmeHost {
   async connect(target: NvmeTargetAddress, options: ConnectOptions = {}): Promise<void> {
     await this.guest.run(`${connectLine(target, options)}
 n=0
-until [ -b /dev/nvme0n1 ]; do n=$((n + 1)); [ $n -lt 100 ]; sleep 0.05; done`);
+until [ -b /dev/nvme0n1 ]; do n=$((n + 1)); [ $n -lt 1000 ]; sleep 0.05; done`);
   }
 
   async disconnect({ nqn }: { readonly nqn: string }): Promise<void> {
