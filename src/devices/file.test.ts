@@ -9,7 +9,9 @@ import { Operation, RequestFlag, Support } from "../block/operation.ts";
 import { PromiseDevice } from "../block/promise-device.ts";
 import { Status } from "../block/status.ts";
 import { Errno } from "../reactor/errno.ts";
-import type { FakeWorld } from "../reactor/fake/fake-world.ts";
+import { FakeWorld } from "../reactor/fake/fake-world.ts";
+import type { Io } from "../reactor/io.ts";
+import { Reactor } from "../reactor/reactor.ts";
 import type { TestReactor } from "../reactor/test-reactor.ts";
 import { TEST_LEVELS, withReactor } from "../reactor/test-reactor.ts";
 import { makeTempDir } from "../testing/temp-dir.ts";
@@ -193,6 +195,19 @@ test("file changes its instance id after a fault, and only then", () =>
     assert.notEqual(third.info.instanceId, first.info.instanceId);
     await third.close();
   }));
+
+test("file's instance id tells of a fault before its process was killed", async () => {
+  const world = new FakeWorld({ seed: 1 });
+  const engine = world.process();
+  const openDisk = (io: Io): Promise<FileDevice> =>
+    FileDevice.open(new Reactor({ id: 0, io }), { path: "/d.img", sizeBytes: SIZE_BYTES });
+  const first = await world.runUntil(openDisk(engine.io));
+  world.disk().faults.inject({ effect: EIO, operations: ["sync"], count: 1 });
+  await assert.rejects(world.runUntil(new PromiseDevice(first).flush()), { code: "media-error" });
+  engine.kill();
+  const second = await world.runUntil(openDisk(world.process().io));
+  assert.notEqual(second.info.instanceId, first.info.instanceId);
+});
 
 test("file's faults in one world say nothing of another world's disk of the same identity", () =>
   withFake(async (device, world, raw) => {

@@ -88,8 +88,7 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
       ...(options.holder === undefined ? {} : { holder: options.holder }),
     });
     try {
-      const faults = reactor.mediumFaults.count(file.identity);
-      return new FileDevice(reactor, file, describe(file, faults, options), options);
+      return new FileDevice(reactor, file, describe(file, options), options);
     } catch (error) {
       await reactor.io.closeFile(file.file);
       throw error;
@@ -427,7 +426,7 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
 
   /** Marks the device broken for good; returns the status that it gives from now on. */
   #faulted(): Status {
-    this.reactor.mediumFaults.add(this.#file.identity);
+    this.reactor.io.noteFault(this.#file.identity);
     this.#fault = Status.mediaError;
     return this.#fault;
   }
@@ -480,7 +479,7 @@ function bouncePiece(op: FileOp, request: Request): number {
 }
 
 /** @param faults of the medium so far; each makes another instance of it */
-function describe(file: OpenedFile, faults: number, options: FileOptions): DeviceInfo {
+function describe(file: OpenedFile, options: FileOptions): DeviceInfo {
   const least = Math.max(file.logicalBlockBytes, file.alignmentBytes);
   const blockSizeBytes = options.blockSizeBytes ?? (least > 512 ? 4096 : 512);
   if ((blockSizeBytes !== 512 && blockSizeBytes !== 4096) || blockSizeBytes < least) {
@@ -510,8 +509,8 @@ function describe(file: OpenedFile, faults: number, options: FileOptions): Devic
     readOnly: options.readOnly === true,
     volatileCache: true,
     discardGranularityBytes: DISCARD_GRANULARITY_BYTES,
-    // The page cache outlives this process, not this boot.
-    instanceId: uuidOfName(`file:${file.bootId}:${file.identity}:${faults}`),
+    // The page cache outlives this process, not this boot, nor a failed sync.
+    instanceId: uuidOfName(`file:${file.bootId}:${file.identity}:${file.faultCount}`),
     lendsReads: false,
   };
 }

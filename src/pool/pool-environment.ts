@@ -1,4 +1,4 @@
-/** PoolEnvironment: what a pool gets from outside: reactor, randomness, time and an ear for events. */
+/** PoolEnvironment: what a pool gets from outside: reactor, randomness, time, an ear for events. */
 
 import type { Reactor } from "../reactor/reactor.ts";
 import type { ErrorDetails } from "../util/errors.ts";

@@ -110,6 +110,7 @@ const FILE_CASES: readonly Case[] = [
     run: files.forbiddenFileIsPermissionDenied,
   },
   { title: "identity tells files apart", run: files.identityTellsFilesApart },
+  { title: "a medium's faults are remembered", run: files.faultsAreRemembered },
   { title: "a writer excludes others and is named", run: files.writerExcludesOthers },
   { title: "readers share and keep writers out", run: files.readersShareAndKeepWritersOut },
   { title: "shared writers keep others out", run: files.sharedWritersKeepOthersOut },

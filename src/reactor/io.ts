@@ -92,6 +92,8 @@ export interface OpenedFile {
   readonly identity: string;
   /** Changes when volatile data of the medium may have been lost (boot id). */
   readonly bootId: string;
+  /** How often the medium has failed to keep written data, as `noteFault` was told. */
+  readonly faultCount: number;
 }
 
 /** What `allocate` does to a range. */
@@ -198,6 +200,11 @@ export interface Io {
    */
   openFile(options: OpenFileOptions): Promise<OpenedFile>;
   closeFile(file: FileHandle): Promise<void>;
+  /**
+   * The medium with this identity has lost written data. Remembered for as long as its `bootId`,
+   * whatever becomes of this process. Synchronous, and never throws.
+   */
+  noteFault(identity: string): void;
   read(
     op: IoOp,
     file: FileHandle,

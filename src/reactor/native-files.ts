@@ -10,6 +10,7 @@ import { lockFile } from "../sys/file-lock.ts";
 import { directAlignment } from "../sys/libc.ts";
 import { mapShared } from "../sys/memory.ts";
 import { Errno } from "./errno.ts";
+import { countFaults } from "./fault-marks.ts";
 import { claimedError, FileClaim } from "./file-claim.ts";
 import type { FileHandle, OpenedFile, OpenFileOptions } from "./io.ts";
 import { directUnsupportedError, failureOf, invalidFileError, openFileError } from "./io-errors.ts";
@@ -77,6 +78,7 @@ export class NativeFiles {
       canZero: true,
       identity: medium.identity,
       bootId: await readBootId(),
+      faultCount: countFaults(medium.identity),
     };
   }
 

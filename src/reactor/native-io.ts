@@ -33,6 +33,7 @@ import {
   type TurnHandler,
 } from "./io.ts";
 import { ArrivedResults } from "./arrived-results.ts";
+import { markFault } from "./fault-marks.ts";
 import { HelperPool } from "./helper-pool.ts";
 import { OpTable } from "./op-table.ts";
 import { RealClock } from "./real-clock.ts";
@@ -218,6 +219,10 @@ export abstract class NativeIo implements Io, CompletionSink {
   closeFile(file: FileHandle): Promise<void> {
     this.#queue.closingFile(file);
     return this.#files.close(file);
+  }
+
+  noteFault(identity: string): void {
+    markFault(identity);
   }
 
   // hot path

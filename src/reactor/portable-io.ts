@@ -28,6 +28,7 @@ import {
   type TurnHandler,
 } from "./io.ts";
 import { FileOperation } from "./portable/file-operation.ts";
+import { markFault } from "./fault-marks.ts";
 import { FileTable } from "./portable/file-table.ts";
 import { HeapVector } from "./heap-vector.ts";
 import { connectTo, listenOn, type NetListener } from "./portable/socket-listener.ts";
@@ -110,6 +111,10 @@ export class PortableIo implements Io {
 
   closeFile(file: FileHandle): Promise<void> {
     return this.#files.close(file);
+  }
+
+  noteFault(identity: string): void {
+    markFault(identity);
   }
 
   // hot path

@@ -13,7 +13,6 @@ import { CompletionRing } from "./completion-ring.ts";
 import type { Clock } from "./clock.ts";
 import { Doorbell } from "./doorbell.ts";
 import type { Io, TurnHandler } from "./io.ts";
-import { MediumFaults } from "./medium-faults.ts";
 import { REACTOR_COUNT_MAX } from "./reactor-count.ts";
 
 /** Something that gathers output during a turn and sends it once at its end. */
@@ -58,7 +57,6 @@ export class Reactor implements TurnHandler {
   readonly clock: Clock;
   readonly buffers: BufferPool;
   readonly completions: CompletionRing;
-  readonly mediumFaults: MediumFaults = new MediumFaults();
   /** Made with the first use from another reactor. */
   #doorbell: Doorbell | null = null;
   #pollers: Poller[] = [];

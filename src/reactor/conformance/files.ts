@@ -3,8 +3,8 @@
  */
 
 import { notStrictEqual, ok, rejects, strictEqual } from "node:assert/strict";
-import { statSync } from "node:fs";
-
+import { rmSync, statSync } from "node:fs";
+import { faultMarkPath } from "../fault-marks.ts";
 import type { OpenedFile } from "../io.ts";
 import type { Harness } from "./harness.ts";
 
@@ -98,6 +98,21 @@ export async function identityTellsFilesApart(h: Harness): Promise<void> {
   const other = await h.create("other.img", 4096);
   notStrictEqual(one.identity, other.identity);
   strictEqual(one.bootId, other.bootId);
+}
+
+export async function faultsAreRemembered(h: Harness): Promise<void> {
+  const other = await h.create("good.img", 4096);
+  const { identity, faultCount, file } = await h.create("faulty.img", 4096);
+  h.io.noteFault(identity);
+  await h.closeFile(file);
+  const again = await h.open({ path: h.path("faulty.img"), write: true });
+  rmSync(faultMarkPath(identity), { force: true });
+  strictEqual(again.faultCount, faultCount + 1);
+  await h.closeFile(again.file);
+  await h.closeFile(other.file);
+  const still = await h.open({ path: h.path("good.img"), write: true });
+  strictEqual(still.faultCount, other.faultCount);
+  await h.closeFile(still.file);
 }
 
 export async function writerExcludesOthers(h: Harness): Promise<void> {

@@ -18,6 +18,9 @@ const LOCAL: SocketAddress = { kind: "tcp", host: "127.0.0.1", port: 0 };
 /** Of a network that is reserved for documentation. spec: RFC 5737 */
 const FOREIGN_HOST = "203.0.113.77";
 
+/** Of five milliseconds each, for what comes as soon as the machine gets to it. */
+const ROUNDS_MAX = 4000;
+
 const ignore = (): void => undefined;
 
 export async function portZeroBecomesRealPort(h: Harness): Promise<void> {
@@ -89,6 +92,9 @@ export async function silenceEndsAfterTheLimit(h: Harness): Promise<void> {
     child.stdout.once("data", (line: Buffer) => resolve(Number(line.toString())));
   });
   child.kill("SIGSTOP");
+  // It stops a moment later.
+  const status = `/proc/${child.pid}/status`;
+  while (!/^State:\s+T/m.test(readFileSync(status, "utf8"))) await h.sleep(1);
   const address: SocketAddress = { kind: "tcp", host: "127.0.0.1", port };
   const crowd = Array.from({ length: 5 }, () =>
     connectWithin(h.io, address, 300).then(
@@ -110,7 +116,7 @@ export async function acceptTellsThePeer(h: Harness): Promise<void> {
     peer = from;
   });
   h.end(await h.io.connect(listener.address));
-  for (let round = 0; peer === "" && round < 100; round++) await h.sleep(5);
+  for (let round = 0; peer === "" && round < ROUNDS_MAX; round++) await h.sleep(5);
   ok(peer.length > 0);
 }
 
@@ -199,7 +205,7 @@ export async function peersResetEndsEverything(h: Harness): Promise<void> {
   });
   const end = h.end(await h.io.connect({ kind: "tcp", host: "127.0.0.1", port }));
   const receiving = end.receive(4096);
-  for (let round = 0; peer === null && round < 400; round++) await h.sleep(5);
+  for (let round = 0; peer === null && round < ROUNDS_MAX; round++) await h.sleep(5);
   (peer as Socket | null)?.resetAndDestroy();
   const first = await receiving;
   ok(first === -Errno.ECONNRESET || first === 0, `result ${first}`);

@@ -23,7 +23,7 @@ export async function turnRunsWhenRequested(h: Harness): Promise<void> {
   h.io.requestTurn();
   h.io.requestTurn();
   requesting = false;
-  for (let round = 0; turns < 3 && round < 200; round++) await h.sleep(5);
+  for (let round = 0; turns < 3 && round < 4000; round++) await h.sleep(5);
   ok(turns >= 3, `a handler that had work is called again: ${turns} calls`);
   const turnsBefore = turns;
   await h.sleep(100);

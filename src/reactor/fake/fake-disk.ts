@@ -60,6 +60,8 @@ export class FakeDisk implements SpaceAccount {
   powerLossCount = 0;
   readonly #prng: Prng;
   readonly #files = new Map<string, FakeFile>();
+  /** By the file's identity; `Io.noteFault`. */
+  readonly #faultCounts = new Map<string, number>();
   #nextId = 1;
 
   constructor(queue: EventQueue, prng: Prng, options: FakeDiskOptions = {}) {
@@ -106,8 +108,17 @@ export class FakeDisk implements SpaceAccount {
    */
   powerLoss(keep?: number): void {
     this.powerLossCount++;
+    this.#faultCounts.clear();
     const drawn = this.#prng.pick([0, 1, this.#prng.float(), this.#prng.float()]);
     for (const file of this.#files.values()) file.powerLoss(keep ?? drawn);
+  }
+
+  noteFault(identity: string): void {
+    this.#faultCounts.set(identity, this.faultCount(identity) + 1);
+  }
+
+  faultCount(identity: string): number {
+    return this.#faultCounts.get(identity) ?? 0;
   }
 
   transferDelayMs(): number {

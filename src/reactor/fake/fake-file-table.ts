@@ -91,6 +91,7 @@ export class FakeFileTable {
     this.#disk.holders.add(opened);
     const handle = this.#opened.length;
     this.#opened.push(opened);
+    const identity = `fake:${this.#host}:${file.id}`;
     return {
       file: handle,
       sizeBytes: file.sizeBytes,
@@ -100,8 +101,9 @@ export class FakeFileTable {
       physicalBlockBytes: PAGE_BYTES,
       canPunch: true,
       canZero: true,
-      identity: `fake:${this.#host}:${file.id}`,
+      identity,
       bootId: `boot-${this.#host}-${this.#disk.powerLossCount}`,
+      faultCount: this.#disk.faultCount(identity),
     };
   }
 

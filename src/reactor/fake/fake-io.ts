@@ -125,6 +125,10 @@ export class FakeIo implements Io, FakeOpOwner {
     await this.#later(this.#disk.transferDelayMs());
   }
 
+  noteFault(identity: string): void {
+    this.#disk.noteFault(identity);
+  }
+
   read(
     op: IoOp,
     file: FileHandle,

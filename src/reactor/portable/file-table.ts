@@ -10,6 +10,7 @@ import fs from "node:fs";
 import { promisify } from "node:util";
 
 import { assert } from "../../util/assert.ts";
+import { countFaults } from "../fault-marks.ts";
 import { askHolder, claimedError, FileClaim } from "../file-claim.ts";
 import { directUnsupportedError, failureOf, openFileError } from "../io-errors.ts";
 import type { FileHandle, OpenedFile, OpenFileOptions } from "../io.ts";
@@ -94,7 +95,9 @@ export class FileTable {
 }
 
 function openedFile(file: FileHandle, medium: Medium, bootId: string): OpenedFile {
-  return { file, ...medium, alignmentBytes: 1, canPunch: false, canZero: false, bootId };
+  const faultCount = countFaults(medium.identity);
+  const level = { alignmentBytes: 1, canPunch: false, canZero: false };
+  return { file, ...medium, ...level, bootId, faultCount };
 }
 
 async function openOrCreate(options: OpenFileOptions): Promise<{ fd: number; created: boolean }> {
