@@ -41,7 +41,7 @@ for (const level of HERE) {
         onFatal: (stack) => { console.error(stack); process.exit(70); },
       });
       pool.reactors[0].note({ kind: "adopt", message: null });
-      setTimeout(() => {}, 10000);
+      setTimeout(() => {}, 100_000);
     `;
     const flags = ["--disable-warning=ExperimentalWarning", "--input-type=module", "--eval"];
     const result = await runCommand(process.execPath, [...flags, script], { exitCode: "any" });

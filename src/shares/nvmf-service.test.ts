@@ -13,6 +13,7 @@ import type { SocketAddress } from "../reactor/io.ts";
 import { TEST_LEVELS, type TestReactor, withReactor } from "../reactor/test-reactor.ts";
 import { NvmeRawClient } from "../testing/nvme-raw-client.ts";
 import { openSecondReactor } from "../testing/second-reactor.ts";
+import { settles } from "../testing/settles.ts";
 import { makeTempDir } from "../testing/temp-dir.ts";
 import { Prng } from "../util/prng.ts";
 import { NvmfService } from "./nvmf-service.ts";
@@ -219,6 +220,11 @@ test("a subsystem has no more connections than it may", () =>
     const admin = await NvmeRawClient.openAdmin(uriOf(address), options);
     // Retryable: "controller busy" without DNR.
     await assert.rejects(NvmeRawClient.openIo(uriOf(address), admin, options), /0x181$/);
+    // The refused one no longer counts.
+    await settles(
+      () => service.openConnections === 1,
+      () => `${service.openConnections} connections`,
+    );
     const [first, second, third] = [1, 2, 3].map(() => NvmeRawClient.initialize(uriOf(address)));
     await Promise.all([first, second]);
     await assert.rejects(third ?? assert.fail());

@@ -193,7 +193,7 @@ export interface PingPongOptions {
 }
 
 /** A read that is not answered for so long has lost its wake-up. */
-const LOST_AFTER_MS = 5000;
+const LOST_AFTER_MS = 30_000;
 
 /** Single reads, one after the other, with none or a tiny pause of random length between them. */
 export async function runPingPong(device: Device, options: PingPongOptions): Promise<void> {
