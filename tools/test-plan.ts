@@ -79,7 +79,7 @@ export function planTests(root: string, options: TestRunOptions): TestGroup[] {
   const long = options.long || process.env.PENSTOCK_LONG === "1";
   const unitFiles = expand(root, UNIT_PATTERNS);
   const groups: TestGroup[] = [
-    { name: "unit", files: unitFiles, concurrency: 2, timeoutMs: (long ? 30 : 2) * MINUTE_MS },
+    { name: "unit", files: unitFiles, concurrency: 2, timeoutMs: (long ? 30 : 4) * MINUTE_MS },
   ];
   if (!options.unit && !options.ok) {
     const timeoutMs = (long ? 240 : 6) * MINUTE_MS;

@@ -12,7 +12,7 @@ import { RawSocket } from "../testing/raw-socket.ts";
 import { openMalloc, serveExport, SOCKET_LEVELS, stopExport } from "../testing/served-export.ts";
 import { makeTempDir } from "../testing/temp-dir.ts";
 
-const TIMEOUT = { timeout: 20_000 };
+const TIMEOUT = { timeout: 110_000 };
 const HOST = "00000000-0000-4000-8000-00000000000a";
 
 function formOf(number: number): NonNullable<Parameters<typeof NbdRawClient.open>[1]> {

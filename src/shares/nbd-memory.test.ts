@@ -14,7 +14,7 @@ import { makeTempDir } from "../testing/temp-dir.ts";
 const SIZE_BYTES = 8 * 1024 * 1024;
 const SMALLEST = { bufferLimitBytes: 2 * 1024 * 1024 };
 const KIB = 1024;
-const TIMEOUT = { timeout: 20_000 };
+const TIMEOUT = { timeout: 110_000 };
 const skip = SOCKET_LEVELS.includes("uring") ? false : "this machine has no io_uring";
 
 function openFile({ reactor }: TestReactor): Promise<FileDevice> {

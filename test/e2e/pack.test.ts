@@ -20,7 +20,7 @@ import { REPOSITORY_ROOT } from "../../src/testing/penstock-process.ts";
 import { type CommandResult, runCommand } from "../../src/testing/run-command.ts";
 
 const NPM_FLAGS = ["--offline", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
-const NPM_TIMEOUT_MS = 120_000;
+const NPM_TIMEOUT_MS = 300_000;
 const QUIET = "--disable-warning=ExperimentalWarning";
 
 interface LockedPackage {
