@@ -38,13 +38,18 @@ export interface CatalogueOptions {
   /** As in the label; the catalogue's trees own them from now on. */
   readonly objectsRoot: RootPointer;
   readonly propertiesRoot: RootPointer;
+  /** As in the label. */
+  readonly nextObjectId: number;
 }
 
 export class Catalogue {
   readonly objectsRoot: RootPointer;
   readonly propertiesRoot: RootPointer;
+  /** For a new object, and for the next label. */
+  nextObjectId: number;
 
-  constructor({ objectsRoot, propertiesRoot }: CatalogueOptions) {
+  constructor({ objectsRoot, propertiesRoot, nextObjectId }: CatalogueOptions) {
+    this.nextObjectId = nextObjectId;
     this.objectsRoot = objectsRoot;
     this.propertiesRoot = propertiesRoot;
   }

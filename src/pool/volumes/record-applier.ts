@@ -13,6 +13,7 @@ import { assert } from "../../util/assert.ts";
 import type { RecordSink, WriteRecord } from "../log/log-record.ts";
 import type { PageCache, PageWaiter } from "../pages/page-cache.ts";
 import type { SpaceMap } from "../space/space-map.ts";
+import type { ChecksumKind } from "./block-checksum.ts";
 import type { Catalogue } from "./catalogue.ts";
 
 /** A record on its way from its written frame into the trees. */
@@ -33,6 +34,8 @@ export interface RecordApplierOptions {
   readonly catalogue: Catalogue;
   readonly cache: PageCache;
   readonly space: SpaceMap;
+  /** Of the pool: entries without one say so. */
+  readonly checksum: ChecksumKind;
 }
 
 export class RecordApplier implements RecordSink {
