@@ -73,6 +73,17 @@ const FINDINGS: readonly Finding[] = [
       {"at":1,"kind":"write","client":0,"first":1,"count":1,"fua":0},
       {"at":1,"kind":"kill","process":0,"ms":0}]}`),
   },
+  {
+    what: "a simulated initiator that died while it opened its device leaves the next one alone",
+    schedule: parseSchedule(`{"scenario":"nvmf","seed":20263080,"settings":{"initiators":2,
+      "clients":1,"sectors":1,"blockSectors":1,"malloc":1,"direct":0,"lyingFlush":0,
+      "connections":0,"failFast":0,"inFlight":1,"timeoutMs":0,"rideOutMs":937,"orderly":1},
+      "steps":[
+      {"at":0,"kind":"kill","process":2,"ms":0},
+      {"at":1,"kind":"power-loss","host":2,"keep":-1,"ms":0},
+      {"at":11,"kind":"kill","process":0,"ms":1},
+      {"at":1,"kind":"write","client":1,"first":0,"count":1}]}`),
+  },
 ];
 
 for (const { what, schedule } of FINDINGS) {

@@ -138,6 +138,8 @@ export class RemoteInitiator {
     const late = this.#late;
     const settled = target.settled(host).then(() => this.#close(late));
     if (isOrderly) await settled;
+    // The process may have died meanwhile: another opening's figures must stay as they are.
+    if (reactor !== this.process.reactor) throw new Error(`${host} is gone`);
     this.#lossesAtOpening = target.losses;
     return open(reactor, uuidOfName(`${host} ${++this.#openings}`));
   }
