@@ -4,6 +4,7 @@
  * spec: docs/internals/pool-format.md
  */
 
+import type { Status } from "../block/status.ts";
 import { assert } from "../util/assert.ts";
 
 /** Unit of mapping, checksums and addresses. */
@@ -51,6 +52,26 @@ export function blockOf(address: Address): number {
 export interface Run {
   readonly address: Address;
   readonly count: number;
+}
+
+/** Waits for a sync of the pool; links belong to the list it waits in. */
+export interface FlushWaiter {
+  nextFlush: FlushWaiter | null;
+  /** In the turn, or at once where nothing was to be synced. */
+  flushEnded(status: Status): void;
+}
+
+/** Waits for room in the log. */
+export interface LogWaiter {
+  nextLog: LogWaiter | null;
+  /** In the turn. May wait again, and is the first then. */
+  roomInLog(): void;
+}
+
+/** Waits for blocks. */
+export interface SpaceWaiter {
+  nextSpace: SpaceWaiter | null;
+  spaceMayBeThere(): void;
 }
 
 export interface PoolSizes {
