@@ -18,7 +18,7 @@ import { standStill } from "../../src/testing/stand-still.ts";
 
 const NQN = "nqn.2026-11.io.penstock:test";
 /** Long enough for others to come and be served meanwhile, on a busy machine too. */
-const DELAY_MS = 4000;
+const DELAY_MS = 3000;
 const KEEP_ALIVE_MS = 3000;
 const TALK_MS = 400;
 const TALKS = 10;
