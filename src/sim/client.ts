@@ -8,7 +8,7 @@ import { BufferRequest } from "../block/buffer-request.ts";
 import type { Device } from "../block/device.ts";
 import { Operation, RequestFlag } from "../block/operation.ts";
 import { Status, statusName } from "../block/status.ts";
-import { unreachable } from "../util/assert.ts";
+import { assert, unreachable } from "../util/assert.ts";
 import type { EndOptions, History, HistoryOp } from "./history.ts";
 import type { IoKind, IoStep } from "./schedule.ts";
 import { putSectors, readSectors, SECTOR_BYTES } from "./sector-pattern.ts";
@@ -24,8 +24,11 @@ export interface ClientOptions {
   readonly trace: (line: string) => void;
   /** An operation that ended so may still take effect, until the history closes it. */
   readonly isLate?: (op: HistoryOp, status: Status) => boolean;
-  /** Called with each answer. @returns why it must not have been this one, or null */
-  readonly check?: (op: HistoryOp, status: Status) => string | null;
+  /**
+   * Called with each answer; `errorOffset`: where it failed, bytes of the volume, or -1.
+   * @returns why it must not have been this one, or null
+   */
+  readonly check?: (op: HistoryOp, status: Status, errorOffset: number) => string | null;
   /** Gets what `check` found. */
   readonly fail: (kind: string, message: string) => void;
 }
@@ -43,6 +46,8 @@ const REFUSALS: ReadonlySet<Status> = new Set([
 export class SimClient {
   readonly name: string;
   readonly options: ClientOptions;
+  /** Of the volume that it uses now. */
+  history: History;
   /** Operations that have been answered. */
   answered = 0;
   /** Longest time from an operation's beginning to its answer, virtual milliseconds. */
@@ -55,6 +60,7 @@ export class SimClient {
 
   constructor(options: ClientOptions) {
     this.options = options;
+    this.history = options.history;
     this.name = options.name;
   }
 
@@ -81,6 +87,12 @@ export class SimClient {
     this.#free = [];
   }
 
+  /** From now on it is a user of another volume. It has none now, and nothing under way. */
+  moveTo(history: History): void {
+    assert(this.#device === null && this.#pending.size === 0, "a client at rest moves");
+    this.history = history;
+  }
+
   /** No operation goes to the device any more; those under way are waited for. */
   detach(): void {
     this.#device = null;
@@ -90,7 +102,7 @@ export class SimClient {
   died(isLate = false): void {
     this.#device = null;
     for (const request of this.#pending) {
-      if (request.op !== null) this.options.history.abandon(request.op, isLate);
+      if (request.op !== null) this.history.abandon(request.op, isLate);
       request.op = null;
     }
     this.#pending.clear();
@@ -100,7 +112,8 @@ export class SimClient {
   /** @returns false: there is no device, or too much under way */
   submit(step: Omit<IoStep, "at" | "client">): boolean {
     const device = this.#device;
-    const { history, inFlightMax = IN_FLIGHT_MAX } = this.options;
+    const { history } = this;
+    const { inFlightMax = IN_FLIGHT_MAX } = this.options;
     if (device === null || this.#pending.size >= inFlightMax) return false;
     const request = this.#free.pop() ?? new SimRequest((ended) => this.#ended(ended));
     if (!request.prepare(device, step)) {
@@ -122,7 +135,7 @@ export class SimClient {
     request.op = op;
     this.#pending.add(request);
     this.#begun++;
-    request.fill(device, op);
+    request.fill(device, op, history.options.stampBase ?? 0);
     const fua = op.fua ? " fua" : "";
     this.options.trace(`${this.name} ${kind}${fua} #${op.id} ${first}+${op.count} begins`);
     device.submit(request);
@@ -130,16 +143,17 @@ export class SimClient {
   }
 
   #ended(request: SimRequest): void {
-    const { op, status } = request;
+    const { op, status, errorOffset } = request;
     // Its process died meanwhile.
     if (op === null || !this.#pending.delete(request)) return;
-    const { history, isLate, check, fail, trace, nowMs } = this.options;
+    const { history } = this;
+    const { isLate, check, fail, trace, nowMs } = this.options;
     const late = isLate?.(op, status) === true;
-    history.end(op, { ...endOf(request, op), isLate: late });
+    history.end(op, { ...endOf(request, op, history.options.stampBase ?? 0), isLate: late });
     trace(`${this.name} ${op.kind} #${op.id} ends: ${statusName(status)}${late ? ", late" : ""}`);
     this.answered++;
     this.slowestMs = Math.max(this.slowestMs, nowMs() - op.startMs);
-    const wrong = check?.(op, status) ?? null;
+    const wrong = check?.(op, status, errorOffset) ?? null;
     if (wrong !== null) fail("answer", `operation ${op.id} (${op.kind} by ${this.name}): ${wrong}`);
     request.reset();
     if (this.#free.length < IN_FLIGHT_MAX) this.#free.push(request);
@@ -173,11 +187,12 @@ class SimRequest extends BufferRequest {
   }
 
   /** Puts what it writes and expects into its memory. */
-  fill(device: Device, op: HistoryOp): void {
+  fill(device: Device, op: HistoryOp, stampBase: number): void {
     const { buffer } = this;
     if (buffer === null || op.kind === "read") return;
     const { bytes } = device.reactor.io.slabs.get(buffer.slab.id);
-    const { expected, first } = op;
+    const { expected } = op;
+    const first = stampBase + op.first;
     let at = buffer.offset;
     if (expected !== null) {
       putSectors(bytes, at, first, expected);
@@ -188,10 +203,10 @@ class SimRequest extends BufferRequest {
   }
 
   /** What a read has got, sector by sector. */
-  seen(op: HistoryOp): Int32Array | null {
+  seen(op: HistoryOp, stampBase: number): Int32Array | null {
     const { buffer } = this;
     if (op.kind !== "read" || this.status !== Status.ok || buffer === null) return null;
-    return readSectors(buffer.slab.bytes, buffer.offset, op.first, op.count);
+    return readSectors(buffer.slab.bytes, buffer.offset, stampBase + op.first, op.count);
   }
 
   reset(): void {
@@ -205,9 +220,9 @@ class SimRequest extends BufferRequest {
   }
 }
 
-function endOf(request: SimRequest, op: HistoryOp): EndOptions {
+function endOf(request: SimRequest, op: HistoryOp, stampBase: number): EndOptions {
   const { status, errorOffset } = request;
-  if (status === Status.ok) return { outcome: "ok", seen: request.seen(op) };
+  if (status === Status.ok) return { outcome: "ok", seen: request.seen(op, stampBase) };
   if (status === Status.dataLost) {
     return { outcome: op.kind === "flush" ? "data-lost" : "failed" };
   }

@@ -64,6 +64,11 @@ export interface HistoryEvent {
 
 export interface HistoryOptions {
   readonly sectorCount: number;
+  /**
+   * Its sectors' stamps are those of sectors from here on, so that another volume's content is
+   * told from its own; default 0.
+   */
+  readonly stampBase?: number;
   /** Flushes and FUA promise nothing. */
   readonly flushLies?: boolean;
   /** Writes that are under way may be done several times (sent again to a target). */

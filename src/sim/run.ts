@@ -140,7 +140,7 @@ export class Run {
 
   /** Reads all of the volume through `client`; what fails is read again, and must succeed. */
   async readBack(client: SimClient, stage: Stage): Promise<boolean> {
-    const { history } = client.options;
+    const { history } = client;
     const { sectorCount } = history.options;
     let firsts: number[] = [];
     for (let first = 0; first < sectorCount; first += READ_BACK_SECTORS) firsts.push(first);
@@ -231,7 +231,7 @@ async function play(run: Run, stage: Stage): Promise<number> {
   world.heal();
   if (!(await run.ready(stage)) || !(await run.quiet())) return 0;
   const recoveryMs = world.nowMs - healedMs;
-  for (const client of new Map(clients.map((each) => [each.options.history, each])).values()) {
+  for (const client of new Map(clients.map((each) => [each.history, each])).values()) {
     if (!(await run.readBack(client, stage))) return recoveryMs;
   }
   await stage.examine?.();

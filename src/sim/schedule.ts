@@ -31,7 +31,10 @@ export const IO_KINDS = [
 ] as const;
 export type IoKind = (typeof IO_KINDS)[number];
 
-/** What goes wrong. Indexes are taken modulo the number of such things in the world. */
+/**
+ * What goes wrong. Indexes are taken modulo the number of such things in the world. `disk`: which
+ * of the files on that host's disk; the first when it is not said.
+ */
 export type FaultStep = { readonly at: number } & (
   | { readonly kind: "kill"; readonly process: number; readonly ms: number }
   | { readonly kind: "pause"; readonly process: number; readonly ms: number }
@@ -61,6 +64,7 @@ export type FaultStep = { readonly at: number } & (
   | {
       readonly kind: "disk-error";
       readonly host: number;
+      readonly disk?: number;
       readonly on: DiskOperation;
       readonly first: number;
       readonly count: number;
@@ -71,6 +75,7 @@ export type FaultStep = { readonly at: number } & (
   | {
       readonly kind: "disk-hang";
       readonly host: number;
+      readonly disk?: number;
       readonly on: DiskOperation;
       readonly times: number;
       readonly ms: number;
@@ -78,6 +83,7 @@ export type FaultStep = { readonly at: number } & (
   | {
       readonly kind: "disk-slow";
       readonly host: number;
+      readonly disk?: number;
       readonly delayMs: number;
       readonly times: number;
       readonly ms: number;
@@ -90,8 +96,14 @@ export type FaultStep = { readonly at: number } & (
       readonly ms: number;
     }
   /** The page cache lets go of what a failed sync could not write. */
-  | { readonly kind: "drop-cache"; readonly host: number }
-  | { readonly kind: "rot"; readonly host: number; readonly first: number; readonly count: number }
+  | { readonly kind: "drop-cache"; readonly host: number; readonly disk?: number }
+  | {
+      readonly kind: "rot";
+      readonly host: number;
+      readonly disk?: number;
+      readonly first: number;
+      readonly count: number;
+    }
 );
 
 export type DiskOperation = "read" | "write" | "sync" | "zero";

@@ -11,12 +11,14 @@ import type { FakeProcess, FakeWorld } from "../reactor/fake/fake-world.ts";
 import { Reactor } from "../reactor/reactor.ts";
 
 const BOOT_RETRY_MS = 20;
-/** Enough for every scenario; the memory of many small worlds adds up. */
-const BUFFER_BYTES = 4 * 1024 * 1024;
+/** Enough for most scenarios; the memory of many small worlds adds up. */
+const BUFFER_BYTES_DEFAULT = 4 * 1024 * 1024;
 
 export interface SimProcessOptions<T> {
   readonly name: string;
   readonly host: string;
+  /** Of its reactor; default 4 MiB. */
+  readonly bufferBytes?: number;
   /** Starts the program. It ends with its process, without notice. */
   readonly boot: (reactor: Reactor) => Promise<T>;
   /** Called when it is up. */
@@ -72,7 +74,8 @@ export class SimProcess<T = unknown> {
     const number = ++this.#starts;
     const fake = this.#world.fake.process({ host: this.host, name: `${this.name}.${number}` });
     this.#fake = fake;
-    const reactor = new Reactor({ id: 0, io: fake.io, bufferLimitBytes: BUFFER_BYTES });
+    const bufferLimitBytes = this.#options.bufferBytes ?? BUFFER_BYTES_DEFAULT;
+    const reactor = new Reactor({ id: 0, io: fake.io, bufferLimitBytes });
     this.reactor = reactor;
     this.#options.boot(reactor).then(
       (program) => {

@@ -38,9 +38,16 @@ interface LastingFault {
   end(): void;
 }
 
+interface DiskPlace {
+  readonly host: string;
+  readonly path: string;
+  readonly name: string;
+}
+
 /** One injected disk fault, for scenarios that judge errors. */
 export interface DiskFault {
   readonly host: string;
+  readonly path: string;
   readonly on: DiskOperation;
   readonly effect: "error" | "hang";
   /** Sectors; errors only. */
@@ -56,6 +63,8 @@ export class SimWorld implements SimProcessHost {
   readonly processes: SimProcess[] = [];
   /** How many faults struck, by kind. */
   readonly faultCounts = new Map<string, number>();
+  /** Every fault has ended; none comes any more. */
+  isHealed = false;
   /** All disk errors and hangs that were injected. */
   readonly diskFaults: DiskFault[] = [];
   /** A host has lost its power: its processes are gone, its disk has lost what it may. */
@@ -64,8 +73,8 @@ export class SimWorld implements SimProcessHost {
   onRot: ((host: string, first: number, count: number) => void) | null = null;
   /** A host's page cache has let go of what a failed sync could not write. */
   onCacheDrop: ((host: string) => void) | null = null;
-  /** The file on each host's disk that rots, and whose ranges fail. */
-  diskPath = "/disk.img";
+  /** The files on each host's disk that rot, fail and hang; at least one. */
+  diskPaths: readonly string[] = ["/disk.img"];
   readonly #trace: (line: string) => void;
   readonly #unpowered = new Set<string>();
   readonly #conductor: Reactor["clock"];
@@ -137,6 +146,7 @@ export class SimWorld implements SimProcessHost {
 
   /** Ends all faults that last, now, and starts every process that is down. */
   heal(): void {
+    this.isHealed = true;
     const lasting = this.#lasting;
     this.#lasting = [];
     for (const { name, end } of lasting) {
@@ -188,15 +198,15 @@ export class SimWorld implements SimProcessHost {
       case "disk-error":
         return this.#diskError(step);
       case "disk-hang":
-        return this.#diskHang(this.#host(step.host), step.on, step.times, step.ms);
+        return this.#diskHang(step);
       case "disk-slow":
-        return this.#diskSlow(this.#host(step.host), step.delayMs, step.times, step.ms);
+        return this.#diskSlow(step);
       case "disk-full":
         return this.#diskFull(this.#host(step.host), step.pages, step.ms);
       case "drop-cache":
-        return this.#dropCache(this.#host(step.host));
+        return this.#dropCache(step);
       case "rot":
-        return this.#rot(this.#host(step.host), step.first, step.count);
+        return this.#rot(step);
       default:
         return unreachable(step);
     }
@@ -266,42 +276,46 @@ export class SimWorld implements SimProcessHost {
   }
 
   #diskError(step: FaultStep & { readonly kind: "disk-error" }): boolean {
-    const host = this.#host(step.host);
+    const { host, path, name } = this.#place(step);
     const { on, first, count, times, ms } = step;
-    this.trace(`errors of ${on} at ${first}+${count} on ${host}`);
+    this.trace(`errors of ${on} at ${first}+${count} on ${name}`);
     const fault = this.fake.disk(host).faults.inject({
       effect: { kind: "error", errno: Errno.EIO },
-      path: this.diskPath,
+      path,
       operations: OPERATIONS[on],
       range: { offset: first * SECTOR_BYTES, length: count * SECTOR_BYTES },
       count: times,
     });
-    this.diskFaults.push({ host, on, effect: "error", first, count, fault });
-    this.#last(`errors of ${on} on ${host}`, ms, () => fault.remove());
+    this.diskFaults.push({ host, path, on, effect: "error", first, count, fault });
+    this.#last(`errors of ${on} on ${name}`, ms, () => fault.remove());
     return true;
   }
 
-  #diskHang(host: string, on: DiskOperation, times: number, ms: number): boolean {
-    this.trace(`${on} hangs on ${host}`);
+  #diskHang(step: FaultStep & { readonly kind: "disk-hang" }): boolean {
+    const { host, path, name } = this.#place(step);
+    const { on, times, ms } = step;
+    this.trace(`${on} hangs on ${name}`);
     const fault = this.fake.disk(host).faults.inject({
       effect: { kind: "hang" },
-      path: this.diskPath,
+      path,
       operations: OPERATIONS[on],
       count: times,
     });
-    this.diskFaults.push({ host, on, effect: "hang", first: 0, count: 0, fault });
-    this.#last(`hung ${on} on ${host}`, ms, () => fault.release());
+    this.diskFaults.push({ host, path, on, effect: "hang", first: 0, count: 0, fault });
+    this.#last(`hung ${on} on ${name}`, ms, () => fault.release());
     return true;
   }
 
-  #diskSlow(host: string, delayMs: number, times: number, ms: number): boolean {
-    this.trace(`disk of ${host} is slow: ${delayMs} ms`);
+  #diskSlow(step: FaultStep & { readonly kind: "disk-slow" }): boolean {
+    const { host, path, name } = this.#place(step);
+    const { delayMs, times, ms } = step;
+    this.trace(`disk of ${name} is slow: ${delayMs} ms`);
     const fault = this.fake.disk(host).faults.inject({
       effect: { kind: "delay", delayMs },
-      path: this.diskPath,
+      path,
       count: times,
     });
-    this.#last(`slow disk of ${host}`, ms, () => fault.remove());
+    this.#last(`slow disk of ${name}`, ms, () => fault.remove());
     return true;
   }
 
@@ -316,19 +330,22 @@ export class SimWorld implements SimProcessHost {
     return true;
   }
 
-  #dropCache(host: string): boolean {
-    const file = this.fake.disk(host).file(this.diskPath);
+  #dropCache(step: FaultStep & { readonly kind: "drop-cache" }): boolean {
+    const { host, path, name } = this.#place(step);
+    const file = this.fake.disk(host).file(path);
     if (file === undefined) return false;
-    this.trace(`page cache of ${host} lets go`);
+    this.trace(`page cache of ${name} lets go`);
     file.dropCache();
     this.onCacheDrop?.(host);
     return true;
   }
 
-  #rot(host: string, first: number, count: number): boolean {
-    const file = this.fake.disk(host).file(this.diskPath);
+  #rot(step: FaultStep & { readonly kind: "rot" }): boolean {
+    const { host, path, name } = this.#place(step);
+    const { first, count } = step;
+    const file = this.fake.disk(host).file(path);
     if (file === undefined || (first + count) * SECTOR_BYTES > file.sizeBytes) return false;
-    this.trace(`rot of ${first}+${count} on ${host}`);
+    this.trace(`rot of ${first}+${count} on ${name}`);
     file.corrupt(first * SECTOR_BYTES, count * SECTOR_BYTES);
     this.onRot?.(host, first, count);
     return true;
@@ -345,6 +362,14 @@ export class SimWorld implements SimProcessHost {
       this.trace(`over: ${name}`);
       end();
     });
+  }
+
+  /** Which file a fault is of; `name` is how the trace calls it. */
+  #place(step: { readonly host: number; readonly disk?: number }): DiskPlace {
+    const host = this.#host(step.host);
+    const path = this.#pick(this.diskPaths, step.disk ?? 0);
+    assert(path !== null, "a host has a disk");
+    return { host, path, name: this.diskPaths.length === 1 ? host : `${host}${path}` };
   }
 
   #pick<T>(items: readonly T[], index: number): T | null {
