@@ -8,32 +8,30 @@
  * at each checkpoint. So applying a record of an object never waits for a page.
  */
 
-import type { RangeTable } from "../../block/range-table.ts";
-import type { Status } from "../../block/status.ts";
-import { assert } from "../../util/assert.ts";
+import { Status } from "../../block/status.ts";
+import type { Reactor } from "../../reactor/reactor.ts";
+import { crc32c } from "../../util/crc32c.ts";
+import { PenstockError } from "../../util/errors.ts";
 import type { PageCache } from "../pages/page-cache.ts";
-import type { PageTree } from "../pages/page-tree.ts";
+import { PageKind } from "../pages/page-format.ts";
+import { MISSING, PageTree } from "../pages/page-tree.ts";
 import type { RootPointer } from "../pages/root-pointer.ts";
+import { CatalogueFold } from "./catalogue-fold.ts";
+import { OBJECT_RECORD_WORDS, type ObjectRecord, readObjectRecord } from "./object-record.ts";
+import { PROPERTIES_ENTRY_WORDS, PropertyPieces } from "./property-pieces.ts";
+import { decodeProperties, type Properties } from "./properties-area.ts";
+import { TreeStep } from "./tree-step.ts";
+import { VolumeState } from "./volume-state.ts";
+
+export { VolumeState };
 
 /** Properties of this "object" are the pool's. */
 export const POOL_OBJECT = 0;
 
-/** One volume, from its record on until it is gone. Changed by the RecordApplier only. */
-export interface VolumeState {
-  readonly id: number;
-  readonly uuid: string;
-  name: string;
-  sizeBytes: number;
-  isThin: boolean;
-  isDeleting: boolean;
-  readonly createdMs: number;
-  mappedBlocks: number;
-  readonly tree: PageTree;
-  /** Changes in flight: `RangedRequest`s, of devices and of heals. */
-  readonly ranges: RangeTable;
-}
+const NO_PROPERTIES: Properties = new Map();
 
 export interface CatalogueOptions {
+  readonly reactor: Reactor;
   readonly cache: PageCache;
   /** As in the label; the catalogue's trees own them from now on. */
   readonly objectsRoot: RootPointer;
@@ -43,48 +41,125 @@ export interface CatalogueOptions {
 }
 
 export class Catalogue {
-  readonly objectsRoot: RootPointer;
-  readonly propertiesRoot: RootPointer;
   /** For a new object, and for the next label. */
   nextObjectId: number;
+  readonly objects: PageTree;
+  readonly propertyTree: PageTree;
+  readonly #reactor: Reactor;
+  readonly #cache: PageCache;
+  readonly #states = new Map<number, VolumeState>();
+  readonly #properties = new Map<number, Properties>();
+  readonly #fold: CatalogueFold;
+  #reservedBlocks = 0;
 
-  constructor({ objectsRoot, propertiesRoot, nextObjectId }: CatalogueOptions) {
-    this.nextObjectId = nextObjectId;
-    this.objectsRoot = objectsRoot;
-    this.propertiesRoot = propertiesRoot;
+  constructor(options: CatalogueOptions) {
+    const { cache, objectsRoot, propertiesRoot } = options;
+    const objects = { kind: PageKind.objects, entryWords: OBJECT_RECORD_WORDS };
+    const properties = { kind: PageKind.properties, entryWords: PROPERTIES_ENTRY_WORDS };
+    this.nextObjectId = options.nextObjectId;
+    this.#reactor = options.reactor;
+    this.#cache = cache;
+    this.objects = new PageTree(cache, objects, 0, objectsRoot);
+    this.propertyTree = new PageTree(cache, properties, 0, propertiesRoot);
+    this.#fold = new CatalogueFold(cache, this.objects, this.propertyTree, this.#states);
   }
 
-  byId(_id: number): VolumeState | undefined {
-    assert(false, "not written yet");
+  get objectsRoot(): RootPointer {
+    return this.objects.root;
+  }
+
+  get propertiesRoot(): RootPointer {
+    return this.propertyTree.root;
+  }
+
+  // hot path
+  byId(id: number): VolumeState | undefined {
+    return this.#states.get(id);
   }
 
   /** Not one that is being deleted. */
-  byName(_name: string): VolumeState | undefined {
-    assert(false, "not written yet");
+  byName(name: string): VolumeState | undefined {
+    for (const state of this.#states.values()) {
+      if (state.name === name && !state.isDeleting) return state;
+    }
+    return undefined;
   }
 
   all(): Iterable<VolumeState> {
-    assert(false, "not written yet");
+    return this.#states.values();
   }
 
   /** Of an object, or of the pool itself (`POOL_OBJECT`). */
-  properties(_id: number): ReadonlyMap<string, Uint8Array> {
-    assert(false, "not written yet");
+  properties(id: number): Properties {
+    return this.#properties.get(id) ?? NO_PROPERTIES;
   }
 
   /** Blocks that thick volumes do not map yet: for `SpaceMap.setReserved`. */
   get reservedBlocks(): number {
-    assert(false, "not written yet");
+    return this.#reservedBlocks;
+  }
+
+  /** By the applier: a thick volume maps more, or fewer. Hot path. */
+  reservedChanged(more: number): void {
+    this.#reservedBlocks += more;
+  }
+
+  /** By the applier: a record of the log. */
+  takeObject(record: ObjectRecord): void {
+    const state = this.#states.get(record.id);
+    if (state === undefined) {
+      this.#add(new VolumeState(this.#cache, record, true));
+    } else {
+      this.#reservedBlocks -= state.reservedBlocks;
+      state.take(record);
+      this.#reservedBlocks += state.reservedBlocks;
+    }
+    this.nextObjectId = Math.max(this.nextObjectId, record.id + 1);
+  }
+
+  /** By the applier: nothing is mapped in it any more. */
+  takeObjectGone(id: number): void {
+    this.#states.delete(id);
+    this.#properties.delete(id);
+    this.#fold.objectGone(id);
+  }
+
+  /** By the applier: all properties of an object. False: bytes that are none. */
+  takeProperties(id: number, bytes: Uint8Array): boolean {
+    const properties = decodeProperties(bytes);
+    const state = this.#states.get(id);
+    if (properties === null || (state === undefined && id !== POOL_OBJECT)) return false;
+    this.#properties.set(id, properties);
+    this.#fold.propertiesChanged(id, Uint8Array.from(bytes));
+    if (state !== undefined) {
+      state.propertiesBytes = bytes.length;
+      state.propertiesCrc = crc32c(bytes, 0, bytes.length);
+      state.isRecordNew = true;
+    }
+    return true;
   }
 
   /** Reads all objects, before replay. @throws PenstockError `pool-damaged` */
-  load(): Promise<void> {
-    assert(false, "not written yet");
+  async load(): Promise<void> {
+    const step = new TreeStep(this.#reactor);
+    const { words } = this.#cache;
+    for (let id = 0; ; ) {
+      const at = await step.atLeast(this.objects, id);
+      if (at === null) break;
+      if (at < 0) throw damaged("a page of volumes cannot be read");
+      const record = readObjectRecord(words, at);
+      if (record === null) throw damaged("the record of a volume makes no sense");
+      this.#add(new VolumeState(this.#cache, record, false));
+      id = record.id + 1;
+    }
+    const pieces = new PropertyPieces(this.#cache, this.propertyTree, step);
+    for (const state of this.#states.values()) await this.#loadProperties(pieces, state.id, state);
+    await this.#loadProperties(pieces, POOL_OBJECT, null);
   }
 
   /** Checkpoint, step 1a: asks for the leaves of what has changed. `done` once. */
-  prepareFold(_done: (status: Status) => void): void {
-    assert(false, "not written yet");
+  prepareFold(done: (status: Status) => void): void {
+    this.#fold.prepare(done);
   }
 
   /**
@@ -92,6 +167,32 @@ export class Catalogue {
    * @returns false: something changed since `prepareFold`, prepare again
    */
   fold(): boolean {
-    assert(false, "not written yet");
+    return this.#fold.run() !== MISSING;
   }
+
+  #add(state: VolumeState): void {
+    this.#states.set(state.id, state);
+    this.#reservedBlocks += state.reservedBlocks;
+  }
+
+  async #loadProperties(
+    pieces: PropertyPieces,
+    id: number,
+    state: VolumeState | null,
+  ): Promise<void> {
+    const bytes = await pieces.read(id, state?.propertiesBytes ?? null);
+    const isRight = state === null || crc32c(bytes, 0, bytes.length) === state.propertiesCrc;
+    const properties = isRight ? decodeProperties(bytes) : null;
+    if (properties === null) {
+      throw damaged(`the properties of ${state?.name ?? "the pool"} make no sense`);
+    }
+    if (properties.size > 0) this.#properties.set(id, properties);
+  }
+}
+
+function damaged(what: string): PenstockError {
+  return new PenstockError({
+    code: "pool-damaged",
+    message: `${what}: both copies of a part of the pool's catalogue are damaged`,
+  });
 }

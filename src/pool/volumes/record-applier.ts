@@ -6,15 +6,23 @@
  *
  * What a record replaces goes to `SpaceMap.free` with the sequence of its frame. A record that
  * waited in the middle is applied again from its start: what was done is seen in the tree (a
- * mapping to the record's own address can only be its own).
+ * mapping to the record's own address can only be its own). Records come from a disk in replay:
+ * one that makes no sense is left out and counted, never asserted.
  */
 
 import { assert } from "../../util/assert.ts";
 import type { RecordSink, WriteRecord } from "../log/log-record.ts";
 import type { PageCache, PageWaiter } from "../pages/page-cache.ts";
+import { ABSENT, type EntrySink, MISSING, type PageTree } from "../pages/page-tree.ts";
+import { type Address, NO_ADDRESS } from "../pool-layout.ts";
 import type { SpaceMap } from "../space/space-map.ts";
 import type { ChecksumKind } from "./block-checksum.ts";
 import type { Catalogue } from "./catalogue.ts";
+import { readObjectRecord } from "./object-record.ts";
+import { MappingFlag, MappingWord, type VolumeState } from "./volume-state.ts";
+
+const UINT16_MASK = 0xffff;
+const UINT32_RANGE = 2 ** 32;
 
 /** A record on its way from its written frame into the trees. */
 export interface AppliedEntry {
@@ -38,51 +46,243 @@ export interface RecordApplierOptions {
   readonly checksum: ChecksumKind;
 }
 
-export class RecordApplier implements RecordSink {
+export class RecordApplier implements RecordSink, PageWaiter {
+  nextWaiter: PageWaiter | null = null;
   /** Of the last record that was applied. */
   appliedSequence = 0;
+  /** Records and blocks of records that had to be left out: they, or pages, made no sense. */
+  leftOut = 0;
+  readonly #catalogue: Catalogue;
+  readonly #cache: PageCache;
+  readonly #space: SpaceMap;
+  readonly #flags: number;
+  readonly #freed: FreedRuns;
+  #first: AppliedEntry | null = null;
+  #last: AppliedEntry | null = null;
+  #drained: (() => void)[] = [];
+  #isRunning = false;
+  /** The record under way was begun before, and had to wait. */
+  #isResumed = false;
+  #stuckTree: PageTree | null = null;
+  #stuckKey = 0;
 
-  // biome-ignore lint/complexity/noUselessConstructor: written next
-  constructor(_options: RecordApplierOptions) {}
+  constructor({ catalogue, cache, space, checksum }: RecordApplierOptions) {
+    this.#catalogue = catalogue;
+    this.#cache = cache;
+    this.#space = space;
+    this.#flags = checksum === "none" ? MappingFlag.noChecksum : 0;
+    this.#freed = new FreedRuns(space);
+  }
 
   /** By `LogEntry.logged` only, in log order. Applied at once unless one before it waits. */
-  enqueue(_entry: AppliedEntry, _sequence: number): void {
-    assert(false, "not written yet");
+  enqueue(entry: AppliedEntry, sequence: number): void {
+    assert(entry.nextApplied === null && entry !== this.#last, "a record is applied once");
+    entry.sequence = sequence;
+    if (this.#last === null) this.#first = entry;
+    else this.#last.nextApplied = entry;
+    this.#last = entry;
+    if (this.#first === entry && !this.#isRunning) this.#run();
   }
 
   /** Calls when nothing waits: at once, else later. */
-  whenDrained(_drained: () => void): void {
-    assert(false, "not written yet");
+  whenDrained(drained: () => void): void {
+    if (this.#first === null) drained();
+    else this.#drained.push(drained);
   }
 
-  write(_record: WriteRecord, _sequence: number): boolean {
-    assert(false, "not written yet");
+  pageReady(): void {
+    this.#run();
+  }
+
+  // hot path
+  write(record: WriteRecord, sequence: number): boolean {
+    const volume = this.#catalogue.byId(record.objectId);
+    if (volume === undefined || record.first + record.count > UINT32_RANGE) return this.#leaveOut();
+    if (!this.#isResumed) this.#space.markUsed(record.address, record.count);
+    const { tree } = volume;
+    const freed = this.#freed;
+    freed.begin(sequence, false);
+    let mapped = 0;
+    let isComplete = true;
+    for (let index = 0; index < record.count; index++) {
+      const at = tree.put(record.first + index);
+      if (at === MISSING) {
+        isComplete = this.#stuck(tree, record.first + index);
+        break;
+      }
+      // Both copies of a leaf are gone: reads of what it held fail, whatever is written.
+      if (at < 0) this.leftOut++;
+      else if (this.#map(at, record, index)) mapped++;
+    }
+    freed.end();
+    this.#countMapped(volume, mapped);
+    if (isComplete) this.#isResumed = false;
+    return isComplete;
   }
 
   unmap(
-    _objectId: number,
-    _first: number,
-    _count: number,
-    _punch: boolean,
-    _sequence: number,
+    objectId: number,
+    first: number,
+    count: number,
+    punch: boolean,
+    sequence: number,
   ): boolean {
-    assert(false, "not written yet");
+    const volume = this.#catalogue.byId(objectId);
+    if (volume === undefined || first + count > UINT32_RANGE) return this.#leaveOut();
+    const { tree } = volume;
+    const end = first + count;
+    const freed = this.#freed;
+    freed.begin(sequence, punch);
+    let removed = 0;
+    let isComplete = true;
+    for (let key = first; key < end; ) {
+      const next = tree.leafEnd(key);
+      const found = next < 0 ? next : tree.removeInLeaf(key, end, freed);
+      if (found === MISSING) {
+        isComplete = this.#stuck(tree, key);
+        break;
+      }
+      if (found > 0) removed += found;
+      if (found < ABSENT) this.leftOut++;
+      if (next < 0) break;
+      key = next;
+    }
+    freed.end();
+    this.#countMapped(volume, -removed);
+    if (isComplete) this.#isResumed = false;
+    return isComplete;
   }
 
-  object(_record: Uint32Array, _at: number): boolean {
-    assert(false, "not written yet");
+  object(words: Uint32Array, at: number): boolean {
+    const record = readObjectRecord(words, at);
+    if (record === null) return this.#leaveOut();
+    this.#catalogue.takeObject(record);
+    this.#space.setReserved(this.#catalogue.reservedBlocks);
+    return true;
   }
 
-  objectGone(_objectId: number): boolean {
-    assert(false, "not written yet");
+  objectGone(objectId: number): boolean {
+    const volume = this.#catalogue.byId(objectId);
+    // Blocks that are mapped still would never be free again.
+    if (volume === undefined || volume.mappedBlocks > 0) return this.#leaveOut();
+    this.#catalogue.takeObjectGone(objectId);
+    return true;
   }
 
-  properties(_objectId: number, _bytes: Uint8Array): boolean {
-    assert(false, "not written yet");
+  properties(objectId: number, bytes: Uint8Array): boolean {
+    return this.#catalogue.takeProperties(objectId, bytes) || this.#leaveOut();
   }
 
   /** After a sink method said false: `waiter` is called when trying again makes sense. */
-  waitFor(_waiter: PageWaiter): void {
-    assert(false, "not written yet");
+  waitFor(waiter: PageWaiter): void {
+    const tree = this.#stuckTree;
+    assert(tree !== null, "only a record that had to wait waits");
+    this.#stuckTree = null;
+    tree.load(this.#stuckKey, waiter);
+  }
+
+  #run(): void {
+    assert(!this.#isRunning, "one record at a time");
+    this.#isRunning = true;
+    for (let entry = this.#first; entry !== null; entry = this.#first) {
+      if (!entry.applyTo(this)) {
+        this.#isRunning = false;
+        this.waitFor(this);
+        return;
+      }
+      this.appliedSequence = entry.sequence;
+      this.#first = entry.nextApplied;
+      if (this.#first === null) this.#last = null;
+      entry.nextApplied = null;
+      entry.applied();
+    }
+    this.#isRunning = false;
+    while (this.#drained.length > 0 && this.#first === null) this.#drained.shift()?.();
+  }
+
+  /** Sets the entry at `at`. True: it was not mapped before. Hot path. */
+  #map(at: number, record: WriteRecord, index: number): boolean {
+    const { words } = this.#cache;
+    const address = record.address + index;
+    const old = addressOfEntry(words, at);
+    // Done before the record had to wait.
+    if (old === address) return false;
+    words[at + MappingWord.addressLow] = address % UINT32_RANGE;
+    words[at + MappingWord.addressHigh] = Math.floor(address / UINT32_RANGE) | this.#flags;
+    words[at + MappingWord.checksum] = record.checksums[record.checksumsAt + index] as number;
+    words[at + MappingWord.epoch] = record.epoch;
+    if (old === NO_ADDRESS) return true;
+    this.#freed.add(old);
+    return false;
+  }
+
+  // hot path
+  #countMapped(volume: VolumeState, more: number): void {
+    if (more === 0) return;
+    const reservedBefore = volume.reservedBlocks;
+    volume.mappedBlocks += more;
+    const reserved = volume.reservedBlocks - reservedBefore;
+    if (reserved === 0) return;
+    this.#catalogue.reservedChanged(reserved);
+    this.#space.setReserved(this.#catalogue.reservedBlocks);
+  }
+
+  #stuck(tree: PageTree, key: number): false {
+    this.#isResumed = true;
+    this.#stuckTree = tree;
+    this.#stuckKey = key;
+    return false;
+  }
+
+  #leaveOut(): true {
+    this.leftOut++;
+    return true;
+  }
+}
+
+/** Of an entry of a mapping tree. Hot path. */
+export function addressOfEntry(words: Uint32Array, at: number): Address {
+  const high = (words[at + MappingWord.addressHigh] as number) & UINT16_MASK;
+  return (words[at + MappingWord.addressLow] as number) + high * UINT32_RANGE;
+}
+
+/** Blocks that a record frees, gathered to runs. */
+class FreedRuns implements EntrySink {
+  readonly #space: SpaceMap;
+  #sequence = 0;
+  #punch = false;
+  #address: Address = NO_ADDRESS;
+  #count = 0;
+
+  constructor(space: SpaceMap) {
+    this.#space = space;
+  }
+
+  // hot path
+  begin(sequence: number, punch: boolean): void {
+    this.#sequence = sequence;
+    this.#punch = punch;
+  }
+
+  // hot path
+  add(address: Address): void {
+    if (this.#count > 0 && address === this.#address + this.#count) {
+      this.#count++;
+      return;
+    }
+    this.end();
+    this.#address = address;
+    this.#count = 1;
+  }
+
+  entry(words: Uint32Array, at: number): void {
+    this.add(addressOfEntry(words, at));
+  }
+
+  // hot path
+  end(): void {
+    if (this.#count === 0) return;
+    this.#space.free(this.#address, this.#count, this.#sequence, this.#punch);
+    this.#count = 0;
   }
 }
