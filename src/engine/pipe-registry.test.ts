@@ -43,6 +43,7 @@ class Rig {
       host: host as PipeOpener,
       store: {
         load: async () => ({ entries: [], ignored: [] }),
+        reservationsPath: (name) => `/nowhere/${name}.reservations`,
         put: async (pipe) => this.#put(pipe),
         delete: async () => {
           this.stored = null;

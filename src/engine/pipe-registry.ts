@@ -26,7 +26,7 @@ export type PipeOpener = Pick<
 
 export interface PipeRegistryOptions {
   readonly host: PipeOpener;
-  readonly store: Pick<PipeStore, "load" | "put" | "delete">;
+  readonly store: Pick<PipeStore, "load" | "put" | "delete" | "reservationsPath">;
   readonly events: Pick<EngineEvents, "add">;
   readonly clock: Clock;
   nowMs(): number;
@@ -275,7 +275,8 @@ export class PipeRegistry {
       const isKept = entry.port !== 0 && entry.failures < PORT_TRIES;
       const { outLegs, hostSeed } = entry;
       const record = { outLegs, hostSeed, reopened: entry.generation > 0 };
-      const told = { onId, onFailing, record };
+      const reservationsPath = this.#options.store.reservationsPath(entry.name);
+      const told = { onId, onFailing, record, reservationsPath };
       const options = isKept ? { ...told, port: entry.port } : told;
       const { id, uri } = await host.open(entry.text, options);
       entry.hostId = id;

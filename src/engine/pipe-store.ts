@@ -3,6 +3,8 @@
  *
  *   FOLDER/NAME.pipe    the pipe NAME; replaced as a whole: temporary file, fsync, rename, fsync of
  *                       the folder. A crash leaves the old one or the new one.
+ *   FOLDER/NAME.reservations   what hosts have reserved of its namespace; written by its share, goes
+ *                       with the pipe
  *   FOLDER/.NAME.tmp    a replacement that a crash interrupted; removed at start
  *   anything else       is somebody else's: left alone, and named in `ignored`
  *
@@ -58,6 +60,7 @@ export interface StoreEntry {
 const MAGIC = "penstock-pipe";
 const VERSION = 1;
 const SUFFIX = ".pipe";
+const RESERVATIONS_SUFFIX = ".reservations";
 const TEMPORARY = /^\..*\.tmp$/;
 const HEADER = /^penstock-pipe (\d{1,9}) (\d{1,9}) ([0-9a-f]{8})$/;
 const FILE_BYTES_MAX = 1024 * 1024;
@@ -91,7 +94,9 @@ export class PipeStore {
       const files = (await readdir(this.#folder)).sort();
       const found = await Promise.all(files.map((file) => this.#read(file)));
       const entries = found.filter((entry) => entry !== null).sort(byAge);
-      return { entries, ignored: files.filter((_file, index) => found[index] === null) };
+      const isStrange = (file: string, index: number): boolean =>
+        found[index] === null && !file.endsWith(RESERVATIONS_SUFFIX);
+      return { entries, ignored: files.filter(isStrange) };
     });
   }
 
@@ -106,9 +111,16 @@ export class PipeStore {
     );
   }
 
+  /** Where the share of a pipe keeps what hosts have reserved. Absolute, if the folder is. */
+  reservationsPath(name: string): string {
+    return join(this.#folder, `${name}${RESERVATIONS_SUFFIX}`);
+  }
+
   /** Durable when it settles. @throws PenstockError `store-failed` */
   async delete(name: string): Promise<void> {
     await storing(this.#folder, async () => {
+      // First: the next pipe of this name must not find them.
+      await rm(this.reservationsPath(name), { force: true });
       await rm(join(this.#folder, `${name}${SUFFIX}`), { force: true });
       await syncFolder(this.#folder);
     });

@@ -48,6 +48,8 @@ export interface PipeOpenOptions {
   readonly port?: number;
   /** What the opener has kept of it; it records which legs are out (`onLegOut`). */
   readonly record?: PipeRecord;
+  /** Absolute: where a namespace keeps its reservations if its text names no file. */
+  readonly reservationsPath?: string;
 }
 
 /** What a pipe did so far. */
@@ -226,7 +228,9 @@ export class PipeHost {
       await this.#openDevices({ id, text, deviceReactor, shareReactor, ...kept });
       place = await this.#listeners.enter(share, shareReactor);
       const { address } = place;
-      await place.announce(await shareReactor.call("openShare", { pipeId: id, address }));
+      const { reservationsPath } = options;
+      const opening = { pipeId: id, address, ...(reservationsPath && { reservationsPath }) };
+      await place.announce(await shareReactor.call("openShare", opening));
       const uri = shareUri(share, address);
       const { shareText } = plan;
       const labels = labelsOf(plan.branch);

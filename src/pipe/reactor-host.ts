@@ -31,6 +31,7 @@ import type { OpenContext, OutLeg, PipeEvent, TappedStage } from "./stage-plan.t
 import type {
   ListenerName,
   PipeOpening,
+  ShareOpening,
   PipeRecord,
   PipeStats,
   PipeTree,
@@ -109,10 +110,14 @@ export class ReactorHost implements ReactorMethods {
     return this.#services.unlisten(kind, address);
   }
 
-  async openShare(params: { pipeId: number; address: SocketAddress }): Promise<ShareAnnouncement> {
+  async openShare(params: ShareOpening): Promise<ShareAnnouncement> {
     const part = this.#part(params.pipeId);
     const { share: plan, shareText } = part.pipe.plan;
-    const context = part.pipe.shareContext(shareText);
+    const { reservationsPath } = params;
+    const context = {
+      ...part.pipe.shareContext(shareText),
+      ...(reservationsPath && { reservationsPath }),
+    };
     const share = await part.pipe.openShare((device) =>
       this.#services.open(params.address, device, plan, context),
     );

@@ -45,6 +45,13 @@ export interface PipeRecord {
   readonly hostSeed?: string;
 }
 
+export interface ShareOpening {
+  readonly pipeId: number;
+  readonly address: SocketAddress;
+  /** See `PipeOpenOptions`. */
+  readonly reservationsPath?: string;
+}
+
 /** What a reactor calls on the main thread. */
 export interface MainMethods {
   /** Settles when it is durable. */
@@ -121,10 +128,7 @@ export interface ReactorMethods {
   openProxy(params: PipeOpening & { readonly ticket: DeviceTicket }): Promise<void>;
   listen(params: ListenerName): Promise<SocketAddress>;
   unlisten(params: ListenerName): Promise<void>;
-  openShare(params: {
-    readonly pipeId: number;
-    readonly address: SocketAddress;
-  }): Promise<ShareAnnouncement>;
+  openShare(params: ShareOpening): Promise<ShareAnnouncement>;
   addRemoteShare(params: {
     readonly address: SocketAddress;
     readonly announcement: ShareAnnouncement;

@@ -6,10 +6,13 @@
  */
 
 import assert from "node:assert/strict";
+import { test } from "node:test";
+import { type EngineAddress, parseEngineAddress } from "../../src/api/engine-address.ts";
+import { askEngine } from "../../src/api/engine-client.ts";
 import { freePort } from "../../src/testing/free-port.ts";
 import { forEachLevel, type Level } from "../../src/testing/levels.ts";
 import { NvmeRawClient, transfer } from "../../src/testing/nvme-raw-client.ts";
-import { startPenstock } from "../../src/testing/penstock-process.ts";
+import { startEngine, startPenstock } from "../../src/testing/penstock-process.ts";
 import { makeTempDir } from "../../src/testing/temp-dir.ts";
 
 const NQN = "nqn.2026-11.io.penstock:test";
@@ -106,6 +109,41 @@ async function startTarget(t: Parameters<typeof makeTempDir>[0], level: Level) {
   const pipe = `file://${folder}/disk.img?size=1MiB | ${share}`;
   return () => startPenstock(t, pipe, { level });
 }
+
+test("an engine keeps reservations for each pipe, until the pipe is deleted", async (t) => {
+  const dataDir = makeTempDir(t);
+  const port = await freePort();
+  const text = `${dataDir}/disk.img?size=1MiB | nvmf://127.0.0.1:${port}/${NQN}`;
+  const start = async () => {
+    const engine = await startEngine(t, dataDir);
+    return { engine, address: parseEngineAddress(engine.uri) };
+  };
+  const create = (address: EngineAddress) =>
+    askEngine(address, ({ pipes }) => pipes.createPipe({ name: "disk", text }));
+  let { engine, address } = await start();
+  await create(address);
+  const uri = `nvmf://127.0.0.1:${port}/${NQN}`;
+  const host = new Host(0xa);
+  await host.connect(uri);
+  assert.equal(await host.register(0, PERSIST), 0);
+  assert.equal(await host.acquire(WRITE_EXCLUSIVE), 0);
+  host.close();
+  await engine.stop("SIGKILL");
+  ({ engine, address } = await start());
+  const [again, other] = [new Host(0xa), new Host(0xb)];
+  await Promise.all([again.connect(uri), other.connect(uri)]);
+  assert.equal(await other.write(), CONFLICT, "after a kill as before");
+  assert.equal(await again.write(), 0);
+  again.close();
+  other.close();
+  await askEngine(address, ({ pipes }) => pipes.deletePipe({ name: "disk" }));
+  await create(address);
+  const late = new Host(0xb);
+  await late.connect(uri);
+  assert.deepEqual(await late.report(), { type: 0, keys: [], holders: [] });
+  late.close();
+  assert.deepEqual(await engine.stop(), { code: 0, signal: null }, engine.stderr);
+});
 
 forEachLevel("NVMe reservations of two hosts", {}, async (t, level) => {
   const start = await startTarget(t, level);

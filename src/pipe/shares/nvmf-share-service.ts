@@ -180,12 +180,12 @@ export class NvmfShares implements ShareService {
 
 async function openReservations(
   { reservationsPath, uuid }: NvmfSharePlan,
-  { isDeviceShared, report }: ShareContext,
+  { isDeviceShared, reservationsPath: pathElse, report }: ShareContext,
 ): Promise<NvmeReservations | null> {
   // Another engine would not know of them.
   if (isDeviceShared) return null;
-  const store =
-    reservationsPath === undefined ? null : new ReservationFileStore(reservationsPath, uuid);
+  const path = reservationsPath ?? pathElse;
+  const store = path === undefined ? null : new ReservationFileStore(path, uuid);
   const reservations = await NvmeReservations.open(store);
   if (reservations.trouble !== null) {
     const message = `hosts cannot write: ${reservations.trouble}`;

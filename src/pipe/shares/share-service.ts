@@ -45,6 +45,8 @@ export type ShareHandOff =
 export interface ShareContext {
   /** Other processes may write the source of its device. */
   readonly isDeviceShared: boolean;
+  /** See `PipeOpenOptions`. */
+  readonly reservationsPath?: string;
   /** What people should know of. Never blocks. Absent: nobody listens. */
   report?(event: Omit<PipeEvent, "stage">): void;
 }
