@@ -1,14 +1,15 @@
 /**
  * Records of the log: their words, and who takes them. Pure.
  *
- * spec: docs/internals/pool-format.md, The log
+ * A record is a number of words in the memory of a frame; places here are indices into words, so
+ * the machine's order of bytes is the disk's: little-endian, as everywhere that we run.
  *
- * A record is a number of words in a frame. Offsets here are indices into the words of a frame's
- * memory, which is aligned.
+ * spec: docs/internals/pool-format.md, The log
  */
 
+import { assert } from "../../util/assert.ts";
 import type { PageWaiter } from "../pages/page-cache.ts";
-import type { Address } from "../pool-layout.ts";
+import { type Address, NO_ADDRESS } from "../pool-layout.ts";
 
 export const RecordType = {
   write: 1,
@@ -22,14 +23,19 @@ export const RecordType = {
 export type RecordType = (typeof RecordType)[keyof typeof RecordType];
 
 /** Of a write's record before its checksums. */
-export const WRITE_WORDS = 6;
-export const UNMAP_WORDS = 4;
-/** The record of an object without its key's word, which is the object's id. */
+const WRITE_WORDS = 6;
+const UNMAP_WORDS = 4;
+/** Of an object's record on disk; in the log its last word, which is reserved, gives way. */
 export const OBJECT_WORDS = 128;
-export const OBJECT_GONE_WORDS = 2;
+const OBJECT_GONE_WORDS = 2;
 /** Of a properties record before its bytes. */
-export const PROPERTIES_WORDS = 3;
-export const NOTHING_WORDS = 1;
+const PROPERTIES_WORDS = 3;
+const NOTHING_WORDS = 1;
+
+const UNMAP_PUNCH = 1;
+const WORD_BYTES = 4;
+const COUNT_MAX = 0xffff;
+const UINT32_RANGE = 2 ** 32;
 
 /** One reused object: whoever gets it takes what he needs before he returns. */
 export interface WriteRecord {
@@ -54,4 +60,192 @@ export interface RecordSink {
   objectGone(objectId: number): boolean;
   properties(objectId: number, bytes: Uint8Array): boolean;
   waitFor(waiter: PageWaiter): void;
+}
+
+// hot path
+export function writeWords(count: number): number {
+  return WRITE_WORDS + count;
+}
+
+export function unmapWords(): number {
+  return UNMAP_WORDS;
+}
+
+export function objectGoneWords(): number {
+  return OBJECT_GONE_WORDS;
+}
+
+export function propertiesWords(lengthBytes: number): number {
+  return PROPERTIES_WORDS + Math.ceil(lengthBytes / WORD_BYTES);
+}
+
+/** All `put...` return the place behind the record. Hot path. */
+export function putWrite(words: Uint32Array, at: number, record: WriteRecord): number {
+  const { count, address, checksums, checksumsAt } = record;
+  assert(count > 0 && count <= COUNT_MAX, "a write's record has 1 to 65,535 blocks");
+  words[at] = RecordType.write + count * 0x1_0000;
+  words[at + 1] = record.objectId;
+  words[at + 2] = record.first;
+  words[at + 3] = address % UINT32_RANGE;
+  words[at + 4] = Math.floor(address / UINT32_RANGE);
+  words[at + 5] = record.epoch;
+  const start = at + WRITE_WORDS;
+  for (let index = 0; index < count; index++) {
+    words[start + index] = checksums[checksumsAt + index] as number;
+  }
+  return start + count;
+}
+
+// hot path
+export function putUnmap(
+  words: Uint32Array,
+  at: number,
+  objectId: number,
+  first: number,
+  count: number,
+  punch: boolean,
+): number {
+  assert(count > 0 && first + count <= UINT32_RANGE, "an unmap is of blocks of a volume");
+  words[at] = RecordType.unmap + (punch ? UNMAP_PUNCH : 0) * 0x100;
+  words[at + 1] = objectId;
+  words[at + 2] = first;
+  // 2^32 blocks are all there may be: its word is 0, as no record is of none.
+  words[at + 3] = count % UINT32_RANGE;
+  return at + UNMAP_WORDS;
+}
+
+export function putObject(
+  words: Uint32Array,
+  at: number,
+  record: Uint32Array,
+  recordAt: number,
+): number {
+  assert(record[recordAt + OBJECT_WORDS - 1] === 0, "an object's last word is reserved");
+  words[at] = RecordType.object;
+  for (let index = 0; index < OBJECT_WORDS - 1; index++) {
+    words[at + 1 + index] = record[recordAt + index] as number;
+  }
+  return at + OBJECT_WORDS;
+}
+
+export function putObjectGone(words: Uint32Array, at: number, objectId: number): number {
+  words[at] = RecordType.objectGone;
+  words[at + 1] = objectId;
+  return at + OBJECT_GONE_WORDS;
+}
+
+export function putProperties(
+  words: Uint32Array,
+  at: number,
+  objectId: number,
+  bytes: Uint8Array,
+): number {
+  words[at] = RecordType.properties;
+  words[at + 1] = objectId;
+  words[at + 2] = bytes.length;
+  const end = at + propertiesWords(bytes.length);
+  words[end - 1] = bytes.length === 0 ? (words[end - 1] as number) : 0;
+  bytesOf(words, at + PROPERTIES_WORDS, bytes.length).set(bytes);
+  return end;
+}
+
+export function putNothing(words: Uint32Array, at: number): number {
+  words[at] = RecordType.nothing;
+  return at + NOTHING_WORDS;
+}
+
+/** A record as read; one reused object. Fields that its type has not are left from before. */
+export class RecordReader {
+  type: RecordType = RecordType.nothing;
+  objectId = 0;
+  first = 0;
+  count = 0;
+  punch = false;
+  readonly write: WriteRecord = {
+    objectId: 0,
+    first: 0,
+    count: 0,
+    address: NO_ADDRESS,
+    epoch: 0,
+    checksums: new Uint32Array(0),
+    checksumsAt: 0,
+  };
+  /** Of an object, 128 words. */
+  readonly object: Uint32Array = new Uint32Array(OBJECT_WORDS);
+  properties: Uint8Array = new Uint8Array(0);
+
+  /**
+   * Reads the record at `at`, which ends at `end` at the latest.
+   * @returns the place behind it; "unknown": a type that this code does not know; "bad": it is not
+   *   as any writer writes it
+   */
+  read(words: Uint32Array, at: number, end: number): number | "unknown" | "bad" {
+    const head = words[at] as number; // the caller has it before `end`
+    const type = head & 0xff;
+    this.objectId = at + 1 < end ? (words[at + 1] as number) : 0;
+    const next = this.#readAs(type, words, at, end);
+    if (next === null) return "unknown";
+    if (next < 0 || next > end) return "bad";
+    this.type = type as RecordType; // one of those above
+    return next;
+  }
+
+  /** Null: unknown; -1: bad. What lies behind `end` may have been read: the caller looks. */
+  #readAs(type: number, words: Uint32Array, at: number, end: number): number | null {
+    switch (type) {
+      case RecordType.write:
+        return this.#readWrite(words, at, end);
+      case RecordType.unmap:
+        return this.#readUnmap(words, at, end);
+      case RecordType.object:
+        if (at + OBJECT_WORDS > end) return -1;
+        this.object.set(words.subarray(at + 1, at + OBJECT_WORDS));
+        this.object[OBJECT_WORDS - 1] = 0;
+        return at + OBJECT_WORDS;
+      case RecordType.objectGone:
+        return at + OBJECT_GONE_WORDS;
+      case RecordType.properties:
+        return this.#readProperties(words, at, end);
+      case RecordType.nothing:
+        return at + NOTHING_WORDS;
+      default:
+        return null;
+    }
+  }
+
+  #readWrite(words: Uint32Array, at: number, end: number): number {
+    if (at + WRITE_WORDS > end) return -1;
+    const { write, objectId } = this;
+    const high = words[at + 4] as number;
+    write.objectId = objectId;
+    write.first = words[at + 2] as number;
+    write.count = (words[at] as number) >>> 16;
+    write.address = (words[at + 3] as number) + (high & 0xffff) * UINT32_RANGE;
+    write.epoch = words[at + 5] as number;
+    write.checksums = words;
+    write.checksumsAt = at + WRITE_WORDS;
+    const isSound = write.count > 0 && write.first + write.count <= UINT32_RANGE;
+    return isSound ? at + WRITE_WORDS + write.count : -1;
+  }
+
+  #readUnmap(words: Uint32Array, at: number, end: number): number {
+    if (at + UNMAP_WORDS > end) return -1;
+    this.punch = (((words[at] as number) >>> 8) & UNMAP_PUNCH) !== 0;
+    this.first = words[at + 2] as number;
+    this.count = (words[at + 3] as number) || UINT32_RANGE;
+    return this.first + this.count <= UINT32_RANGE ? at + UNMAP_WORDS : -1;
+  }
+
+  #readProperties(words: Uint32Array, at: number, end: number): number {
+    if (at + PROPERTIES_WORDS > end) return -1;
+    const lengthBytes = words[at + 2] as number;
+    const next = at + propertiesWords(lengthBytes);
+    if (next > end) return -1;
+    this.properties = bytesOf(words, at + PROPERTIES_WORDS, lengthBytes).slice();
+    return next;
+  }
+}
+
+function bytesOf(words: Uint32Array, at: number, lengthBytes: number): Uint8Array {
+  return new Uint8Array(words.buffer, words.byteOffset + at * WORD_BYTES, lengthBytes);
 }
