@@ -90,7 +90,10 @@ export function putName(view: DataView, at: number, lengthBytes: number, name: s
 function hexOf(view: DataView, at: number, lengthBytes: number): string {
   let hex = "";
   for (let index = 0; index < lengthBytes; index++) {
-    hex += view.getUint8(at + index).toString(16).padStart(2, "0");
+    hex += view
+      .getUint8(at + index)
+      .toString(16)
+      .padStart(2, "0");
   }
   return hex;
 }

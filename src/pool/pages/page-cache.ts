@@ -1,11 +1,33 @@
-/** PageCache: see the contract. Bodies follow. */
+/**
+ * PageCache: the pages of all trees of a pool that are in memory: loads them, copies them on
+ * write, keeps room for changes, and closes a generation for a checkpoint.
+ *
+ * A page that is changed gets fresh blocks and the open generation; it is changed in place until
+ * `freeze`. Frozen pages are written (frozen-pages.ts) while the next generation is open. In
+ * flight: loads, and the writes of one closed generation.
+ *
+ * Room. Dirty pages + pages that admitted records may need + pages that the fold of the space map
+ * will need stay below `dirtyMax`, somewhat less than half of the slots: so a change of an admitted
+ * record always finds a slot, also while the other half is frozen.
+ */
 
-import type { Reactor } from "../../reactor/reactor.ts";
 import type { Status } from "../../block/status.ts";
+import type { Reactor } from "../../reactor/reactor.ts";
 import { assert } from "../../util/assert.ts";
 import type { PoolDisks } from "../disks/pool-disks.ts";
-import type { Address } from "../pool-layout.ts";
-import type { PageDamage } from "./page-format.ts";
+import { type Address, BLOCK_BYTES } from "../pool-layout.ts";
+import { CacheSlots, SlotState } from "./cache-slots.ts";
+import { FrozenWriter } from "./frozen-pages.ts";
+import {
+  HEADER_WORDS,
+  PAGE_WORDS,
+  type PageDamage,
+  type PageHeader,
+  type PageProblem,
+  readHeader,
+  writeHeader,
+} from "./page-format.ts";
+import { PageLoad, type PageLoadHome, type PageOwner } from "./page-load.ts";
 
 /** Somebody for whom a page is loaded. */
 export interface PageWaiter {
@@ -21,7 +43,7 @@ export interface PageRoomWaiter {
   pagesMayBeThere(): void;
 }
 
-/** What pages and space ask of the pool when they run short. */
+/** What pages and space ask of the pool when they run short. May be asked again and again. */
 export interface PoolPressure {
   /** Freed blocks wait for a flush. */
   flushWanted(): void;
@@ -37,8 +59,12 @@ export interface PageSpace {
   dropPages(a: Address, b: Address): void;
   /** Of a page made in the open generation and never written: free at once. */
   returnPages(a: Address, b: Address): void;
-  /** How many pages may be taken by now, those that the checkpoint needs itself taken off. */
+  /** How many pages may be taken by now. When they are few, it looks for more. */
   pagesToTake(): number;
+  /** Pages that the next fold may copy. */
+  foldPages(): number;
+  /** ... and more, when a record with so many blocks is applied. */
+  foldPagesOf(blocks: number): number;
   /** What is dropped from now on belongs to the next generation. */
   generationFrozen(generation: number): void;
   generationCommitted(generation: number): void;
@@ -62,45 +88,342 @@ export interface FrozenPages {
   readonly generation: number;
   /**
    * Writes all pages, both copies, sorted by address and merged up to 1 MiB, at most 32 device
-   * writes in flight. `done` once, in the turn; when it fails they stay as they are: may be called
-   * again.
+   * writes in flight. `done` once, in the turn or before it returns; when it fails they stay as
+   * they are: may be called again.
    */
   write(done: (status: Status) => void): void;
   /** The label is durable: pages replaced by this generation are free. */
   committed(): void;
 }
 
-export class PageCache {
-  readonly words: Uint32Array = new Uint32Array(0);
+const LIMIT_BYTES_MIN = 16 * BLOCK_BYTES;
+/** At least so many slots, and this part of them, never hold dirty or frozen pages. */
+const CLEAN_SLOTS_MIN = 8;
+const CLEAN_SHARE = 8;
+/** Part of the room for changes that is the catalogue's: it puts records in at a checkpoint. */
+const CATALOGUE_SHARE = 8;
+/** From this part of `dirtyMax` on a checkpoint is asked for. */
+const PRESSURE_SHARE = 0.75;
+const LOADS_MAX = 64;
+const REPAIRS_MAX = 1024;
+/** Entries of a mapping leaf at half fill. */
+const LEAF_ENTRIES_LOW = 100;
+
+/** A page to be written anew, as one of its copies was bad. */
+export interface PageRepair {
+  readonly owner: PageOwner;
+  readonly key: number;
+}
+
+export class PageCache implements PageLoadHome {
+  readonly slots: CacheSlots;
+  /** All slots: word w of slot s is words[s * 1024 + w]. */
+  readonly words: Uint32Array;
+  readonly disks: PoolDisks;
+  readonly pool: string;
+  /** Open one. */
   generation: number;
+  /** Of pages that are made. */
+  readonly epoch = 1;
   space: PageSpace | null = null;
   pressure: PoolPressure | null = null;
-  readonly dirtyCount: number = 0;
-  readonly dirtyMax: number = 0;
+  readonly dirtyMax: number;
+  /** Highest level of a root so far. */
+  levelMax = 0;
+  readonly repairs: PageRepair[] = [];
+  readonly #onDamage: (found: PageDamage) => void;
+  readonly #loadsMax: number;
+  #dirtyCount = 0;
+  #frozen: FrozenWriter | null = null;
+  /** Records that have room set aside, and the blocks that they name. */
+  #admittedRecords = 0;
+  #admittedBlocks = 0;
+  #loads = 0;
+  #freeLoads: PageLoad | null = null;
+  /** Per slot: those who wait for it. */
+  readonly #waiters: (PageWaiter | null)[];
+  /** Those for whose page there was no slot. */
+  #blocked: PageWaiter | null = null;
+  #roomFirst: PageRoomWaiter | null = null;
+  #roomLast: PageRoomWaiter | null = null;
+  readonly #taken = { a: 0, b: 0 };
 
   constructor(options: PageCacheOptions) {
-    this.generation = options.generation;
+    const { reactor, limitBytes, disks, poolUuid, generation } = options;
+    assert(limitBytes >= LIMIT_BYTES_MIN, "a cache has 16 pages at least");
+    assert(generation > 0, "generations count from 1");
+    this.slots = new CacheSlots(reactor.io.slabs, limitBytes);
+    this.words = this.slots.words;
+    this.disks = disks;
+    this.pool = poolUuid.replaceAll("-", "").slice(0, 16);
+    this.generation = generation;
+    this.#onDamage = (found) => options.onDamage(found);
+    const { count } = this.slots;
+    const clean = Math.max(CLEAN_SLOTS_MIN, Math.floor(count / CLEAN_SHARE));
+    this.dirtyMax = Math.floor((count - clean) / 2);
+    this.#loadsMax = Math.min(LOADS_MAX, clean / 2);
+    this.#waiters = new Array<PageWaiter | null>(count).fill(null);
   }
 
-  /** Room for a record that maps or unmaps at most so many blocks. */
-  admit(_blocks: number): boolean {
-    assert(false, "written soon");
+  /** Pages changed in the open generation. */
+  get dirtyCount(): number {
+    return this.#dirtyCount;
   }
 
-  applied(_blocks: number): void {
-    assert(false, "written soon");
+  /**
+   * Sets room aside for a record that maps or unmaps at most so many blocks (0: others). Taken
+   * before the record goes into the log, given back by `applied` with the same number. False:
+   * `waitForPages`; a checkpoint is asked for.
+   */
+  admit(blocks: number): boolean {
+    const { space } = this;
+    assert(space !== null, "a cache has a space map before it is used");
+    const used = this.#dirtyCount + space.foldPages() + Math.ceil(this.dirtyMax / CATALOGUE_SHARE);
+    const records = this.#admittedRecords + 1;
+    const wanted = used + this.#pagesOf(records, this.#admittedBlocks + blocks);
+    const isRoomy = wanted <= this.dirtyMax;
+    // A record that needs more than there ever is gets in alone: the bounds are generous.
+    const isAlone = records === 1 && used <= this.dirtyMax / 2;
+    const isRich = space.pagesToTake() >= wanted - this.#dirtyCount;
+    if (wanted > this.dirtyMax * PRESSURE_SHARE && used > this.dirtyMax / 2) {
+      this.pressure?.checkpointWanted();
+    }
+    if (!isRich || !(isRoomy || isAlone)) return false;
+    this.#admittedRecords = records;
+    this.#admittedBlocks += blocks;
+    return true;
   }
 
-  waitForPages(_waiter: PageRoomWaiter): void {
-    assert(false, "written soon");
+  applied(blocks: number): void {
+    this.#admittedRecords--;
+    this.#admittedBlocks -= blocks;
+    assert(this.#admittedRecords >= 0 && this.#admittedBlocks >= 0, "room is given back once");
+    if (this.#roomFirst !== null) this.roomMayBeThere();
   }
 
+  /** Waits until trying `admit` again makes sense. */
+  waitForPages(waiter: PageRoomWaiter): void {
+    assert(waiter.nextRoom === null && waiter !== this.#roomLast, "one waits once");
+    if (this.#roomLast === null) this.#roomFirst = waiter;
+    else this.#roomLast.nextRoom = waiter;
+    this.#roomLast = waiter;
+  }
+
+  /** Tells those who wait for room. By the space map, too, when it has found blocks. */
+  roomMayBeThere(): void {
+    let waiter = this.#roomFirst;
+    this.#roomFirst = null;
+    this.#roomLast = null;
+    while (waiter !== null) {
+      const { nextRoom }: PageRoomWaiter = waiter;
+      waiter.nextRoom = null;
+      waiter.pagesMayBeThere();
+      waiter = nextRoom;
+    }
+  }
+
+  /** Closes the generation: dirty pages are frozen, the open generation is the next one. */
   freeze(): FrozenPages {
-    assert(false, "written soon");
+    const { slots, space, generation } = this;
+    assert(this.#frozen === null, "one closed generation is written at a time");
+    assert(space !== null, "a cache has a space map before it is used");
+    const frozen: number[] = [];
+    for (let slot = 0; slot < slots.count; slot++) {
+      if (slots.states[slot] === SlotState.failed) slots.release(slot);
+      if (slots.states[slot] !== SlotState.dirty) continue;
+      slots.states[slot] = SlotState.frozen;
+      frozen.push(slot);
+    }
+    assert(frozen.length === this.#dirtyCount, "dirty pages are counted");
+    this.#dirtyCount = 0;
+    this.generation++;
+    space.generationFrozen(generation);
+    this.#frozen = new FrozenWriter(this, generation, frozen);
+    return this.#frozen;
+  }
+
+  /** By FrozenWriter: both copies of all have been written. */
+  frozenWritten(frozen: readonly number[]): void {
+    const { slots } = this;
+    for (const slot of frozen) {
+      if (slots.states[slot] === SlotState.replaced) slots.release(slot);
+      else slots.states[slot] = SlotState.clean;
+    }
+    this.#frozen = null;
+    this.#slotsMayBeThere();
+  }
+
+  /** By FrozenWriter. */
+  generationCommitted(generation: number): void {
+    this.space?.generationCommitted(generation);
+    this.roomMayBeThere();
   }
 
   /** Gives its memory back; nothing is in flight. */
   close(): void {
-    assert(false, "written soon");
+    assert(this.#loads === 0, "nothing is loaded into a closed cache");
+    this.slots.close();
+  }
+
+  /**
+   * Loads the page of `expected` (copied) and tells `waiter`. When there is no slot or too much is
+   * being loaded, the waiter is told when that has changed: it looks and asks again.
+   */
+  load(owner: PageOwner, expected: PageHeader, waiter: PageWaiter | null): void {
+    const { slots } = this;
+    let slot = slots.slotOf(expected.a);
+    if (slot < 0) {
+      slot = this.#loads < this.#loadsMax ? slots.take(SlotState.loading) : -1;
+      if (slot < 0) {
+        this.#block(waiter);
+        return;
+      }
+      slots.enter(slot, expected.a);
+      this.#loads++;
+      const load = this.#freeLoads ?? new PageLoad(this);
+      this.#freeLoads = load.nextLoad;
+      Object.assign(load.expected, expected);
+      load.begin(owner, slot);
+    }
+    if (waiter === null) return;
+    assert(slots.states[slot] === SlotState.loading, "only a page that is not there is waited for");
+    assert(waiter.nextWaiter === null, "one waits for one page at a time");
+    waiter.nextWaiter = this.#waiters[slot] ?? null;
+    this.#waiters[slot] = waiter;
+  }
+
+  badCopy(load: PageLoad, address: Address, problem: PageProblem | "unreadable"): void {
+    const { kind, tree, a } = load.expected;
+    const isLost = address !== a || load.expected.a === load.expected.b;
+    this.#onDamage({ kind, tree, address, problem, isLost });
+  }
+
+  loadEnded(load: PageLoad, isThere: boolean): void {
+    const { slot, owner } = load;
+    assert(owner !== null && this.slots.states[slot] === SlotState.loading, "a load ends once");
+    this.slots.states[slot] = isThere ? SlotState.clean : SlotState.failed;
+    if (isThere && load.isSecond && this.repairs.length < REPAIRS_MAX) {
+      this.repairs.push({ owner, key: load.expected.firstKey });
+    }
+    this.#loads--;
+    load.owner = null;
+    load.nextLoad = this.#freeLoads;
+    this.#freeLoads = load;
+    const waiters = this.#waiters[slot] ?? null;
+    this.#waiters[slot] = null;
+    tell(waiters);
+    this.#slotsMayBeThere();
+  }
+
+  /**
+   * The page may be changed in place afterwards. @returns its slot, another one when it is being
+   * written in its old state. The caller puts its new pointer into the page above.
+   */
+  makeWritable(slot: number): number {
+    const { slots, space } = this;
+    const state = slots.states[slot];
+    if (state === SlotState.dirty) return slot;
+    assert(state === SlotState.clean || state === SlotState.frozen, "only a page is changed");
+    assert(space !== null, "a cache has a space map before it is used");
+    const header = readHeader(slots.view, slot * BLOCK_BYTES);
+    space.dropPages(header.a, header.b);
+    let fresh = slot;
+    if (state === SlotState.clean) {
+      slots.leave(slot);
+    } else {
+      fresh = this.#takeSlot();
+      const words = slot * PAGE_WORDS;
+      this.words.copyWithin(fresh * PAGE_WORDS, words, words + PAGE_WORDS);
+      slots.replace(slot);
+    }
+    this.#place(fresh, header);
+    return fresh;
+  }
+
+  /** A fresh page without entries, in a slot of its own, dirty. Addresses and such are set here. */
+  newPage(header: PageHeader): number {
+    const slot = this.#takeSlot();
+    this.words.fill(0, slot * PAGE_WORDS + HEADER_WORDS, (slot + 1) * PAGE_WORDS);
+    this.#place(slot, header);
+    return slot;
+  }
+
+  /** Nothing points to the page any more. */
+  dropPage(slot: number): void {
+    const { slots, space } = this;
+    assert(space !== null, "a cache has a space map before it is used");
+    const { a, b } = readHeader(slots.view, slot * BLOCK_BYTES);
+    const state = slots.states[slot];
+    if (state === SlotState.frozen) {
+      space.dropPages(a, b);
+      slots.replace(slot);
+      return;
+    }
+    if (state === SlotState.dirty) {
+      this.#dirtyCount--;
+      space.returnPages(a, b);
+    } else {
+      assert(state === SlotState.clean, "only a page is dropped");
+      space.dropPages(a, b);
+    }
+    slots.release(slot);
+  }
+
+  #place(slot: number, header: PageHeader): void {
+    const { slots, space } = this;
+    const isThere = space?.takePages(this.#taken) === true;
+    assert(isThere, "room for pages is set aside before a change begins");
+    header.a = this.#taken.a;
+    header.b = this.#taken.b;
+    header.generation = this.generation;
+    header.epoch = this.epoch;
+    writeHeader(slots.view, slot * BLOCK_BYTES, header, this.pool);
+    slots.enter(slot, header.a);
+    slots.states[slot] = SlotState.dirty;
+    this.#dirtyCount++;
+  }
+
+  #takeSlot(): number {
+    const slot = this.slots.take(SlotState.dirty);
+    assert(slot >= 0, "room for pages is set aside before a change begins");
+    return slot;
+  }
+
+  /** Pages that applying such records may copy and make, at worst, and the fold after them. */
+  #pagesOf(records: number, blocks: number): number {
+    const paths = 2 * (2 + this.levelMax) + 1;
+    const leaves = 2 * Math.floor(blocks / LEAF_ENTRIES_LOW);
+    return records * paths + leaves + (this.space?.foldPagesOf(blocks) ?? 0);
+  }
+
+  #block(waiter: PageWaiter | null): void {
+    if (waiter === null) return;
+    assert(waiter.nextWaiter === null, "one waits for one page at a time");
+    waiter.nextWaiter = this.#blocked;
+    this.#blocked = waiter;
+  }
+
+  #slotsMayBeThere(): void {
+    const blocked = this.#blocked;
+    this.#blocked = null;
+    tell(blocked);
+    if (this.#roomFirst !== null) this.roomMayBeThere();
+  }
+}
+
+/** Tells all of a list, in the order of their coming. */
+function tell(last: PageWaiter | null): void {
+  let first: PageWaiter | null = null;
+  while (last !== null) {
+    const before: PageWaiter | null = last.nextWaiter;
+    last.nextWaiter = first;
+    first = last;
+    last = before;
+  }
+  while (first !== null) {
+    const next: PageWaiter | null = first.nextWaiter;
+    first.nextWaiter = null;
+    first.pageReady();
+    first = next;
   }
 }

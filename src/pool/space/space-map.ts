@@ -124,6 +124,14 @@ export class SpaceMap implements PageSpace {
     assert(false, "written soon");
   }
 
+  foldPages(): number {
+    assert(false, "written soon");
+  }
+
+  foldPagesOf(_blocks: number): number {
+    assert(false, "written soon");
+  }
+
   generationFrozen(_generation: number): void {
     assert(false, "written soon");
   }

@@ -1,0 +1,56 @@
+/** Binary searches in pages that lie in a cache's words. Pure. */
+
+import { HEADER_WORDS, HeaderWord, INNER_ENTRY_WORDS, PAGE_WORDS } from "./page-format.ts";
+
+/** First word of entry `index`. Hot path. */
+export function entryAt(slot: number, index: number, entryWords: number): number {
+  return slot * PAGE_WORDS + HEADER_WORDS + index * entryWords;
+}
+
+/** Hot path. */
+export function countOf(words: Uint32Array, slot: number): number {
+  return (words[slot * PAGE_WORDS + HeaderWord.count] as number) & 0xffff;
+}
+
+export function setCount(words: Uint32Array, slot: number, count: number): void {
+  const at = slot * PAGE_WORDS + HeaderWord.count;
+  words[at] = ((words[at] as number) & 0xffff0000) | count;
+}
+
+/** True when `key` lies in the range that the page's header states. Hot path. */
+export function covers(words: Uint32Array, slot: number, key: number): boolean {
+  const at = slot * PAGE_WORDS;
+  const firstKey = words[at + HeaderWord.firstKey] as number;
+  return firstKey <= key && key <= (words[at + HeaderWord.lastKey] as number);
+}
+
+/** Index of the first entry with a key that is not below `key`; the count: none. Hot path. */
+export function lowerBound(
+  words: Uint32Array,
+  slot: number,
+  entryWords: number,
+  key: number,
+): number {
+  const base = slot * PAGE_WORDS + HEADER_WORDS;
+  let low = 0;
+  let high = countOf(words, slot);
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((words[base + middle * entryWords] as number) < key) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Of a page above the leaves: index of the entry below which `key` belongs. Hot path. */
+export function childOf(words: Uint32Array, slot: number, key: number): number {
+  const base = slot * PAGE_WORDS + HEADER_WORDS;
+  let low = 0;
+  let high = countOf(words, slot);
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((words[base + middle * INNER_ENTRY_WORDS] as number) <= key) low = middle + 1;
+    else high = middle;
+  }
+  return low === 0 ? 0 : low - 1;
+}
