@@ -19,7 +19,8 @@ export interface CreatePoolOptions extends PoolOptions {
   readonly uuid?: string;
   /** Unit of allocation, a power of two from 64 KiB to 4 MiB. */
   readonly chunkBytes?: number;
-  readonly checksum?: ChecksumKind;
+  /** Not "none": only a checksum tells data that was lost with the power from data that is there. */
+  readonly checksum?: Exclude<ChecksumKind, "none">;
   /** What sizes of volumes may add up to, percent of the capacity; 0: any. */
   readonly overCommitPercent?: number;
   readonly warnPercent?: number;

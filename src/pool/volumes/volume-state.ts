@@ -36,7 +36,9 @@ export class VolumeState {
   readonly createdMs: number;
   readonly tree: PageTree;
   /** Changes in flight: `RangedRequest`s, of devices and of heals. */
-  readonly ranges = new RangeTable((request) => (request as RangedRequest).rangeEntered());
+  readonly ranges = new RangeTable((request) => this.#enter(request as RangedRequest));
+  /** Compare-and-writes under way: reads keep to their order meanwhile. */
+  atomicChanges = 0;
   name: string;
   sizeBytes: number;
   isThin: boolean;
@@ -46,6 +48,9 @@ export class VolumeState {
   propertiesCrc: number;
   /** Something but root and count differs from the record in the objects tree. */
   isRecordNew: boolean;
+  /** Those that may go on; one may end, and so let others go on, at once. */
+  readonly #entered: RangedRequest[] = [];
+  #isEntering = false;
   readonly #foldedRoot: RootPointer = emptyPointer();
   #foldedBlocks: number;
 
@@ -121,5 +126,16 @@ export class VolumeState {
       propertiesBytes: this.propertiesBytes,
       propertiesCrc: this.propertiesCrc,
     };
+  }
+
+  /** In a loop: a long chain of requests does not grow the stack. */
+  #enter(request: RangedRequest): void {
+    this.#entered.push(request);
+    if (this.#isEntering) return;
+    this.#isEntering = true;
+    for (let next = this.#entered.shift(); next !== undefined; next = this.#entered.shift()) {
+      next.rangeEntered();
+    }
+    this.#isEntering = false;
   }
 }

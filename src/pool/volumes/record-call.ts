@@ -1,0 +1,93 @@
+/**
+ * RecordCall: one record that somebody waits for by a promise: objects and properties.
+ *
+ *   run --room for pages--> log --written--> applied --(flush)--> settled, outside of the turn
+ */
+
+import { Status } from "../../block/status.ts";
+import { assert } from "../../util/assert.ts";
+import type { RecordSink } from "../log/log-record.ts";
+import type { LogEntry, PoolLog } from "../log/pool-log.ts";
+import type { PageRoomWaiter } from "../pages/page-cache.ts";
+import type { FlushWaiter, LogWaiter } from "../pool-layout.ts";
+import type { PoolParts } from "../recovery/pool-parts.ts";
+import type { AppliedEntry } from "./record-applier.ts";
+
+/** A record: how it is logged, and what it does. */
+export interface RecordContent {
+  log(log: PoolLog, entry: LogEntry): boolean;
+  apply(sink: RecordSink): boolean;
+}
+
+export class RecordCall
+  implements LogEntry, AppliedEntry, PageRoomWaiter, LogWaiter, FlushWaiter
+{
+  nextEntry: LogEntry | null = null;
+  nextApplied: AppliedEntry | null = null;
+  nextRoom: PageRoomWaiter | null = null;
+  nextLog: LogWaiter | null = null;
+  nextFlush: FlushWaiter | null = null;
+  sequence = 0;
+  readonly #parts: PoolParts;
+  readonly #content: RecordContent;
+  readonly #isDurable: boolean;
+  #resolve: ((status: Status) => void) | null = null;
+
+  /** @param isDurable flushed before it settles */
+  constructor(parts: PoolParts, content: RecordContent, isDurable: boolean) {
+    this.#parts = parts;
+    this.#content = content;
+    this.#isDurable = isDurable;
+  }
+
+  /** Once. Settles with the status, never rejects. */
+  run(): Promise<Status> {
+    return new Promise((resolve) => {
+      assert(this.#resolve === null, "a call is made once");
+      this.#resolve = resolve;
+      this.pagesMayBeThere();
+    });
+  }
+
+  pagesMayBeThere(): void {
+    const { cache, disks } = this.#parts;
+    if (disks.fault !== Status.ok) this.#end(Status.mediaError);
+    else if (cache.admit(0)) this.roomInLog();
+    else cache.waitForPages(this);
+  }
+
+  roomInLog(): void {
+    const { log } = this.#parts;
+    if (!this.#content.log(log, this)) log.waitForRoom(this);
+  }
+
+  logged(status: Status, sequence: number): void {
+    if (status === Status.ok) {
+      this.#parts.applier.enqueue(this, sequence);
+      return;
+    }
+    this.#parts.cache.applied(0);
+    this.#end(status);
+  }
+
+  applyTo(sink: RecordSink): boolean {
+    return this.#content.apply(sink);
+  }
+
+  applied(): void {
+    this.#parts.cache.applied(0);
+    if (this.#isDurable) this.#parts.log.flush(this);
+    else this.#end(Status.ok);
+  }
+
+  flushEnded(status: Status): void {
+    this.#end(status);
+  }
+
+  #end(status: Status): void {
+    const resolve = this.#resolve;
+    assert(resolve !== null, "a call ends once");
+    this.#resolve = null;
+    this.#parts.environment.reactor.deliverLater(() => resolve(status));
+  }
+}
