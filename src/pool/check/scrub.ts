@@ -1,8 +1,30 @@
-/** Scrub: reads everything that a pool holds and looks whether it is right. */
+/**
+ * Scrub: reads everything that a pool holds and looks whether it is right: all labels, both copies
+ * of all pages, and the blocks of all volumes in the order in which clients see them.
+ *
+ *   running <--pause, resume--> paused
+ *      +--all read--> finished   +--its disks fail--> failed   +--stop--> paused, done
+ *
+ * The pool goes on meanwhile. How far it has come is kept in a property of the pool, so that the
+ * next one goes on there, in another process, too; pages are looked at again then. One batch of
+ * reads is in flight. What is damaged is told as an event, and healed where somebody has good data.
+ */
 
 import { assert } from "../../util/assert.ts";
+import type { PoolEventCode } from "../pool-environment.ts";
+import { BLOCK_BYTES } from "../pool-layout.ts";
 import type { PoolParts } from "../recovery/pool-parts.ts";
-import type { HealSource } from "./heal.ts";
+import type { DataWriter } from "../volumes/data-writer.ts";
+import type { VolumeState } from "../volumes/volume-state.ts";
+import { Heal, type HealSource } from "./heal.ts";
+import { ScrubCopies } from "./scrub-copies.ts";
+import {
+  decodePosition,
+  encodePosition,
+  SCRUB_START,
+  type ScrubPosition,
+} from "./scrub-position.ts";
+import { type MappedBlock, ScrubVolume } from "./scrub-volume.ts";
 
 export interface ScrubOptions {
   /** Default: as fast as the disks. */
@@ -24,9 +46,10 @@ export interface ScrubProgress {
   readonly state: "running" | "paused" | "finished" | "failed";
   readonly doneBytes: number;
   readonly totalBytes: number;
-  /** The first 1,000. */
+  /** The first 1,000 of this run. */
   readonly damaged: readonly DamagedBlock[];
   readonly damagedCount: number;
+  readonly healedCount: number;
   /** Copies of pages and labels that were bad beside a good one; they are written anew. */
   readonly badCopies: number;
 }
@@ -36,7 +59,9 @@ export interface Scrub {
   /** Settles when nothing of it is in flight and its position is kept. */
   pause(): Promise<void>;
   resume(): void;
-  /** Finished, failed, or paused for good because the pool closes. */
+  /** As `pause`, for good: the pool closes. `done` settles, too. */
+  stop(): Promise<void>;
+  /** Finished, failed, or stopped. */
   readonly done: Promise<ScrubProgress>;
 }
 
@@ -47,6 +72,257 @@ export interface ScrubStore {
   save(position: Uint8Array | null): Promise<void>;
 }
 
-export function startScrub(_parts: PoolParts, _store: ScrubStore, _options: ScrubOptions): Scrub {
-  assert(false, "not written yet");
+export interface ScrubStart {
+  readonly parts: PoolParts;
+  /** null: nothing can be healed. */
+  readonly writer: DataWriter | null;
+  readonly store: ScrubStore;
+}
+
+const DAMAGED_MAX = 1000;
+const SAVE_INTERVAL_MS = 10_000;
+
+export function startScrub(start: ScrubStart, options: ScrubOptions): Scrub {
+  return new PoolScrub(start, options);
+}
+
+class PoolScrub implements Scrub {
+  readonly done: Promise<ScrubProgress>;
+  readonly #parts: PoolParts;
+  readonly #store: ScrubStore;
+  readonly #bytesPerSecond: number;
+  readonly #copies: ScrubCopies;
+  readonly #volumes: ScrubVolume;
+  readonly #heal: Heal | null;
+  readonly #damaged: DamagedBlock[] = [];
+  #state: ScrubProgress["state"] = "running";
+  #position: ScrubPosition;
+  #isPausing = false;
+  #isStopped = false;
+  /** Those who wait for the pause. */
+  #pausers: (() => void)[] = [];
+  #resumed: (() => void) | null = null;
+  #savedMs: number;
+  /** When it may read on. */
+  #readOnMs: number;
+
+  constructor({ parts, writer, store }: ScrubStart, options: ScrubOptions) {
+    const { bytesPerSecond = Number.POSITIVE_INFINITY, heal } = options;
+    assert(bytesPerSecond > 0, "a scrub gets on");
+    this.#parts = parts;
+    this.#store = store;
+    this.#bytesPerSecond = bytesPerSecond;
+    this.#savedMs = this.#now();
+    this.#readOnMs = this.#savedMs;
+    const kept = options.restart === true ? null : decodePosition(store.load());
+    this.#position = kept ?? SCRUB_START;
+    const owner = {
+      badCopy: (message: string) => this.#badCopy(message),
+      mayGoOn: (bytes: number) => this.#mayGoOn(bytes),
+    };
+    this.#copies = new ScrubCopies(parts, owner);
+    this.#volumes = new ScrubVolume(parts);
+    const canHeal = heal !== undefined && writer !== null;
+    this.#heal = canHeal ? new Heal(parts, writer, heal, this.#volumes) : null;
+    this.done = this.#run();
+  }
+
+  get progress(): ScrubProgress {
+    const { space } = this.#parts;
+    const { doneBytes, damagedCount, healedCount, badCopies } = this.#position;
+    const all = (space.dataBlocks + space.pageBlocks) * BLOCK_BYTES;
+    // Both change while it runs.
+    const totalBytes = this.#state === "finished" ? doneBytes : Math.max(all, doneBytes);
+    const damaged = [...this.#damaged];
+    const state = this.#state;
+    return { state, doneBytes, totalBytes, damaged, damagedCount, healedCount, badCopies };
+  }
+
+  async pause(): Promise<void> {
+    if (this.#state !== "running") return;
+    this.#isPausing = true;
+    await new Promise<void>((resolve) => {
+      this.#pausers.push(resolve);
+    });
+  }
+
+  resume(): void {
+    this.#isPausing = false;
+    if (this.#state !== "paused" || this.#isStopped) return;
+    this.#state = "running";
+    this.#resumed?.();
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    this.#isPausing = true;
+    this.#resumed?.();
+    await this.done;
+  }
+
+  async #run(): Promise<ScrubProgress> {
+    try {
+      const isThrough = await this.#readAll();
+      if (isThrough) await this.#finish();
+      else this.#state = "paused";
+    } catch (error) {
+      this.#state = "failed";
+      this.#tell("error", "pool-damage-found", `the scrub ended early: ${String(error)}`);
+    } finally {
+      this.#copies.close();
+      this.#volumes.close();
+      this.#heal?.close();
+      this.#tellPausers();
+    }
+    return this.progress;
+  }
+
+  /** False: stopped. */
+  async #readAll(): Promise<boolean> {
+    const { catalogue, space, disks } = this.#parts;
+    // The constructor ends before anything of it runs.
+    if (!(await this.#mayGoOn(0))) return false;
+    await this.#copies.labels();
+    if (!(await this.#copies.tree(catalogue.objects, "objects"))) return false;
+    if (!(await this.#copies.tree(catalogue.propertyTree, "properties"))) return false;
+    for (let disk = 0; disk < disks.count; disk++) {
+      const name = `the map of disk ${disk}`;
+      if (!(await this.#copies.tree(space.treeOf(disk), name))) return false;
+    }
+    for (let volume = this.#volume(); volume !== null; volume = this.#volume()) {
+      if (!(await this.#readVolume(volume))) return false;
+    }
+    return true;
+  }
+
+  /** The one that the position is in, or the next one. */
+  #volume(): VolumeState | null {
+    const { objectId, nextBlock } = this.#position;
+    const first = nextBlock > 0 ? objectId : objectId + 1;
+    let found: VolumeState | null = null;
+    for (const volume of this.#parts.catalogue.all()) {
+      if (volume.isDeleting || volume.id < first) continue;
+      if (found === null || volume.id < found.id) found = volume;
+    }
+    return found;
+  }
+
+  /** False: stopped. */
+  async #readVolume(volume: VolumeState): Promise<boolean> {
+    const { objectId, nextBlock } = this.#position;
+    const name = `volume ${volume.name}`;
+    if (!(await this.#copies.tree(volume.tree, name))) return false;
+    let block: number | null = objectId === volume.id ? nextBlock : 0;
+    while (block !== null && !volume.isDeleting) {
+      const batch = await this.#volumes.batch(volume, block);
+      if (batch.hasLostPage) {
+        const message = `${name}: a page is lost, with what it said of blocks from ${block} on`;
+        this.#tell("error", "pool-damage-found", message, volume);
+      }
+      for (const damaged of batch.damaged) await this.#found(volume, damaged);
+      block = batch.next;
+      this.#position = { ...this.#position, objectId: volume.id, nextBlock: block ?? 0 };
+      if (!(await this.#mayGoOn(batch.readBlocks * BLOCK_BYTES))) return false;
+    }
+    this.#position = { ...this.#position, objectId: volume.id, nextBlock: 0 };
+    return true;
+  }
+
+  async #found(volume: VolumeState, block: MappedBlock): Promise<void> {
+    const offset = block.key * BLOCK_BYTES;
+    const healed = this.#heal !== null && (await this.#heal.heal(volume, block));
+    const { damagedCount, healedCount } = this.#position;
+    this.#position = {
+      ...this.#position,
+      damagedCount: damagedCount + 1,
+      healedCount: healedCount + (healed ? 1 : 0),
+    };
+    if (this.#damaged.length < DAMAGED_MAX) {
+      this.#damaged.push({ volume: volume.name, offset, healed });
+    }
+    const how = healed ? "it was damaged, and is healed" : "it is damaged, reads of it fail";
+    const message = `${volume.name}: the block at ${offset}: ${how}`;
+    this.#tell(healed ? "warning" : "error", "pool-damage-found", message, volume);
+  }
+
+  /** After so many bytes: keeps the position, waits for its rate or for the end of a pause. */
+  async #mayGoOn(bytes: number): Promise<boolean> {
+    const { doneBytes } = this.#position;
+    this.#position = { ...this.#position, doneBytes: doneBytes + bytes };
+    await this.#rest(bytes);
+    if (this.#isPausing) return await this.#stayPaused();
+    if (this.#now() - this.#savedMs >= SAVE_INTERVAL_MS) await this.#save();
+    return !this.#isStopped;
+  }
+
+  async #rest(bytes: number): Promise<void> {
+    const nowMs = this.#now();
+    const beganMs = Math.max(this.#readOnMs, nowMs - 1000);
+    this.#readOnMs = beganMs + (bytes / this.#bytesPerSecond) * 1000;
+    const { reactor } = this.#parts.environment;
+    // In slices, so that a pause does not wait for a slow rate.
+    while (this.#readOnMs > this.#now() && !this.#isPausing) {
+      const delayMs = Math.min(this.#readOnMs - this.#now(), 100);
+      await new Promise<void>((resolve) => {
+        reactor.clock.startTimer(delayMs, () => reactor.deliverLater(resolve));
+      });
+    }
+  }
+
+  /** False: stopped. */
+  async #stayPaused(): Promise<boolean> {
+    await this.#save();
+    if (this.#isStopped) return false;
+    if (!this.#isPausing) return true;
+    this.#state = "paused";
+    this.#tellPausers();
+    await new Promise<void>((resolve) => {
+      this.#resumed = resolve;
+    });
+    this.#resumed = null;
+    return !this.#isStopped;
+  }
+
+  async #save(): Promise<void> {
+    this.#savedMs = this.#now();
+    if (this.#parts.isReadOnly) return;
+    await this.#store.save(encodePosition(this.#position));
+  }
+
+  async #finish(): Promise<void> {
+    const { damagedCount, healedCount, badCopies, doneBytes } = this.#position;
+    if (!this.#parts.isReadOnly) await this.#store.save(null);
+    this.#state = "finished";
+    const message =
+      `scrub finished: ${doneBytes} bytes, ${damagedCount} damaged blocks ` +
+      `(${healedCount} healed), ${badCopies} bad copies of pages and labels`;
+    this.#tell(damagedCount > healedCount ? "warning" : "info", "scrub-finished", message);
+  }
+
+  #badCopy(message: string): void {
+    this.#position = { ...this.#position, badCopies: this.#position.badCopies + 1 };
+    this.#tell("warning", "pool-copy-repaired", `${message}; it is written anew`);
+  }
+
+  #tellPausers(): void {
+    const pausers = this.#pausers;
+    this.#pausers = [];
+    for (const resolve of pausers) resolve();
+  }
+
+  #tell(
+    level: "info" | "warning" | "error",
+    code: PoolEventCode,
+    message: string,
+    volume?: VolumeState,
+  ): void {
+    const { environment, checkpointer } = this.#parts;
+    const pool = checkpointer.label.name;
+    const of = volume === undefined ? {} : { volume: volume.name };
+    environment.onEvent({ level, code, message, pool, ...of });
+  }
+
+  #now(): number {
+    return this.#parts.environment.reactor.clock.nowMs();
+  }
 }

@@ -1,0 +1,122 @@
+/**
+ * ScrubCopies: looks at both copies of every page of a tree, and at all copies of the labels.
+ *
+ * The pool goes on meanwhile. A page is judged only if it is the same one, and on the disks, before
+ * and after its copies were read; what is bad is put on the cache's list to be written anew.
+ */
+
+import { Status } from "../../block/status.ts";
+import { readLabelAreas } from "../disks/label-areas.ts";
+import { SlotState } from "../pages/cache-slots.ts";
+import { checkPage, type PageHeader, readHeader } from "../pages/page-format.ts";
+import { MISSING, type PageTree } from "../pages/page-tree.ts";
+import { type Address, BLOCK_BYTES, diskOf, LABEL_SLOTS } from "../pool-layout.ts";
+import type { PoolParts } from "../recovery/pool-parts.ts";
+import { BlockRun } from "./block-run.ts";
+import { loadPath } from "./load-path.ts";
+
+export interface CopiesOwner {
+  /** For people: what is bad, and where. */
+  badCopy(message: string): void;
+  /** Settles when it may go on: so many bytes were read. @returns false: no more */
+  mayGoOn(bytes: number): Promise<boolean>;
+}
+
+const KEYS_END = 2 ** 32;
+const REPAIRS_MAX = 1024;
+
+export class ScrubCopies {
+  readonly #parts: PoolParts;
+  readonly #owner: CopiesOwner;
+  readonly #run: BlockRun;
+
+  constructor(parts: PoolParts, owner: CopiesOwner) {
+    this.#parts = parts;
+    this.#owner = owner;
+    this.#run = new BlockRun(parts, 2);
+  }
+
+  close(): void {
+    this.#run.close();
+  }
+
+  /** False: it was told to stop. */
+  async tree(tree: PageTree, name: string): Promise<boolean> {
+    const seen: Address[] = [];
+    for (let key = 0; key < KEYS_END; ) {
+      let bytes = 0;
+      for (let level = tree.root.level; level >= 0 && tree.root.a !== 0; level--) {
+        const header = await this.#header(tree, key, level);
+        if (header === null || seen[level] === header.a) continue;
+        seen[level] = header.a;
+        await this.#look(tree, name, key, header);
+        bytes += 2 * BLOCK_BYTES;
+      }
+      if (!(await this.#owner.mayGoOn(bytes))) return false;
+      key = await this.#nextLeaf(tree, key);
+    }
+    return true;
+  }
+
+  /** Both areas of all disks. */
+  async labels(): Promise<void> {
+    const { disks, checkpointer, isReadOnly } = this.#parts;
+    let isBad = false;
+    for (let index = 0; index < disks.count; index++) {
+      const { device } = disks.at(index);
+      const { name, copies } = await readLabelAreas(device);
+      const slots = LABEL_SLOTS.length;
+      for (const [place, copy] of copies.entries()) {
+        // A slot that neither area has a label in was never written.
+        const isWritten = copies.some(
+          (other, at) => at % slots === place % slots && other !== copy,
+        );
+        if (copy.kind === "label" || !isWritten) continue;
+        isBad = true;
+        this.#owner.badCopy(`a copy of the label on ${name} is damaged`);
+      }
+    }
+    if (isBad && !isReadOnly) checkpointer.request("a copy of the label is damaged");
+  }
+
+  /** Of a page that is on the disks as it is in memory; null: it is not, or it is lost. */
+  async #header(tree: PageTree, key: number, level: number): Promise<PageHeader | null> {
+    const { cache, environment } = this.#parts;
+    for (;;) {
+      const slot = tree.slotOnPath(key, level);
+      if (slot === MISSING) {
+        await loadPath(environment.reactor, tree, key);
+        continue;
+      }
+      if (slot < 0 || cache.slots.states[slot] !== SlotState.clean) return null;
+      return readHeader(cache.slots.view, slot * BLOCK_BYTES);
+    }
+  }
+
+  async #look(tree: PageTree, name: string, key: number, header: PageHeader): Promise<void> {
+    const { cache, disks } = this.#parts;
+    const { view } = this.#run.slab;
+    for (const [index, address] of [header.a, header.b].entries()) {
+      const status = await this.#run.read(address, 1, index);
+      const isRead = status === Status.ok;
+      const problem = isRead
+        ? checkPage(view, index * BLOCK_BYTES, header, cache.pool)
+        : "unreadable";
+      if (problem === null) continue;
+      const now = await this.#header(tree, key, header.level);
+      if (now === null || now.a !== header.a || now.generation !== header.generation) return;
+      const disk = disks.at(diskOf(address)).device.info.name;
+      this.#owner.badCopy(`a copy of a page of ${name} is damaged (${problem}, on ${disk})`);
+      if (cache.repairs.length < REPAIRS_MAX) cache.repairs.push({ owner: tree, key });
+    }
+  }
+
+  /** First key of the leaf behind the one of `key`. */
+  async #nextLeaf(tree: PageTree, key: number): Promise<number> {
+    for (;;) {
+      const end = tree.leafEnd(key);
+      if (end !== MISSING) return end < 0 ? KEYS_END : end;
+      await loadPath(this.#parts.environment.reactor, tree, key);
+    }
+  }
+}
