@@ -154,6 +154,12 @@ export class PoolDisks {
     if (request.operation === Operation.write) this.#writtenBytes += request.length;
   }
 
+  /** As `noteEnded`, of a write that did not go through `submit`. */
+  noteWritten(disk: number, lengthBytes: number): void {
+    this.at(disk).isUnsynced = true;
+    this.#writtenBytes += lengthBytes;
+  }
+
   /**
    * What has ended until the sync begins is on stable media when it succeeds. Who asks while one
    * is under way waits for the next.

@@ -1,19 +1,41 @@
-/** importPool: from labels and log to a pool that is open for business. */
+/**
+ * Import: from disks with labels and a log to a pool that is open for business.
+ *
+ *   findPool: labels --choice--> assembleParts --> importPool: sync, log read, its end judged,
+ *   tail checked, records applied, checkpoint with a new session
+ *
+ * Nothing that the label or its log need is written before the last checkpoint's labels are
+ * durable: a crash in the middle starts again from the same.
+ *
+ * spec: docs/internals/pool-format.md, The order of things, I
+ */
 
 import type { Device } from "../../block/device.ts";
-import { assert } from "../../util/assert.ts";
-import type { PoolLabel } from "../disks/label-format.ts";
-import type { PoolParts } from "./pool-parts.ts";
+import { Status } from "../../block/status.ts";
+import { PenstockError } from "../../util/errors.ts";
+import { readLabelAreas } from "../disks/label-areas.ts";
+import { chooseLabel } from "../disks/label-choice.ts";
+import {
+  HOLDER_BYTES_MAX,
+  LabelState,
+  type PoolLabel,
+  RO_COMPAT_KNOWN,
+} from "../disks/label-format.ts";
+import { judgeLogEnd } from "../log/log-end.ts";
+import { frameOwner } from "../log/log-frame.ts";
+import { type LogScan, readRing, scanLog } from "../log/log-scan.ts";
+import type { ReplayStart } from "../log/pool-log.ts";
+import { BLOCK_BYTES } from "../pool-layout.ts";
+import { awaitFlush } from "./await-call.ts";
+import { faultError } from "./checkpointer.ts";
+import { type DroppedRange, LogReplay } from "./log-replay.ts";
+import { connectPressure, type PoolParts } from "./pool-parts.ts";
+import { checkTail, type MissingBlocks } from "./tail-check.ts";
 
-/** Blocks of a volume that a write of the tail should have changed, and did not. */
-export interface DroppedRange {
-  readonly objectId: number;
-  /** Block of the volume. */
-  readonly first: number;
-  readonly count: number;
-}
+export type { DroppedRange };
 
 export interface ImportFindings {
+  /** It had been exported. */
   readonly wasClean: boolean;
   readonly framesReplayed: number;
   readonly recordsDropped: readonly DroppedRange[];
@@ -32,27 +54,246 @@ export interface FoundPool {
   readonly damagedCopies: number;
 }
 
+/** What came out of the log. */
+interface Replayed {
+  readonly framesReplayed: number;
+  readonly recordsDropped: readonly DroppedRange[];
+  readonly secondCopies: number;
+  readonly logLost: { readonly first: number; readonly last: number } | null;
+  /** Frames that a power loss took, as it may. */
+  readonly framesDropped: number;
+  readonly next: ReplayStart;
+}
+
+/** Kinds of devices whose claims do not say who else has them open. */
+const REMOTE_KINDS: readonly string[] = ["nbd", "nvmf"];
+
 /**
  * Reads all labels of the devices and chooses.
  * @throws PenstockError `not-a-pool`, `pool-incomplete`, `pool-newer`, `pool-in-use`,
- *   `label-damaged`
+ *   `label-damaged`, `disk-in-pool`, `disk-too-small`
  */
-export function findPool(
-  _devices: readonly Device[],
-  _options: { force: boolean; engineUuid: string },
+export async function findPool(
+  devices: readonly Device[],
+  { force, engineUuid }: { force: boolean; engineUuid: string },
 ): Promise<FoundPool> {
-  assert(false, "not written yet");
+  const copies = [];
+  for (const device of devices) copies.push(await readLabelAreas(device));
+  const choice = chooseLabel(copies);
+  const { label, damagedCopies } = choice;
+  const ordered = choice.devices.map((place) => devices[place] as Device); // of what was given
+  if (label.state === LabelState.destroyed) {
+    throw new PenstockError({
+      code: "not-a-pool",
+      message: `pool ${label.name} on these disks has been destroyed`,
+    });
+  }
+  for (const [index, device] of ordered.entries()) checkSize(device, label, index);
+  const isRemote = ordered.some(({ info }) => REMOTE_KINDS.includes(info.kind));
+  const isOpen = label.state === LabelState.inUse || label.state === LabelState.syncFailed;
+  if (isRemote && isOpen && label.engineUuid !== engineUuid && !force) {
+    throw new PenstockError({
+      code: "pool-in-use",
+      message: `pool ${label.name} seems to be in use by ${label.holder}, another engine`,
+      details: { pool: label.name, holder: label.holder },
+    });
+  }
+  return { label, devices: ordered, damagedCopies };
+}
+
+function checkSize({ info }: Device, label: PoolLabel, index: number): void {
+  const sizeBytes = (label.disks[index]?.blocks ?? 0) * BLOCK_BYTES;
+  if (info.sizeBytes >= sizeBytes) return;
+  throw new PenstockError({
+    code: "disk-too-small",
+    message: `${info.name} has ${info.sizeBytes} bytes, and had ${sizeBytes} in the pool`,
+    details: { device: info.name, sizeBytes: info.sizeBytes, neededBytes: sizeBytes },
+  });
 }
 
 /**
  * Replays the log and begins a session. When the parts are read-only nothing is written: the
  * state is in memory only.
- * @throws PenstockError `log-damaged`, `pool-newer`, `pool-damaged`
+ * @throws PenstockError `log-damaged`, `pool-newer`, `pool-damaged`, `pool-faulted`
  */
-export function importPool(
-  _parts: PoolParts,
-  _label: PoolLabel,
-  _options: { force: boolean },
+export async function importPool(
+  parts: PoolParts,
+  label: PoolLabel,
+  { force, damagedCopies = 0 }: { force: boolean; damagedCopies?: number },
 ): Promise<ImportFindings> {
-  assert(false, "not written yet");
+  const { environment, disks, catalogue, space, log, checkpointer, isReadOnly } = parts;
+  const { reactor } = environment;
+  const startMs = reactor.clock.nowMs();
+  checkRoCompat(parts, label);
+  // What is read may be in the page cache only; what is written may reach the disk before it.
+  const synced = isReadOnly ? Status.ok : await awaitFlush(reactor, disks);
+  if (synced !== Status.ok) throw faultError(label.name, disks.faultReason);
+  await catalogue.load();
+  const wasClean = label.state === LabelState.exported;
+  const replayed = wasClean ? nothingReplayed(label) : await replayLog(parts, label, force);
+  space.setReserved(catalogue.reservedBlocks);
+  if (!isReadOnly) {
+    log.open({ ...replayed.next, session: parts.session, generation: label.generation });
+    checkpointer.change(sessionOf(parts, label, replayed));
+    await checkpointer.run("in use");
+    space.endReplay();
+    connectPressure(parts);
+  }
+  tell(parts, label, replayed);
+  return {
+    wasClean,
+    framesReplayed: replayed.framesReplayed,
+    recordsDropped: replayed.recordsDropped,
+    copiesRepaired: damagedCopies + replayed.secondCopies,
+    logLost: replayed.logLost,
+    tookMs: reactor.clock.nowMs() - startMs,
+  };
+}
+
+function checkRoCompat({ isReadOnly }: PoolParts, { roCompat, name }: PoolLabel): void {
+  const bits = (roCompat & ~RO_COMPAT_KNOWN) >>> 0;
+  if (bits === 0 || isReadOnly) return;
+  throw new PenstockError({
+    code: "pool-newer",
+    message: `pool ${name} can only be read here: feature bits 0x${bits.toString(16)} are unknown`,
+    details: { pool: name, bits },
+  });
+}
+
+function nothingReplayed({ logSequence, logPosition, prevCrc }: PoolLabel): Replayed {
+  return {
+    framesReplayed: 0,
+    recordsDropped: [],
+    secondCopies: 0,
+    logLost: null,
+    framesDropped: 0,
+    next: { sequence: logSequence, position: logPosition, prevCrc },
+  };
+}
+
+async function replayLog(parts: PoolParts, label: PoolLabel, force: boolean): Promise<Replayed> {
+  const { environment, disks, cache, space, applier, checksum } = parts;
+  const { reactor } = environment;
+  const { logAddress, logBlocks, logUnitBytes } = label;
+  const place = { address: logAddress, blocks: logBlocks, unitBytes: logUnitBytes };
+  const { slab, ring } = await readRing(disks, place);
+  try {
+    const owner = frameOwner(label.poolUuid, label.session);
+    const { logSequence: sequence, logPosition: position, prevCrc } = label;
+    const scan = scanLog(ring, owner, { sequence, position, prevCrc });
+    const isVolatileLost = mayHaveLost(parts, label);
+    const end = judgeEnd(scan, label, { isVolatileLost, hasUnreadable: ring.hasUnreadable, force });
+    const { buffer, byteOffset, length } = ring.bytes;
+    const words = new Uint32Array(buffer, byteOffset, length / 4);
+    const { frames } = scan;
+    const replay = new LogReplay({ reactor, disks, cache, space, sink: applier, words, frames });
+    replay.check();
+    const tail = { reactor, disks, checksum };
+    const missing: MissingBlocks = isVolatileLost
+      ? await checkTail(tail, replay.tail(scan.mark))
+      : new Map();
+    replay.protect();
+    await replay.apply(missing);
+    return {
+      framesReplayed: frames.length,
+      recordsDropped: replay.dropped,
+      secondCopies: scan.secondCopies,
+      ...end,
+    };
+  } finally {
+    reactor.io.slabs.release(slab);
+  }
+}
+
+/** Other instance ids, or a sync that failed: what was not synced may be gone. */
+export function mayHaveLost({ disks }: PoolParts, label: PoolLabel): boolean {
+  if (label.state === LabelState.syncFailed) return true;
+  return label.disks.some(({ instanceId }, index) => instanceId !== disks.at(index).instanceId);
+}
+
+/** @throws PenstockError `log-damaged` unless forced */
+function judgeEnd(
+  scan: LogScan,
+  label: PoolLabel,
+  how: { isVolatileLost: boolean; hasUnreadable: boolean; force: boolean },
+): Pick<Replayed, "logLost" | "framesDropped" | "next"> {
+  const { mark, later, generation, end } = scan;
+  const last = end.sequence - 1;
+  const { isVolatileLost, hasUnreadable } = how;
+  const verdict = judgeLogEnd({
+    last,
+    mark,
+    hasLater: later !== null,
+    generation,
+    labelGeneration: label.generation,
+    isVolatileLost,
+    hasUnreadable,
+  });
+  const highest = Math.max(last, mark, later?.last ?? 0);
+  // Sequences are never used twice, those of lost frames included.
+  const next = { ...end, sequence: highest + 1 };
+  if (verdict === "end") return { logLost: null, framesDropped: 0, next: end };
+  if (verdict === "dropped") return { logLost: null, framesDropped: highest - last, next };
+  const logLost = { first: last + 1, last: Math.max(highest, last + 1) };
+  if (how.force) return { logLost, framesDropped: 0, next };
+  throw new PenstockError({
+    code: "log-damaged",
+    message:
+      `the log of pool ${label.name} is damaged: ` +
+      (generation > label.generation
+        ? `the newest label (generation ${generation}) is gone, ${label.generation} is left`
+        : `frames ${logLost.first} to ${logLost.last} are not there`),
+    details: { pool: label.name, ...logLost },
+  });
+}
+
+/** What is new with this session. */
+function sessionOf(parts: PoolParts, label: PoolLabel, replayed: Replayed) {
+  const { environment, disks, session } = parts;
+  const { logLost, recordsDropped } = replayed;
+  const wasClean = label.state === LabelState.exported;
+  const isUnsure = !wasClean && mayHaveLost(parts, label);
+  const hasLost = isUnsure || logLost !== null || recordsDropped.length > 0;
+  return {
+    session,
+    holder: cutText(environment.holder, HOLDER_BYTES_MAX),
+    engineUuid: environment.engineUuid,
+    losses: (label.losses + (hasLost ? 1 : 0)) >>> 0,
+    disks: label.disks.map((disk, index) => ({
+      ...disk,
+      instanceId: disks.at(index).instanceId,
+    })),
+  };
+}
+
+/** As much of a text as fits, in whole characters. */
+function cutText(text: string, bytesMax: number): string {
+  let cut = text.replaceAll("\0", "");
+  while (Buffer.byteLength(cut) > bytesMax) cut = cut.slice(0, -1);
+  return cut.toWellFormed();
+}
+
+function tell({ environment }: PoolParts, { name }: PoolLabel, replayed: Replayed): void {
+  const { logLost, recordsDropped, framesDropped } = replayed;
+  if (logLost !== null) {
+    environment.onEvent({
+      level: "error",
+      code: "pool-log-lost",
+      message: `frames ${logLost.first} to ${logLost.last} of the log are lost: by force without`,
+      pool: name,
+      details: { ...logLost },
+    });
+  }
+  if (framesDropped > 0 || recordsDropped.length > 0) {
+    const records = recordsDropped.length;
+    environment.onEvent({
+      level: "warning",
+      code: "pool-tail-dropped",
+      message:
+        `the power was lost: ${framesDropped} frames and ${records} writes that nobody had ` +
+        "flushed are gone",
+      pool: name,
+      details: { framesDropped, records },
+    });
+  }
 }

@@ -1,0 +1,213 @@
+/**
+ * LogReplay: applies the records of a log to a RecordSink, in their order.
+ *
+ *   look at all (nothing changes) --> protect what they name --> apply, page by page as it comes
+ *
+ * Where the page cache gets full, its pages are written early, to blocks that neither the label
+ * nor the log knows of; no label refers to them before the import's checkpoint.
+ *
+ * spec: docs/internals/pool-format.md, The order of things, I
+ */
+
+import { Status, statusName } from "../../block/status.ts";
+import type { Reactor } from "../../reactor/reactor.ts";
+import { PenstockError } from "../../util/errors.ts";
+import type { PoolDisks } from "../disks/pool-disks.ts";
+import { FRAME_HEADER_BYTES } from "../log/log-frame.ts";
+import { RecordReader, RecordType, type RecordSink, type WriteRecord } from "../log/log-record.ts";
+import type { FoundFrame } from "../log/log-scan.ts";
+import type { PageCache } from "../pages/page-cache.ts";
+import type { SpaceMap } from "../space/space-map.ts";
+import { awaitCall, yieldTurn } from "./await-call.ts";
+import type { MissingBlocks, TailWrite } from "./tail-check.ts";
+
+/** Blocks of a volume that a write of the tail should have changed, and did not. */
+export interface DroppedRange {
+  readonly objectId: number;
+  /** Block of the volume. */
+  readonly first: number;
+  readonly count: number;
+}
+
+export interface LogReplayOptions {
+  readonly reactor: Reactor;
+  readonly disks: PoolDisks;
+  readonly cache: PageCache;
+  readonly space: SpaceMap;
+  readonly sink: RecordSink;
+  /** The ring's. */
+  readonly words: Uint32Array;
+  readonly frames: readonly FoundFrame[];
+}
+
+/** Leaves of a mapping tree that an unmap's record may go through, as their writer admits them. */
+const UNMAP_BLOCKS_MAX = 201;
+/** So many records are applied before others get their turn. */
+const BATCH_RECORDS = 1024;
+const WORD_BYTES = 4;
+
+interface PlacedRecord {
+  /** Word of the ring. */
+  readonly at: number;
+  readonly sequence: number;
+}
+
+export class LogReplay {
+  readonly dropped: DroppedRange[] = [];
+  readonly #options: LogReplayOptions;
+  readonly #reader = new RecordReader();
+  readonly #piece: WriteRecord = { ...this.#reader.write };
+
+  constructor(options: LogReplayOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Looks at every record and changes nothing.
+   * @throws PenstockError `pool-newer`, `log-damaged`
+   */
+  check(): void {
+    const { disks } = this.#options;
+    const { write } = this.#reader;
+    for (const { sequence } of this.#records()) {
+      if (this.#reader.type !== RecordType.write) continue;
+      if (!disks.holds(write.address, write.count)) throw badRecord(sequence, RecordType.write);
+    }
+  }
+
+  /** Writes of frames behind `mark`. */
+  *tail(mark: number): Iterable<TailWrite> {
+    const { write } = this.#reader;
+    for (const { at, sequence } of this.#records()) {
+      if (sequence <= mark || this.#reader.type !== RecordType.write) continue;
+      const { address, count, checksums, checksumsAt } = write;
+      yield { at, address, count, checksums, checksumsAt };
+    }
+  }
+
+  /** No page may be written to a block that the log names. After `check`. */
+  protect(): void {
+    const { space } = this.#options;
+    const { write } = this.#reader;
+    for (const _ of this.#records()) {
+      if (this.#reader.type === RecordType.write) space.protect(write.address, write.count);
+    }
+  }
+
+  /** After `protect`. @throws PenstockError `pool-faulted` when pages cannot be written */
+  async apply(missing: MissingBlocks): Promise<void> {
+    const { reactor } = this.#options;
+    let count = 0;
+    for (const { at, sequence } of this.#records()) {
+      if (++count % BATCH_RECORDS === 0) await yieldTurn(reactor);
+      const marks = missing.get(at);
+      if (marks === undefined) await this.#applyOne(sequence);
+      else await this.#applyRest(marks, sequence);
+    }
+  }
+
+  /** All records; the reader has each while it is the current one. */
+  *#records(): Iterable<PlacedRecord> {
+    const { words, frames } = this.#options;
+    for (const { header, at } of frames) {
+      const start = (at + FRAME_HEADER_BYTES) / WORD_BYTES;
+      const end = start + header.recordBytes / WORD_BYTES;
+      for (let place = start; place < end; ) {
+        const next = this.#reader.read(words, place, end);
+        if (next === "unknown") throw unknownRecord(header.sequence, words[place] ?? 0);
+        if (next === "bad") throw badRecord(header.sequence, words[place] ?? 0);
+        yield { at: place, sequence: header.sequence };
+        place = next;
+      }
+    }
+  }
+
+  async #applyOne(sequence: number): Promise<void> {
+    const { sink } = this.#options;
+    const { type, objectId, first, count, punch, write } = this.#reader;
+    switch (type) {
+      case RecordType.write:
+        return await this.#admitted(write.count, () => sink.write(write, sequence));
+      case RecordType.unmap:
+        return await this.#admitted(Math.min(count, UNMAP_BLOCKS_MAX), () =>
+          sink.unmap(objectId, first, count, punch, sequence),
+        );
+      case RecordType.object:
+        return await this.#admitted(0, () => sink.object(this.#reader.object, 0));
+      case RecordType.objectGone:
+        return await this.#admitted(0, () => sink.objectGone(objectId));
+      case RecordType.properties:
+        return await this.#admitted(0, () => sink.properties(objectId, this.#reader.properties));
+      case RecordType.nothing:
+        return;
+      default:
+        return type satisfies never;
+    }
+  }
+
+  /** A write without those of its blocks that are not there. */
+  async #applyRest(marks: Uint8Array, sequence: number): Promise<void> {
+    const { sink } = this.#options;
+    const { write } = this.#reader;
+    const piece = this.#piece;
+    for (let start = 0; start < write.count; ) {
+      let end = start + 1;
+      while (end < write.count && marks[end] === marks[start]) end++;
+      const count = end - start;
+      const first = write.first + start;
+      if (marks[start] === 0) {
+        const checksumsAt = write.checksumsAt + start;
+        const address = write.address + start;
+        Object.assign(piece, write, { first, count, address, checksumsAt });
+        await this.#admitted(count, () => sink.write(piece, sequence));
+      } else {
+        this.dropped.push({ objectId: write.objectId, first, count });
+      }
+      start = end;
+    }
+  }
+
+  /** Does one step with room for its pages, waiting for those that are missing. */
+  async #admitted(blocks: number, step: () => boolean): Promise<void> {
+    const { reactor, cache, sink } = this.#options;
+    if (!cache.admit(blocks)) await this.#makeRoom(blocks);
+    while (!step()) {
+      await awaitCall<void>(reactor, (done) => sink.waitFor({ nextWaiter: null, pageReady: done }));
+    }
+    cache.applied(blocks);
+  }
+
+  /** Writes what is dirty: clean pages can leave. */
+  async #makeRoom(blocks: number): Promise<void> {
+    const { reactor, cache } = this.#options;
+    const frozen = cache.freeze();
+    // By two, so that the import's label does not go to the slot of the label that counts now.
+    cache.generation++;
+    const status = await awaitCall<Status>(reactor, (done) => frozen.write(done));
+    if (status === Status.ok && cache.admit(blocks)) return;
+    throw new PenstockError({
+      code: "pool-faulted",
+      message:
+        status === Status.ok
+          ? "the pool has no space for the pages that the log's replay needs"
+          : `pages cannot be written: ${statusName(status)}`,
+    });
+  }
+}
+
+function unknownRecord(sequence: number, head: number): PenstockError {
+  const type = head & 0xff;
+  return new PenstockError({
+    code: "pool-newer",
+    message: `frame ${sequence} of the log has a record of type ${type}, of a newer Penstock`,
+    details: { sequence, type },
+  });
+}
+
+function badRecord(sequence: number, head: number): PenstockError {
+  return new PenstockError({
+    code: "log-damaged",
+    message: `frame ${sequence} of the log has a record that makes no sense`,
+    details: { sequence, type: head & 0xff },
+  });
+}
