@@ -1,14 +1,23 @@
 /**
  * Pool: the door. Creates, imports and exports pools of disks; makes, opens and deletes volumes.
  *
+ *   create, import --> open --export, close, destroy--> closed (disks closed, memory given back)
+ *
  * It owns its devices and everything between them and the volumes (`parts`). Control only: nothing
- * of a request's way goes through here. Its calls run one after the other.
+ * of a request's way goes through here. Changes run one after the other.
  */
 
+import { AwaitedRequest } from "../block/awaited-request.ts";
 import type { Device } from "../block/device.ts";
+import { Operation } from "../block/operation.ts";
+import { Status } from "../block/status.ts";
 import { assert } from "../util/assert.ts";
-import type { Scrub, ScrubOptions } from "./check/scrub.ts";
+import { PenstockError } from "../util/errors.ts";
+import { Lane } from "../util/lane.ts";
+import { type Scrub, type ScrubOptions, startScrub } from "./check/scrub.ts";
+import { PoolEvents } from "./pool-events.ts";
 import type { PoolEnvironment } from "./pool-environment.ts";
+import { BLOCK_BYTES, LABEL_AREA_BLOCKS, poolSizes } from "./pool-layout.ts";
 import type {
   CreatePoolOptions,
   CreateVolumeOptions,
@@ -18,47 +27,119 @@ import type {
   PoolOptions,
   VolumeInfo,
 } from "./pool-info.ts";
-import type { PoolParts } from "./recovery/pool-parts.ts";
+import { PoolVolumes } from "./pool-volumes.ts";
+import { formatPool } from "./recovery/format-pool.ts";
+import { findPool, importPool } from "./recovery/importer.ts";
+import { assembleParts, type PoolParts } from "./recovery/pool-parts.ts";
+import type { PoolLabel } from "./disks/label-format.ts";
+import { DataPath } from "./volumes/data-path.ts";
 import type { VolumeDevice } from "./volumes/volume-device.ts";
+
+/** Of the pool: how far its scrub has come. */
+const SCRUB_PROPERTY = "scrub";
 
 export class Pool {
   readonly parts: PoolParts;
   /** What the import has found; of a new pool: nothing. */
   readonly findings: ImportFindings;
+  readonly #path: DataPath;
+  readonly #volumes: PoolVolumes;
+  readonly #lane = new Lane();
+  #scrub: Scrub | null = null;
+  #isClosed = false;
 
   /**
    * Makes a pool of `devices`, which are open exclusively and belong to it from now on: it closes
    * them, also when this fails.
    * @throws PenstockError `disk-not-empty`, `disk-too-small`, `name-invalid`, `chunk-size-invalid`
    */
-  static create(
-    _environment: PoolEnvironment,
-    _devices: readonly Device[],
-    _options: CreatePoolOptions,
+  static async create(
+    environment: PoolEnvironment,
+    devices: readonly Device[],
+    options: CreatePoolOptions,
   ): Promise<Pool> {
-    assert(false, "not written yet");
+    try {
+      const label = await formatPool(environment, devices, options);
+      return await Pool.#open(environment, label, devices, options);
+    } catch (error) {
+      await closeAll(devices);
+      throw error;
+    }
   }
 
   /**
    * As `create`, of a pool that is on the devices.
    * @throws PenstockError `not-a-pool`, `pool-incomplete`, `pool-newer`, `pool-in-use`,
-   *   `label-damaged`, `log-damaged`
+   *   `label-damaged`, `log-damaged`, `pool-damaged`
    */
-  static import(
-    _environment: PoolEnvironment,
-    _devices: readonly Device[],
-    _options: PoolOptions = {},
+  static async import(
+    environment: PoolEnvironment,
+    devices: readonly Device[],
+    options: PoolOptions = {},
   ): Promise<Pool> {
-    assert(false, "not written yet");
+    try {
+      const { engineUuid } = environment;
+      const found = await findPool(devices, { force: options.force ?? false, engineUuid });
+      return await Pool.#open(environment, found.label, found.devices, options);
+    } catch (error) {
+      await closeAll(devices);
+      throw error;
+    }
+  }
+
+  static async #open(
+    environment: PoolEnvironment,
+    label: PoolLabel,
+    devices: readonly Device[],
+    options: PoolOptions,
+  ): Promise<Pool> {
+    const parts = assembleParts(label, devices, environment, options);
+    try {
+      const findings = await importPool(parts, label, { force: options.force ?? false });
+      return new Pool(parts, findings);
+    } catch (error) {
+      await closeAll(devices);
+      releaseMemory(parts);
+      throw error;
+    }
   }
 
   private constructor(parts: PoolParts, findings: ImportFindings) {
     this.parts = parts;
     this.findings = findings;
+    this.#path = new DataPath(parts);
+    this.#volumes = new PoolVolumes(parts, this.#path);
+    new PoolEvents(parts).attach();
+    if (!parts.isReadOnly) this.#volumes.reaper.wake();
   }
 
   get info(): PoolInfo {
-    assert(false, "not written yet");
+    const { checkpointer, disks, space, catalogue, checksum, isReadOnly } = this.parts;
+    const { label } = checkpointer;
+    const { capacityBytes } = poolSizes(label.disks.map(({ blocks }) => blocks));
+    const usedBytes = space.dataBlocks * BLOCK_BYTES;
+    const reservedBytes = catalogue.reservedBlocks * BLOCK_BYTES;
+    return {
+      name: label.name,
+      uuid: label.poolUuid,
+      ...this.#state(),
+      readOnly: isReadOnly,
+      capacityBytes,
+      usedBytes,
+      reservedBytes,
+      committedBytes: this.#volumes.committedBytes,
+      freeBytes: Math.max(capacityBytes - usedBytes - reservedBytes, 0),
+      waitingBytes: space.waitingBlocks * BLOCK_BYTES,
+      pageBytes: space.pageBlocks * BLOCK_BYTES,
+      chunkBytes: label.chunkBlocks * BLOCK_BYTES,
+      checksum: checksum.kind,
+      disks: label.disks.map(({ uuid, blocks }, index) => ({
+        uuid,
+        name: disks.at(index).device.info.name,
+        sizeBytes: blocks * BLOCK_BYTES,
+        freeBytes: space.freeOf(index) * BLOCK_BYTES,
+      })),
+    };
   }
 
   /**
@@ -66,37 +147,43 @@ export class Pool {
    * @throws PenstockError `name-invalid`, `size-invalid`, `volume-exists`, `over-commit`,
    *   `no-space`, `properties-too-large`, `pool-faulted`, `pool-read-only`
    */
-  createVolume(_options: CreateVolumeOptions): Promise<VolumeInfo> {
-    assert(false, "not written yet");
+  createVolume(options: CreateVolumeOptions): Promise<VolumeInfo> {
+    return this.#change(() => this.#volumes.create(options));
   }
 
+  /** In the order of their names. */
   volumes(): readonly VolumeInfo[] {
-    assert(false, "not written yet");
+    return this.#volumes.list();
   }
 
-  volume(_nameOrUuid: string): VolumeInfo | undefined {
-    assert(false, "not written yet");
+  volume(nameOrUuid: string): VolumeInfo | undefined {
+    return this.#volumes.find(nameOrUuid);
   }
 
-  /** @throws PenstockError `volume-not-found`, `size-invalid`, `over-commit`, `no-space` */
-  resizeVolume(_name: string, _sizeBytes: number): Promise<VolumeInfo> {
-    assert(false, "not written yet");
+  /**
+   * Larger at any time, smaller while it is not open. Whoever stands on an open one is told by the
+   * caller (`followSize`).
+   * @throws PenstockError `volume-not-found`, `volume-in-use`, `size-invalid`, `over-commit`,
+   *   `no-space`
+   */
+  resizeVolume(name: string, sizeBytes: number): Promise<VolumeInfo> {
+    return this.#change(() => this.#volumes.resize(name, sizeBytes));
   }
 
   /**
    * Gone from lists when it settles; its space follows.
    * @throws PenstockError `volume-not-found`, `volume-in-use`
    */
-  deleteVolume(_name: string): Promise<void> {
-    assert(false, "not written yet");
+  deleteVolume(name: string): Promise<void> {
+    return this.#change(() => this.#volumes.delete(name));
   }
 
   /**
    * @param name null: the pool's own
    * @throws PenstockError `volume-not-found`
    */
-  properties(_name: string | null): ReadonlyMap<string, Uint8Array> {
-    assert(false, "not written yet");
+  properties(name: string | null): ReadonlyMap<string, Uint8Array> {
+    return this.#volumes.properties(name);
   }
 
   /**
@@ -104,46 +191,136 @@ export class Pool {
    * @throws PenstockError `volume-not-found`, `properties-too-large`
    */
   setProperties(
-    _name: string | null,
-    _changes: ReadonlyMap<string, Uint8Array | null>,
+    name: string | null,
+    changes: ReadonlyMap<string, Uint8Array | null>,
   ): Promise<void> {
-    assert(false, "not written yet");
+    return this.#change(() => this.#volumes.setProperties(name, changes));
   }
 
   /**
    * One open device per volume; whoever opens closes.
    * @throws PenstockError `volume-not-found`, `volume-in-use`
    */
-  openVolume(_name: string, _options: OpenVolumeOptions): Promise<VolumeDevice> {
-    assert(false, "not written yet");
+  openVolume(name: string, options: OpenVolumeOptions): Promise<VolumeDevice> {
+    return this.#change(() => this.#volumes.open(name, options));
   }
 
-  /** The device belongs to the pool from now on, also when this fails. */
-  addDisk(_device: Device, _options: { force?: boolean } = {}): Promise<void> {
-    assert(false, "not written yet");
+  /** Settles when the space of deleted volumes is free, or can never be. */
+  deleted(): Promise<void> {
+    return this.#volumes.reaper.idle();
   }
 
-  /** Takes the sizes that the devices have by now. */
-  grow(): Promise<void> {
-    assert(false, "not written yet");
+  /** One at a time. @throws AssertionError when one is under way */
+  scrub(options: ScrubOptions = {}): Scrub {
+    assert(this.#scrub === null, "one scrub of a pool at a time");
+    const store = {
+      load: () => this.properties(null).get(SCRUB_PROPERTY),
+      save: (position: Uint8Array | null) =>
+        this.setProperties(null, new Map([[SCRUB_PROPERTY, position]])),
+    };
+    const scrub = startScrub({ parts: this.parts, writer: this.#path.writer, store }, options);
+    this.#scrub = scrub;
+    const forget = (): void => {
+      this.#scrub = null;
+    };
+    scrub.done.then(forget, forget);
+    return scrub;
   }
 
-  /** All volumes are closed before. The pool is not used afterwards. */
-  export(): Promise<void> {
-    assert(false, "not written yet");
+  /**
+   * All volumes are closed before. The pool is not used afterwards.
+   * @throws PenstockError `volume-in-use`, `pool-faulted`: then it is open as before
+   */
+  async export(): Promise<void> {
+    await this.#quiesce();
+    await this.#change(() => this.parts.checkpointer.run("exported"));
+    await this.#release();
   }
 
-  /** Volumes are closed before; the disks are nobody's afterwards. */
-  destroy(): Promise<void> {
-    assert(false, "not written yet");
+  /** As `export`; then nothing of it is on the disks any more. */
+  async destroy(): Promise<void> {
+    await this.#quiesce();
+    await this.#change(async () => {
+      await this.parts.checkpointer.run("destroyed");
+      await this.#wipe();
+    });
+    await this.#release();
   }
 
-  /** As `export`; when that fails, the disks are closed all the same. */
-  close(): Promise<void> {
-    assert(false, "not written yet");
+  /** As `export`; when that fails, the disks are closed all the same, and say "in use". */
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    await this.#quiesce();
+    try {
+      if (!this.parts.isReadOnly) await this.parts.checkpointer.run("exported");
+    } catch (_faulted) {
+      // The next import replays the log: nothing that was acknowledged is lost.
+    } finally {
+      await this.#release();
+    }
   }
 
-  scrub(_options: ScrubOptions = {}): Scrub {
-    assert(false, "not written yet");
+  #change<T>(step: () => T | Promise<T>): Promise<T> {
+    assert(!this.#isClosed, "a pool that is closed is not used");
+    return this.#lane.run(step);
   }
+
+  #state(): Pick<PoolInfo, "state" | "reason"> {
+    const { disks } = this.parts;
+    const { recordsDropped, logLost } = this.findings;
+    if (disks.fault !== Status.ok) return { state: "faulted", reason: disks.faultReason };
+    if (logLost !== null) return { state: "degraded", reason: "a part of its log was lost" };
+    if (recordsDropped.length > 0) {
+      const reason = "writes that were not flushed were lost with the power";
+      return { state: "degraded", reason };
+    }
+    return { state: "online", reason: "" };
+  }
+
+  /** Nothing of the pool's own runs any more. */
+  async #quiesce(): Promise<void> {
+    const { openCount, openName } = this.#volumes;
+    if (openCount > 0) {
+      throw new PenstockError({
+        code: "volume-in-use",
+        message: `volume ${openName} of pool ${this.parts.checkpointer.label.name} is open`,
+        details: { volume: openName },
+      });
+    }
+    await this.#scrub?.stop();
+    await this.#lane.run(() => undefined);
+    await this.#volumes.reaper.stop();
+  }
+
+  async #wipe(): Promise<void> {
+    const { disks } = this.parts;
+    const length = LABEL_AREA_BLOCKS * BLOCK_BYTES;
+    for (let index = 0; index < disks.count; index++) {
+      const { device, blocks } = disks.at(index);
+      for (const offset of [0, blocks * BLOCK_BYTES - length]) {
+        const what = { operation: Operation.writeZeroes, offset, length };
+        await new AwaitedRequest().run(device, what);
+      }
+      await new AwaitedRequest().run(device, { operation: Operation.flush });
+    }
+  }
+
+  async #release(): Promise<void> {
+    assert(!this.#isClosed, "a pool is closed once");
+    this.#isClosed = true;
+    this.#path.close();
+    await this.parts.disks.close();
+    releaseMemory(this.parts);
+  }
+}
+
+/** Nothing is in flight any more. */
+function releaseMemory(parts: PoolParts): void {
+  parts.log.close();
+  parts.cache.close();
+}
+
+/** Whatever becomes of it: there is another error to be reported. */
+async function closeAll(devices: readonly Device[]): Promise<void> {
+  await Promise.allSettled(devices.map((device) => device.close()));
 }

@@ -20,7 +20,7 @@ export class DamagedBlocks {
     if (this.#told.has(key)) return;
     if (this.#told.size >= REMEMBERED_MAX) this.#told.delete(this.#told.values().next().value ?? "");
     this.#told.add(key);
-    const { environment, label, disks } = this.#parts;
+    const { environment, checkpointer, disks } = this.#parts;
     const disk = disks.at(diskOf(address)).device.info.name;
     const offset = block * BLOCK_BYTES;
     const diskOffset = blockOf(address) * BLOCK_BYTES;
@@ -30,7 +30,7 @@ export class DamagedBlocks {
       message:
         `${volume.name}: the block at ${offset} does not match its checksum ` +
         `(${disk} at ${diskOffset}): reads of it fail until it is written again`,
-      pool: label.name,
+      pool: checkpointer.label.name,
       volume: volume.name,
       details: { offset, disk, diskOffset },
     });

@@ -73,7 +73,7 @@ export class DataWriter
       first: 0,
       count: 0,
       address: NO_ADDRESS,
-      epoch: parts.label.epoch,
+      epoch: parts.checkpointer.label.epoch,
       checksums: new Uint32Array(0),
       checksumsAt: 0,
     };
@@ -121,8 +121,9 @@ export class DataWriter
     this.#goOn();
   }
 
-  flushEnded(_status: Status): void {
+  flushEnded(status: Status): void {
     this.#isFlushing = false;
+    if (status !== Status.ok) this.#goOn();
   }
 
   // hot path
@@ -202,8 +203,13 @@ export class DataWriter
 
   /** Makes the rest of a write's pieces. False: it waits, and keeps its place. Hot path. */
   #place(write: BlockWrite): boolean {
-    const { cache, space } = this.#parts;
+    const { cache, space, disks } = this.#parts;
     while (write.placed < write.count) {
+      if (disks.fault !== Status.ok) {
+        this.#giveAdmitted(0);
+        write.status = Status.mediaError;
+        return true;
+      }
       const wanted = Math.min(write.count - write.placed, this.#blocksMax);
       if (this.#admitted === 0) {
         if (!cache.admit(wanted)) {
@@ -240,7 +246,7 @@ export class DataWriter
   #giveAdmitted(used: number): void {
     const admitted = this.#admitted;
     this.#admitted = 0;
-    if (used === admitted) return;
+    if (used === admitted || admitted === 0) return;
     const { cache } = this.#parts;
     cache.applied(admitted);
     // It was granted a moment ago, for more.
@@ -367,6 +373,11 @@ export class DataWriter
     write.owner = null;
     this.inFlight--;
     owner.blocksWritten(write);
+  }
+
+  /** The pool has a fault: who waits ends. */
+  faulted(): void {
+    this.#goOn();
   }
 
   /** Whatever the first in the queue waited for may be there. */

@@ -52,6 +52,8 @@ export class RecordApplier implements RecordSink, PageWaiter {
   appliedSequence = 0;
   /** Records and blocks of records that had to be left out: they, or pages, made no sense. */
   leftOut = 0;
+  /** Volumes map more blocks, or fewer. Hot path. */
+  onUsedChanged: (() => void) | null = null;
   readonly #catalogue: Catalogue;
   readonly #cache: PageCache;
   readonly #space: SpaceMap;
@@ -221,6 +223,7 @@ export class RecordApplier implements RecordSink, PageWaiter {
     if (more === 0) return;
     const reservedBefore = volume.reservedBlocks;
     volume.mappedBlocks += more;
+    this.onUsedChanged?.();
     const reserved = volume.reservedBlocks - reservedBefore;
     if (reserved === 0) return;
     this.#catalogue.reservedChanged(reserved);

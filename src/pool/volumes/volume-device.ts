@@ -53,7 +53,7 @@ export class VolumeDevice extends Device implements TaskOwner {
 
   override describe(): DeviceDetails {
     const { name, uuid, isThin, mappedBlocks } = this.volume;
-    const { label } = this.#path.parts;
+    const { label } = this.#path.parts.checkpointer;
     const provisioning = isThin ? "thin" : "thick";
     return {
       pool: label.name,
@@ -149,7 +149,7 @@ function infoOf(path: DataPath, volume: VolumeState, options: VolumeDeviceOption
  * have everything. Not with each session: a process that died has lost nothing (safety rule 3).
  */
 function instanceIdOf({ parts }: DataPath, volume: VolumeState): string {
-  const ids: string[] = [volume.uuid, `${parts.label.losses}`];
+  const ids: string[] = [volume.uuid, `${parts.checkpointer.label.losses}`];
   for (let index = 0; index < parts.disks.count; index++) {
     ids.push(parts.disks.at(index).instanceId);
   }

@@ -16,6 +16,8 @@ export class VolumeReaper {
   #run: UnmapRun | null = null;
   #working: Promise<void> = Promise.resolve();
   #isStopped = false;
+  /** Those that a lost page keeps from ending. */
+  readonly #failed = new Set<number>();
 
   constructor(parts: PoolParts) {
     this.#parts = parts;
@@ -42,7 +44,8 @@ export class VolumeReaper {
     const { catalogue } = this.#parts;
     const deleting = [...catalogue.all()].filter(({ isDeleting }) => isDeleting);
     for (const volume of deleting) {
-      if (this.#isStopped || catalogue.byId(volume.id) === undefined) continue;
+      const isGone = this.#failed.has(volume.id) || catalogue.byId(volume.id) === undefined;
+      if (this.#isStopped || isGone) continue;
       const status = await this.#unmapAll(volume);
       if (status === Status.ok) await this.#forget(volume);
       else if (status !== Status.aborted) this.#report(volume, status);
@@ -78,15 +81,16 @@ export class VolumeReaper {
   }
 
   #report(volume: VolumeState, status: Status): void {
-    const { environment, label, disks } = this.#parts;
+    const { environment, checkpointer, disks } = this.#parts;
     if (disks.fault !== Status.ok) return;
+    this.#failed.add(volume.id);
     environment.onEvent({
       level: "error",
       code: "pool-damage-found",
       message:
         `${volume.name} is deleted, but not all of its space can be found ` +
         `(${statusName(status)}): that space stays in use`,
-      pool: label.name,
+      pool: checkpointer.label.name,
       volume: volume.name,
     });
   }
