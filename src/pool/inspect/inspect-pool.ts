@@ -1,17 +1,31 @@
-/** inspectPool: what is in a pool that nobody has open, by reading only. */
+/**
+ * inspectPool: what is in a pool that nobody has open, by reading only: lists it, walks its trees,
+ * copies a volume out of it.
+ *
+ * The log is replayed into memory, which takes up to 256 MiB of pages; nothing is written to the
+ * disks, whose devices may be read-only.
+ */
 
 import type { Device } from "../../block/device.ts";
-import { assert } from "../../util/assert.ts";
-import type { PoolWalkResult } from "../check/pool-walk.ts";
+import { type PoolWalkResult, walkPool } from "../check/pool-walk.ts";
 import type { PoolEnvironment } from "../pool-environment.ts";
 import type { ImportFindings, PoolInfo, VolumeInfo } from "../pool-info.ts";
+import { Pool } from "../pool.ts";
+import { type ExportResult, exportVolume } from "./export-volume.ts";
 
 export interface InspectOptions {
   /** Walk all trees. */
   readonly check?: boolean;
   /** Goes on without a damaged log. */
   readonly force?: boolean;
-  readonly cacheBytes?: number;
+  /** Copies a volume out. */
+  readonly export?: ExportOrder;
+}
+
+export interface ExportOrder {
+  readonly volume: string;
+  /** Makes a device of that size which reads as zeroes; closed when all is over. */
+  openTarget(sizeBytes: number): Promise<Device>;
 }
 
 export interface PoolInspection {
@@ -20,16 +34,42 @@ export interface PoolInspection {
   readonly findings: ImportFindings;
   /** null: not asked for. */
   readonly walk: PoolWalkResult | null;
+  /** null: not asked for. */
+  readonly exported: ExportResult | null;
 }
 
+/** Replay changes pages in memory that are never written: all of them must find room. */
+const CACHE_BYTES = 576 * 1024 * 1024;
+
 /**
- * @param devices all disks of the pool, read-only ones will do; closed when it settles
- * @throws PenstockError as `Pool.import`
+ * @param devices all disks of the pool; closed when it settles
+ * @throws PenstockError as `Pool.import`; `volume-not-found`; what the target throws
  */
-export function inspectPool(
-  _environment: PoolEnvironment,
-  _devices: readonly Device[],
-  _options: InspectOptions = {},
+export async function inspectPool(
+  environment: PoolEnvironment,
+  devices: readonly Device[],
+  options: InspectOptions = {},
 ): Promise<PoolInspection> {
-  assert(false, "not written yet");
+  const { check = false, force = false } = options;
+  const limits = { readOnly: true, force, cacheBytes: CACHE_BYTES };
+  const pool = await Pool.import(environment, devices, limits);
+  try {
+    const walk = check ? await walkPool(pool.parts) : null;
+    const order = options.export;
+    const exported = order === undefined ? null : await exportFrom(pool, order);
+    return { info: pool.info, volumes: pool.volumes(), findings: pool.findings, walk, exported };
+  } finally {
+    await pool.close();
+  }
+}
+
+async function exportFrom(pool: Pool, order: ExportOrder): Promise<ExportResult> {
+  const stageName = `inspect of ${order.volume}`;
+  const source = await pool.openVolume(order.volume, { readOnly: true, stageName });
+  try {
+    const target = await order.openTarget(source.info.sizeBytes);
+    return await exportVolume(source, target);
+  } finally {
+    await source.close();
+  }
 }
