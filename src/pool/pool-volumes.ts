@@ -58,7 +58,8 @@ export class PoolVolumes {
 
   list(): VolumeInfo[] {
     const infos: VolumeInfo[] = [];
-    for (const state of this.#parts.catalogue.all()) if (!state.isDeleting) infos.push(infoOf(state));
+    for (const state of this.#parts.catalogue.all())
+      if (!state.isDeleting) infos.push(infoOf(state));
     return infos.sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 

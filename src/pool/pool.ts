@@ -29,9 +29,8 @@ import type {
 } from "./pool-info.ts";
 import { PoolVolumes } from "./pool-volumes.ts";
 import { formatPool } from "./recovery/format-pool.ts";
-import { findPool, importPool } from "./recovery/importer.ts";
+import { type FoundPool, findPool, importPool } from "./recovery/importer.ts";
 import { assembleParts, type PoolParts } from "./recovery/pool-parts.ts";
-import type { PoolLabel } from "./disks/label-format.ts";
 import { DataPath } from "./volumes/data-path.ts";
 import type { VolumeDevice } from "./volumes/volume-device.ts";
 
@@ -60,7 +59,7 @@ export class Pool {
   ): Promise<Pool> {
     try {
       const label = await formatPool(environment, devices, options);
-      return await Pool.#open(environment, label, devices, options);
+      return await Pool.#open(environment, { label, devices, damagedCopies: 0 }, options);
     } catch (error) {
       await closeAll(devices);
       throw error;
@@ -80,7 +79,7 @@ export class Pool {
     try {
       const { engineUuid } = environment;
       const found = await findPool(devices, { force: options.force ?? false, engineUuid });
-      return await Pool.#open(environment, found.label, found.devices, options);
+      return await Pool.#open(environment, found, options);
     } catch (error) {
       await closeAll(devices);
       throw error;
@@ -89,14 +88,13 @@ export class Pool {
 
   static async #open(
     environment: PoolEnvironment,
-    label: PoolLabel,
-    devices: readonly Device[],
+    { label, devices, damagedCopies }: FoundPool,
     options: PoolOptions,
   ): Promise<Pool> {
     const parts = assembleParts(label, devices, environment, options);
     try {
-      const findings = await importPool(parts, label, { force: options.force ?? false });
-      return new Pool(parts, findings);
+      const how = { force: options.force ?? false, damagedCopies };
+      return new Pool(parts, await importPool(parts, label, how));
     } catch (error) {
       await closeAll(devices);
       releaseMemory(parts);
@@ -109,6 +107,7 @@ export class Pool {
     this.findings = findings;
     this.#path = new DataPath(parts);
     this.#volumes = new PoolVolumes(parts, this.#path);
+    parts.faultListeners.push(() => this.#path.writer.faulted());
     new PoolEvents(parts).attach();
     if (!parts.isReadOnly) this.#volumes.reaper.wake();
   }

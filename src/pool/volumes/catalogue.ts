@@ -8,7 +8,7 @@
  * at each checkpoint. So applying a record of an object never waits for a page.
  */
 
-import { Status } from "../../block/status.ts";
+import type { Status } from "../../block/status.ts";
 import type { Reactor } from "../../reactor/reactor.ts";
 import { crc32c } from "../../util/crc32c.ts";
 import { PenstockError } from "../../util/errors.ts";

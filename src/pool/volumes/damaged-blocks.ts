@@ -18,7 +18,8 @@ export class DamagedBlocks {
   report(volume: VolumeState, block: number, address: Address): void {
     const key = `${volume.id} ${block} ${address}`;
     if (this.#told.has(key)) return;
-    if (this.#told.size >= REMEMBERED_MAX) this.#told.delete(this.#told.values().next().value ?? "");
+    if (this.#told.size >= REMEMBERED_MAX)
+      this.#told.delete(this.#told.values().next().value ?? "");
     this.#told.add(key);
     const { environment, checkpointer, disks } = this.#parts;
     const disk = disks.at(diskOf(address)).device.info.name;

@@ -38,7 +38,11 @@ export class DataPath {
     this.parts = parts;
     this.reactor = reactor;
     this.blocksMax = blocksMaxOf(parts);
-    const reserve = takeReserve(reactor.buffers, parts.checkpointer.label.name, PIECE_RESERVE_BYTES);
+    const reserve = takeReserve(
+      reactor.buffers,
+      parts.checkpointer.label.name,
+      PIECE_RESERVE_BYTES,
+    );
     try {
       this.#zeroSlab = reactor.io.slabs.allocate(ZEROES_BYTES);
     } catch (error) {

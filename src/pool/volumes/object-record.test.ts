@@ -56,5 +56,6 @@ test("isVolumeName and isVolumeSize draw the line", () => {
   for (const name of good) strictEqual(isVolumeName(name), true, name);
   for (const name of bad) strictEqual(isVolumeName(name), false, name);
   for (const size of [512, 4096, 2 ** 44]) strictEqual(isVolumeSize(size), true);
-  for (const size of [0, 511, -512, 2 ** 44 + 512, Number.NaN]) strictEqual(isVolumeSize(size), false);
+  for (const size of [0, 511, -512, 2 ** 44 + 512, Number.NaN])
+    strictEqual(isVolumeSize(size), false);
 });

@@ -24,7 +24,12 @@
 
 import { assert } from "../../util/assert.ts";
 import { getName, getU64, getUuid, nameBytes, putName, putU64, putUuid } from "../fixed-record.ts";
-import { emptyPointer, type RootPointer, readPointer, writePointer } from "../pages/root-pointer.ts";
+import {
+  emptyPointer,
+  type RootPointer,
+  readPointer,
+  writePointer,
+} from "../pages/root-pointer.ts";
 import { BLOCK_BYTES, VOLUME_BLOCKS_MAX } from "../pool-layout.ts";
 
 export const OBJECT_RECORD_WORDS = 128;

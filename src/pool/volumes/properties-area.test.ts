@@ -21,7 +21,9 @@ test("decodeProperties gives what encodeProperties got, whatever is padded", () 
     const area = encodeProperties(properties);
     const padded = new Uint8Array(area.length + prng.below(1000));
     padded.set(area);
-    const sorted = [...properties].sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+    const sorted = [...properties].sort(([a], [b]) =>
+      Buffer.compare(Buffer.from(a), Buffer.from(b)),
+    );
     deepStrictEqual([...(decodeProperties(padded) ?? [])], sorted);
   }
 });

@@ -77,4 +77,3 @@ export function removePieces(tree: PageTree, objectId: number, piece: number): n
   }
   return 0;
 }
-

@@ -122,13 +122,7 @@ export class RecordApplier implements RecordSink, PageWaiter {
     return isComplete;
   }
 
-  unmap(
-    objectId: number,
-    first: number,
-    count: number,
-    punch: boolean,
-    sequence: number,
-  ): boolean {
+  unmap(objectId: number, first: number, count: number, punch: boolean, sequence: number): boolean {
     const volume = this.#catalogue.byId(objectId);
     if (volume === undefined || first + count > UINT32_RANGE) return this.#leaveOut();
     const { tree } = volume;

@@ -19,9 +19,7 @@ export interface RecordContent {
   apply(sink: RecordSink): boolean;
 }
 
-export class RecordCall
-  implements LogEntry, AppliedEntry, PageRoomWaiter, LogWaiter, FlushWaiter
-{
+export class RecordCall implements LogEntry, AppliedEntry, PageRoomWaiter, LogWaiter, FlushWaiter {
   nextEntry: LogEntry | null = null;
   nextApplied: AppliedEntry | null = null;
   nextRoom: PageRoomWaiter | null = null;

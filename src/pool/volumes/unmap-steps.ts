@@ -110,28 +110,32 @@ export class UnmapRun implements LogEntry, AppliedEntry, PageWaiter, PageRoomWai
 
   /** Finds the next leaf with something in the range. */
   #step(): void {
+    const end = this.#look();
+    if (end !== null) this.#finish(end);
+  }
+
+  /** @returns the status that it ends with; null: it goes on, or waits */
+  #look(): Status | null {
     const { tree } = this.#live;
-    if (this.#isStopped) return this.#finish(Status.aborted);
-    if (this.#parts.disks.fault !== Status.ok) return this.#finish(Status.mediaError);
-    if (this.#cursor >= this.#end) return this.#finish(Status.ok);
+    const { cache, disks } = this.#parts;
+    if (this.#isStopped) return Status.aborted;
+    if (disks.fault !== Status.ok) return Status.mediaError;
+    if (this.#cursor >= this.#end) return Status.ok;
     const at = tree.atLeast(this.#cursor);
     if (at === MISSING) {
       tree.load(keyToLoad(tree, this.#cursor), this);
-      return;
+      return null;
     }
-    if (at === ABSENT) return this.#finish(Status.ok);
-    if (at < 0) return this.#finish(Status.mediaError);
-    const key = this.#parts.cache.words[at] as number;
-    if (key >= this.#end) return this.#finish(Status.ok);
+    if (at < 0) return at === ABSENT ? Status.ok : Status.mediaError;
+    const key = cache.words[at] as number;
+    if (key >= this.#end) return Status.ok;
     this.#first = key;
     const leafEnd = tree.leafEnd(key);
     assert(leafEnd > key && leafEnd <= KEYS_END, "a leaf that was found is there");
     this.#count = Math.min(leafEnd, this.#end) - key;
-    if (!this.#parts.cache.admit(STEP_BLOCKS_MAX)) {
-      this.#parts.cache.waitForPages(this);
-      return;
-    }
-    this.#log();
+    if (cache.admit(STEP_BLOCKS_MAX)) this.#log();
+    else cache.waitForPages(this);
+    return null;
   }
 
   #log(): void {

@@ -8,7 +8,12 @@
  * acknowledged when the log has their record: they survive the process, and the power after a flush.
  */
 
-import { Device, type DeviceDetails, type DeviceInfo, TRANSFER_BYTES_MAX } from "../../block/device.ts";
+import {
+  Device,
+  type DeviceDetails,
+  type DeviceInfo,
+  TRANSFER_BYTES_MAX,
+} from "../../block/device.ts";
 import { Operation, type OperationTable, RequestFlag, Support } from "../../block/operation.ts";
 import type { Request } from "../../block/request.ts";
 import { Status } from "../../block/status.ts";
