@@ -59,8 +59,8 @@ export interface PageSpace {
   dropPages(a: Address, b: Address): void;
   /** Of a page made in the open generation and never written: free at once. */
   returnPages(a: Address, b: Address): void;
-  /** How many pages may be taken by now. When they are few, it looks for more. */
-  pagesToTake(): number;
+  /** How many pages may be taken by now. When there are fewer than wanted, it looks for more. */
+  pagesToTake(wanted: number): number;
   /** Pages that the next fold may copy. */
   foldPages(): number;
   /** ... and more, when a record with so many blocks is applied. */
@@ -116,6 +116,7 @@ export interface PageRepair {
 }
 
 export class PageCache implements PageLoadHome {
+  readonly reactor: Reactor;
   readonly slots: CacheSlots;
   /** All slots: word w of slot s is words[s * 1024 + w]. */
   readonly words: Uint32Array;
@@ -135,6 +136,9 @@ export class PageCache implements PageLoadHome {
   readonly #loadsMax: number;
   #dirtyCount = 0;
   #frozen: FrozenWriter | null = null;
+  readonly #firstGeneration: number;
+  /** A generation of this cache has been committed. */
+  #hasLabel = false;
   /** Records that have room set aside, and the blocks that they name. */
   #admittedRecords = 0;
   #admittedBlocks = 0;
@@ -152,11 +156,13 @@ export class PageCache implements PageLoadHome {
     const { reactor, limitBytes, disks, poolUuid, generation } = options;
     assert(limitBytes >= LIMIT_BYTES_MIN, "a cache has 16 pages at least");
     assert(generation > 0, "generations count from 1");
+    this.reactor = reactor;
     this.slots = new CacheSlots(reactor.io.slabs, limitBytes);
     this.words = this.slots.words;
     this.disks = disks;
     this.pool = poolUuid.replaceAll("-", "").slice(0, 16);
     this.generation = generation;
+    this.#firstGeneration = generation;
     this.#onDamage = (found) => options.onDamage(found);
     const { count } = this.slots;
     const clean = Math.max(CLEAN_SLOTS_MIN, Math.floor(count / CLEAN_SHARE));
@@ -178,20 +184,28 @@ export class PageCache implements PageLoadHome {
   admit(blocks: number): boolean {
     const { space } = this;
     assert(space !== null, "a cache has a space map before it is used");
-    const used = this.#dirtyCount + space.foldPages() + Math.ceil(this.dirtyMax / CATALOGUE_SHARE);
     const records = this.#admittedRecords + 1;
-    const wanted = used + this.#pagesOf(records, this.#admittedBlocks + blocks);
-    const isRoomy = wanted <= this.dirtyMax;
+    const pages = space.foldPages() + this.#pagesOf(records, this.#admittedBlocks + blocks);
+    const used = this.#dirtyCount + space.foldPages();
+    const max = this.dirtyMax - Math.ceil(this.dirtyMax / CATALOGUE_SHARE);
+    const isRoomy = this.#dirtyCount + pages <= max;
     // A record that needs more than there ever is gets in alone: the bounds are generous.
-    const isAlone = records === 1 && used <= this.dirtyMax / 2;
-    const isRich = space.pagesToTake() >= wanted - this.#dirtyCount;
-    if (wanted > this.dirtyMax * PRESSURE_SHARE && used > this.dirtyMax / 2) {
-      this.pressure?.checkpointWanted();
+    const isAlone = records === 1 && used <= max / 2;
+    if (this.#dirtyCount > 0 && used > max * PRESSURE_SHARE) this.pressure?.checkpointWanted();
+    if (!isRoomy && !isAlone) {
+      if (used > max / 2) this.pressure?.checkpointWanted();
+      return false;
     }
-    if (!isRich || !(isRoomy || isAlone)) return false;
+    if (space.pagesToTake(pages) < pages) return false;
     this.#admittedRecords = records;
     this.#admittedBlocks += blocks;
     return true;
+  }
+
+  /** Pages that admitted records and the next fold may take, at worst. */
+  pagesWanted(): number {
+    const fold = this.space?.foldPages() ?? 0;
+    return fold + this.#pagesOf(this.#admittedRecords, this.#admittedBlocks);
   }
 
   applied(blocks: number): void {
@@ -255,6 +269,7 @@ export class PageCache implements PageLoadHome {
 
   /** By FrozenWriter. */
   generationCommitted(generation: number): void {
+    this.#hasLabel = true;
     this.space?.generationCommitted(generation);
     this.roomMayBeThere();
   }
@@ -320,13 +335,12 @@ export class PageCache implements PageLoadHome {
    * written in its old state. The caller puts its new pointer into the page above.
    */
   makeWritable(slot: number): number {
-    const { slots, space } = this;
+    const { slots } = this;
     const state = slots.states[slot];
     if (state === SlotState.dirty) return slot;
     assert(state === SlotState.clean || state === SlotState.frozen, "only a page is changed");
-    assert(space !== null, "a cache has a space map before it is used");
     const header = readHeader(slots.view, slot * BLOCK_BYTES);
-    space.dropPages(header.a, header.b);
+    this.#giveUp(header, state);
     let fresh = slot;
     if (state === SlotState.clean) {
       slots.leave(slot);
@@ -352,21 +366,28 @@ export class PageCache implements PageLoadHome {
   dropPage(slot: number): void {
     const { slots, space } = this;
     assert(space !== null, "a cache has a space map before it is used");
-    const { a, b } = readHeader(slots.view, slot * BLOCK_BYTES);
+    const header = readHeader(slots.view, slot * BLOCK_BYTES);
     const state = slots.states[slot];
-    if (state === SlotState.frozen) {
-      space.dropPages(a, b);
-      slots.replace(slot);
-      return;
-    }
     if (state === SlotState.dirty) {
       this.#dirtyCount--;
-      space.returnPages(a, b);
-    } else {
-      assert(state === SlotState.clean, "only a page is dropped");
-      space.dropPages(a, b);
+      space.returnPages(header.a, header.b);
+      slots.release(slot);
+      return;
     }
-    slots.release(slot);
+    assert(state === SlotState.clean || state === SlotState.frozen, "only a page is dropped");
+    this.#giveUp(header, state);
+    if (state === SlotState.frozen) slots.replace(slot);
+    else slots.release(slot);
+  }
+
+  /** The blocks of a page that was written, or is being written, are not needed any more. */
+  #giveUp({ a, b, generation }: PageHeader, state: number): void {
+    const { space } = this;
+    assert(space !== null, "a cache has a space map before it is used");
+    // No label has been written yet (a replay in a small cache): none can name such a page.
+    const isUnlabelled = !this.#hasLabel && generation >= this.#firstGeneration;
+    if (isUnlabelled && state === SlotState.clean) space.returnPages(a, b);
+    else space.dropPages(a, b);
   }
 
   #place(slot: number, header: PageHeader): void {

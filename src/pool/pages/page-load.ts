@@ -14,12 +14,15 @@ import type { DiskRequest, DiskRequestOwner } from "../disks/disk-request.ts";
 import type { PoolDisks } from "../disks/pool-disks.ts";
 import { type Address, BLOCK_BYTES } from "../pool-layout.ts";
 import type { CacheSlots } from "./cache-slots.ts";
+import type { PageWaiter } from "./page-cache.ts";
 import { checkPage, type PageHeader, type PageProblem } from "./page-format.ts";
 
 /** A tree that a page belongs to, and what it does about copies that are bad. */
 export interface PageOwner {
   /** Makes the path to `key` dirty, so that it is written anew. As `PageTree.put`'s results. */
   touch(key: number): number;
+  /** Brings what `touch` has missed. */
+  load(key: number, waiter: PageWaiter): void;
 }
 
 export interface PageLoadHome {

@@ -1,13 +1,45 @@
-/** SpaceMap: see the contract. Bodies follow. */
+/**
+ * SpaceMap: which blocks of all disks are in use, for what, and who may take some.
+ *
+ *   free --take--> taken --markUsed--> data --free--> waiting --reusable--> free
+ *     |              +--giveBack--> free                 (ReusePipeline)
+ *     +--takePages--> page --dropPages--> waiting --generation committed--> free
+ *
+ * On the disks (bitmaps in the space trees) there is only "in use" or not: what is taken or waits
+ * is nobody's after a crash. Counters are exact at any time: blocks = free + data + pages + held.
+ * It owns the space trees; SpaceFold changes them, at checkpoints only.
+ *
+ * spec: docs/internals/pool-format.md, Space
+ */
 
 import type { Status } from "../../block/status.ts";
+import type { Flushable, Reactor } from "../../reactor/reactor.ts";
 import { assert } from "../../util/assert.ts";
-import type { PageCache, PageSpace, PoolPressure } from "../pages/page-cache.ts";
-import type { RootPointer } from "../pages/root-pointer.ts";
-import type { Address, Run, SpaceWaiter } from "../pool-layout.ts";
+import type { PageCache, PageSpace, PageWaiter, PoolPressure } from "../pages/page-cache.ts";
+import { entriesMax, PageKind } from "../pages/page-format.ts";
+import { FAILED, MISSING, PageTree } from "../pages/page-tree.ts";
+import { emptyPointer, type RootPointer } from "../pages/root-pointer.ts";
+import {
+  type Address,
+  addressOf,
+  blockOf,
+  diskOf,
+  type Run,
+  type SpaceWaiter,
+  WAITING_BLOCKS_MAX,
+} from "../pool-layout.ts";
+import { BlockLease, type ChunkSource } from "./block-lease.ts";
+import { ChunkHints } from "./chunk-hints.ts";
+import { ChunkTable } from "./chunk-table.ts";
+import { PageStock } from "./page-stock.ts";
+import type { ReusePipeline } from "./reuse-pipeline.ts";
+import { SpaceFold } from "./space-fold.ts";
+import { mayTake, type SpaceAnswer, type SpaceFigures } from "./space-policy.ts";
+import { TakeBudget } from "./take-budget.ts";
 
-export type TakeResult = "ok" | "wait" | "no-space";
+export type TakeResult = SpaceAnswer;
 
+/** One reused object. */
 export interface TakenRun {
   address: Address;
   count: number;
@@ -32,111 +64,525 @@ export interface SpaceMapOptions {
   readonly isReplay: boolean;
 }
 
-export class SpaceMap implements PageSpace {
-  readonly freeBlocks: number = 0;
-  readonly dataBlocks: number = 0;
-  readonly pageBlocks: number = 0;
-  readonly heldBlocks: number = 0;
-  readonly waitingBlocks: number = 0;
+/** What the map knows of a disk. */
+interface MappedDisk {
+  blocks: number;
+  free: number;
+  readonly tree: PageTree;
+  readonly hints: ChunkHints;
+}
+
+/** Part of all blocks that may wait for reuse. */
+const WAITING_SHARE = 16;
+/** Pages that a stock has in reserve beyond what is asked for. */
+const STOCK_MORE = 32;
+/** A group of chunks lies in so many leaves; and leaves are half full at least. */
+const LEAF_SHARE = 2;
+
+export class SpaceMap implements PageSpace, ChunkSource, Flushable {
+  isDirty = false;
+  readonly table: ChunkTable;
   pressure: PoolPressure | null = null;
+  reuse: ReusePipeline | null = null;
+  /** For labels, log, pages and copying: by the size of the pool. */
+  keptBackBlocks: number;
+  readonly #cache: PageCache;
+  readonly #reactor: Reactor;
+  readonly #disks: MappedDisk[] = [];
+  readonly #lease: BlockLease;
+  readonly #stock: PageStock;
+  readonly #fold: SpaceFold;
+  readonly #budget = new TakeBudget();
+  #isReplay: boolean;
+  #total = 0;
+  #data: number;
+  #pages: number;
+  #held: number;
+  #taken = 0;
+  /** Freed data, and pages replaced. */
+  #waitingData = 0;
+  #waitingPages = 0;
+  #reserved = 0;
+  /** Blocks of pages replaced in the open generation, and in closed ones. */
+  #dropped: number[] = [];
+  readonly #closed: { readonly generation: number; readonly blocks: readonly Address[] }[] = [];
+  #firstWaiter: SpaceWaiter | null = null;
+  #lastWaiter: SpaceWaiter | null = null;
+  readonly #figures = {
+    free: 0,
+    waiting: 0,
+    taken: 0,
+    reserved: 0,
+    keptBack: 0,
+    held: 0,
+    pages: 0,
+  };
 
-  constructor(_options: SpaceMapOptions) {
-    assert(false, "written soon");
+  constructor(options: SpaceMapOptions) {
+    const { cache, chunkBlocks, disks } = options;
+    this.table = new ChunkTable(chunkBlocks);
+    this.keptBackBlocks = options.keptBackBlocks;
+    this.#cache = cache;
+    this.#reactor = cache.reactor;
+    this.#data = options.dataBlocks;
+    this.#pages = options.pageBlocks;
+    this.#held = options.heldBlocks;
+    this.#isReplay = options.isReplay;
+    this.#lease = new BlockLease(this);
+    this.#stock = new PageStock(this);
+    this.#fold = new SpaceFold({
+      cache,
+      table: this.table,
+      stock: this.#stock,
+      treeOf: (disk) => this.#at(disk).tree,
+      pagesWanted: () => this.foldPages() + STOCK_MORE,
+    });
+    for (const disk of disks) this.#add(disk);
+    assert(cache.space === null, "a cache has one space map");
+    cache.space = this;
   }
 
-  take(_count: number, _taken: TakenRun, _isReserved = false): TakeResult {
-    assert(false, "written soon");
+  /** In use by nobody as of now, what is taken or waits for reuse included. */
+  get freeBlocks(): number {
+    return this.#total - this.#data - this.#pages - this.#held;
   }
 
-  /** A record that maps them is applied, live or in replay. */
-  markUsed(_address: Address, _count: number): void {
-    assert(false, "written soon");
+  /** Mapped by volumes. */
+  get dataBlocks(): number {
+    return this.#data;
   }
 
-  free(_address: Address, _count: number, _sequence: number, _punch: boolean): void {
-    assert(false, "written soon");
+  /** Of all trees, both copies. */
+  get pageBlocks(): number {
+    return this.#pages;
   }
 
-  giveBack(_address: Address, _count: number): void {
-    assert(false, "written soon");
+  /** Labels and log. */
+  get heldBlocks(): number {
+    return this.#held;
   }
 
-  /** Replay: the log names them. */
-  protect(_address: Address, _count: number): void {
-    assert(false, "written soon");
+  /** Freed, not usable yet. */
+  get waitingBlocks(): number {
+    return this.#waitingData + this.#waitingPages;
   }
 
+  /** Taken, not mapped yet. */
+  get takenBlocks(): number {
+    return this.#taken;
+  }
+
+  get diskCount(): number {
+    return this.#disks.length;
+  }
+
+  /**
+   * Up to `count` consecutive blocks for data, into `taken`. "wait": `waitForSpace`. `isReserved`:
+   * as `mayTake`. Hot path.
+   */
+  take(count: number, taken: TakenRun, isReserved = false): TakeResult {
+    assert(!this.#isReplay, "data is written to a pool that is open");
+    const answer = mayTake(this.#countAll(), count, isReserved);
+    if (answer !== "ok") {
+      if (answer === "wait") this.#askForReuse();
+      return answer;
+    }
+    if (!this.#hasBudget(count)) return "wait";
+    const found = this.#lease.take(count, taken);
+    if (found === "wait") return "wait";
+    if (found === "none" && !this.#takeOfStock(count, taken)) {
+      this.#askForReuse();
+      return this.waitingBlocks + this.#taken > 0 ? "wait" : "no-space";
+    }
+    this.#setBusy(taken.address, taken.count, true);
+    this.#taken += taken.count;
+    this.#budget.taken(taken.count);
+    return "ok";
+  }
+
+  /** A record that maps them is applied, live or in replay. Hot path. */
+  markUsed(address: Address, count: number): void {
+    this.#setUsed(address, count, true);
+    this.#data += count;
+    if (this.#isReplay) return;
+    this.#setBusy(address, count, false);
+    this.#taken -= count;
+    assert(this.#taken >= 0, "what is mapped was taken");
+    this.#wake();
+  }
+
+  /** Freed by the record in frame `sequence`; usable when the ReusePipeline says so. Hot path. */
+  free(address: Address, count: number, sequence: number, punch: boolean): void {
+    this.#setBusy(address, count, true);
+    this.#setUsed(address, count, false);
+    this.#data -= count;
+    if (this.#isReplay) return;
+    const { reuse } = this;
+    assert(reuse !== null, "a space map has its pipeline before it is used");
+    this.#waitingData += count;
+    reuse.add(address, count, sequence, punch);
+    const limit = Math.min(WAITING_BLOCKS_MAX, this.#total / WAITING_SHARE);
+    if (this.#waitingData > limit) this.pressure?.flushWanted();
+  }
+
+  /** By the ReusePipeline: freed blocks may be taken again. */
+  reusable(address: Address, count: number): void {
+    this.#waitingData -= count;
+    assert(this.#waitingData >= 0, "what is reused has waited");
+    this.#release(address, count);
+  }
+
+  /** Taken, and never written or never logged: usable at once. */
+  giveBack(address: Address, count: number): void {
+    this.#taken -= count;
+    assert(this.#taken >= 0, "what is given back was taken");
+    this.#budget.returned(count);
+    this.#release(address, count);
+  }
+
+  /** Replay: the log names them, so that nothing may be written there before the import is over. */
+  protect(address: Address, count: number): void {
+    assert(this.#isReplay, "only a replay protects what the log names");
+    this.#setBusy(address, count, true);
+  }
+
+  /** The labels of the import are durable: what the log named or freed may be used. */
   endReplay(): void {
-    assert(false, "written soon");
+    assert(this.#isReplay, "a replay ends once");
+    this.#isReplay = false;
+    const { table } = this;
+    for (const record of table.records()) {
+      table.clearBusy(record);
+      table.drop(record);
+    }
+    // But not pages that were replaced since.
+    for (const address of this.#dropped) this.#setBusy(address, 1, true);
+    for (const { blocks } of this.#closed) {
+      for (const address of blocks) this.#setBusy(address, 1, true);
+    }
+    this.chunksCame();
   }
 
-  setReserved(_blocks: number): void {
-    assert(false, "written soon");
+  /** Blocks that thick volumes do not map yet. */
+  setReserved(blocks: number): void {
+    assert(blocks >= 0, "a reservation is not negative");
+    if (blocks < this.#reserved) this.#wake();
+    this.#reserved = blocks;
   }
 
-  waitForSpace(_waiter: SpaceWaiter): void {
-    assert(false, "written soon");
+  waitForSpace(waiter: SpaceWaiter): void {
+    assert(waiter.nextSpace === null && waiter !== this.#lastWaiter, "one waits once");
+    if (this.#lastWaiter === null) this.#firstWaiter = waiter;
+    else this.#lastWaiter.nextSpace = waiter;
+    this.#lastWaiter = waiter;
   }
 
-  prepareFold(_done: (status: Status) => void): void {
-    assert(false, "written soon");
+  /** Checkpoint: puts most changes into the trees, while I/O goes on; `done` may come at once. */
+  prepareFold(done: (status: Status) => void): void {
+    this.#fold.prepare(done);
   }
 
+  /** Checkpoint: all changes are in the trees. False: prepare again, with nothing being applied. */
   fold(): boolean {
-    assert(false, "written soon");
+    return this.#fold.fold();
   }
 
-  rootOf(_disk: number): RootPointer {
-    assert(false, "written soon");
+  rootOf(disk: number): RootPointer {
+    return this.#at(disk).tree.root;
   }
 
   /** Free blocks of one disk, for the label. */
-  freeOf(_disk: number): number {
-    assert(false, "written soon");
+  freeOf(disk: number): number {
+    return this.#at(disk).free;
   }
 
-  addDisk(_disk: number, _blocks: number, _held: readonly Run[]): void {
-    assert(false, "written soon");
+  addDisk(disk: number, blocks: number, held: readonly Run[]): void {
+    assert(disk === this.#disks.length, "a disk comes behind all others");
+    this.#add({ blocks, freeBlocks: blocks, root: emptyPointer() });
+    this.#hold(held);
   }
 
-  growDisk(
-    _disk: number,
-    _blocks: number,
-    _held: readonly Run[],
-    _unheld: readonly Run[],
-  ): void {
-    assert(false, "written soon");
+  /** @param unheld labels at the end so far: free when the open generation is committed */
+  growDisk(disk: number, blocks: number, held: readonly Run[], unheld: readonly Run[]): void {
+    const mapped = this.#at(disk);
+    assert(blocks >= mapped.blocks, "disks do not shrink");
+    const last = this.#chunkOf(mapped.blocks - 1);
+    this.#total += blocks - mapped.blocks;
+    mapped.free += blocks - mapped.blocks;
+    mapped.blocks = blocks;
+    mapped.hints.grow(this.#chunkOf(blocks - 1) + 1);
+    mapped.hints.setRoom(last, true);
+    const record = this.table.find(disk, last);
+    if (record >= 0) this.table.setLimit(record, this.#limitOf(mapped, last));
+    this.#hold(held);
+    for (const { address, count } of unheld) {
+      this.#setUsed(address, count, false);
+      this.#held -= count;
+      for (let block = 0; block < count; block++) this.#drop(address + block);
+    }
+    this.chunksCame();
   }
 
-  takePages(_into: { a: Address; b: Address }): boolean {
-    assert(false, "written soon");
+  takePages(into: { a: Address; b: Address }): boolean {
+    if (!this.#stock.take(into)) return false;
+    for (const address of [into.a, into.b]) this.#at(diskOf(address)).free--;
+    this.#pages += 2;
+    this.#budget.taken(2);
+    return true;
   }
 
-  dropPages(_a: Address, _b: Address): void {
-    assert(false, "written soon");
+  dropPages(a: Address, b: Address): void {
+    this.#setUsed(a, 1, false);
+    this.#setUsed(b, 1, false);
+    this.#pages -= 2;
+    this.#drop(a);
+    this.#drop(b);
   }
 
-  returnPages(_a: Address, _b: Address): void {
-    assert(false, "written soon");
+  returnPages(a: Address, b: Address): void {
+    for (const address of [a, b]) {
+      this.#setUsed(address, 1, false);
+      this.#noteRoom(address);
+    }
+    this.#pages -= 2;
+    this.#budget.returned(2);
+    this.#wake();
   }
 
-  pagesToTake(): number {
-    assert(false, "written soon");
+  pagesToTake(wanted: number): number {
+    this.#stock.refill(wanted + STOCK_MORE);
+    const inStock = Math.floor(this.#stock.blocks / 2);
+    if (this.#budget.allows(2 * wanted, this.freeBlocks - this.#taken)) return inStock;
+    this.pressure?.checkpointWanted();
+    return 0;
   }
 
   foldPages(): number {
-    assert(false, "written soon");
+    return this.#leavesOf(this.table.dirtyGroups);
   }
 
-  foldPagesOf(_blocks: number): number {
-    assert(false, "written soon");
+  foldPagesOf(blocks: number): number {
+    const { dirtyGroups } = this.table;
+    return this.#leavesOf(dirtyGroups + blocks) - this.#leavesOf(dirtyGroups);
   }
 
-  generationFrozen(_generation: number): void {
-    assert(false, "written soon");
+  generationFrozen(generation: number): void {
+    this.#closed.push({ generation, blocks: this.#dropped });
+    this.#dropped = [];
+    // What is taken now is named by records to come: the next label's log has it.
+    this.#budget.frozen(generation, this.freeBlocks - this.#taken);
   }
 
-  generationCommitted(_generation: number): void {
-    assert(false, "written soon");
+  generationCommitted(generation: number): void {
+    this.#budget.committed(generation);
+    for (let closed = this.#closed[0]; closed !== undefined; closed = this.#closed[0]) {
+      if (closed.generation > generation) break;
+      this.#closed.shift();
+      this.#waitingPages -= closed.blocks.length;
+      for (const address of closed.blocks) this.#release(address, 1);
+    }
+    this.#wake();
+  }
+
+  // What leases and stocks ask for (ChunkSource).
+
+  hasRoom(disk: number): boolean {
+    return this.#at(disk).hints.next(0) >= 0;
+  }
+
+  nextChunk(disk: number, from: number): number {
+    return this.#at(disk).hints.next(from);
+  }
+
+  noteTaken(disk: number, chunk: number): void {
+    this.#at(disk).hints.setRoom(chunk, false);
+  }
+
+  freeShareOf(disk: number): number {
+    const { free, blocks } = this.#at(disk);
+    return free / blocks;
+  }
+
+  open(disk: number, chunk: number, waiter: PageWaiter): number {
+    const mapped = this.#at(disk);
+    const { table } = this;
+    const found = table.find(disk, chunk);
+    if (found >= 0 && table.isFull(found)) return found;
+    const at = mapped.tree.find(chunk);
+    if (at === MISSING) {
+      mapped.tree.load(chunk, waiter);
+      return MISSING;
+    }
+    if (at === FAILED) return FAILED;
+    const record = table.record(disk, chunk, this.#limitOf(mapped, chunk));
+    table.fill(record, this.#cache.words, at < 0 ? -1 : at + 1);
+    return record;
+  }
+
+  chunksCame(): void {
+    this.#reactor.markDirty(this);
+  }
+
+  /** In the turn, after something became free or was looked up: all who wait try again. */
+  flush(): void {
+    this.#fold.chunksCame();
+    let waiter = this.#firstWaiter;
+    this.#firstWaiter = null;
+    this.#lastWaiter = null;
+    while (waiter !== null) {
+      const next: SpaceWaiter | null = waiter.nextSpace;
+      waiter.nextSpace = null;
+      waiter.spaceMayBeThere();
+      waiter = next;
+    }
+    this.#cache.roomMayBeThere();
+  }
+
+  #add({ blocks, freeBlocks, root }: SpaceDisk): void {
+    const disk = this.#disks.length;
+    const kind = { kind: PageKind.space, entryWords: 1 + this.table.width };
+    this.#disks.push({
+      blocks,
+      free: freeBlocks,
+      tree: new PageTree(this.#cache, kind, disk, root),
+      hints: new ChunkHints(this.#chunkOf(blocks - 1) + 1),
+    });
+    this.#total += blocks;
+    this.#stock.addDisk();
+  }
+
+  #hold(runs: readonly Run[]): void {
+    for (const { address, count } of runs) {
+      this.#setUsed(address, count, true);
+      this.#held += count;
+    }
+  }
+
+  #at(disk: number): MappedDisk {
+    const mapped = this.#disks[disk];
+    assert(mapped !== undefined, "a block lies on a disk of the pool");
+    return mapped;
+  }
+
+  #chunkOf(block: number): number {
+    return Math.floor(block / this.table.chunkBlocks);
+  }
+
+  /** Blocks of a chunk: the last one of a disk may have fewer. */
+  #limitOf({ blocks }: MappedDisk, chunk: number): number {
+    const { chunkBlocks } = this.table;
+    return Math.min(chunkBlocks, blocks - chunk * chunkBlocks);
+  }
+
+  // hot path
+  #setUsed(address: Address, count: number, isUsed: boolean): void {
+    const mapped = this.#at(diskOf(address));
+    const { table } = this;
+    let block = blockOf(address);
+    const end = block + count;
+    assert(end <= mapped.blocks, "a block lies on its disk");
+    mapped.free += isUsed ? -count : count;
+    while (block < end) {
+      const record = this.#recordOf(address, mapped, block);
+      const first = block % table.chunkBlocks;
+      const length = Math.min(end - block, table.chunkBlocks - first);
+      table.setUsed(record, first, length, isUsed);
+      block += length;
+    }
+  }
+
+  // hot path
+  #setBusy(address: Address, count: number, isBusy: boolean): void {
+    const mapped = this.#at(diskOf(address));
+    const { table } = this;
+    let block = blockOf(address);
+    const end = block + count;
+    while (block < end) {
+      const record = this.#recordOf(address, mapped, block);
+      const first = block % table.chunkBlocks;
+      const length = Math.min(end - block, table.chunkBlocks - first);
+      table.setBusy(record, first, length, isBusy);
+      if (!isBusy) table.drop(record);
+      block += length;
+    }
+  }
+
+  #recordOf(address: Address, mapped: MappedDisk, block: number): number {
+    const chunk = this.#chunkOf(block);
+    return this.table.record(diskOf(address), chunk, this.#limitOf(mapped, chunk));
+  }
+
+  /** Blocks that were busy may be taken. */
+  #release(address: Address, count: number): void {
+    this.#setBusy(address, count, false);
+    const { chunkBlocks } = this.table;
+    for (let block = 0; block < count; block += chunkBlocks) this.#noteRoom(address + block);
+    this.#noteRoom(address + count - 1);
+    this.#wake();
+  }
+
+  #noteRoom(address: Address): void {
+    this.#at(diskOf(address)).hints.setRoom(this.#chunkOf(blockOf(address)), true);
+  }
+
+  #drop(address: Address): void {
+    this.#setBusy(address, 1, true);
+    this.#dropped.push(address);
+    this.#waitingPages++;
+  }
+
+  #wake(): void {
+    if (this.#firstWaiter !== null) this.#reactor.markDirty(this);
+  }
+
+  /** What `mayTake` looks at. */
+  #countAll(): SpaceFigures {
+    const figures = this.#figures;
+    figures.free = this.freeBlocks;
+    figures.waiting = this.waitingBlocks;
+    figures.taken = this.#taken;
+    figures.reserved = this.#reserved;
+    figures.keptBack = this.keptBackBlocks;
+    figures.held = this.#held;
+    figures.pages = this.#pages;
+    return figures;
+  }
+
+  /** Freed data comes back by a flush, replaced pages by a checkpoint. */
+  #askForReuse(): void {
+    if (this.#waitingData > 0) this.pressure?.flushWanted();
+    else if (this.#waitingPages > 0) this.pressure?.checkpointWanted();
+  }
+
+  #hasBudget(count: number): boolean {
+    const wanted = count + 2 * this.#cache.pagesWanted();
+    if (this.#budget.allows(wanted, this.freeBlocks - this.#taken)) return true;
+    this.pressure?.checkpointWanted();
+    return false;
+  }
+
+  /** Data of the last chunks: what pages may need soon is left. */
+  #takeOfStock(count: number, taken: TakenRun): boolean {
+    const record = this.#stock.anyChunk();
+    if (record < 0) return false;
+    const left = this.#stock.blocks - 2 * (this.#cache.pagesWanted() + STOCK_MORE);
+    const { table } = this;
+    const block = table.firstRoom(record, 0);
+    if (left <= 0 || block < 0) return false;
+    taken.count = table.runLength(record, block, Math.min(count, left));
+    const start = table.chunkOf(record) * table.chunkBlocks;
+    taken.address = addressOf(table.diskOf(record), start + block);
+    return true;
+  }
+
+  /** Leaves of space trees that so many groups of chunks lie in, and the pages above, at worst. */
+  #leavesOf(groups: number): number {
+    let all = 0;
+    for (const { blocks } of this.#disks) {
+      const perLeaf = entriesMax(1 + this.table.width);
+      all += LEAF_SHARE * Math.ceil((this.#chunkOf(blocks - 1) + 1) / perLeaf) + 1;
+    }
+    const leaves = Math.min(LEAF_SHARE * groups, all);
+    return leaves + Math.ceil(leaves / 64) + 2 * this.#disks.length;
   }
 }
