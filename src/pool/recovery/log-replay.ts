@@ -45,6 +45,9 @@ const UNMAP_BLOCKS_MAX = 201;
 /** So many records are applied before others get their turn. */
 const BATCH_RECORDS = 1024;
 const WORD_BYTES = 4;
+/** How often, and how long, a record waits for room for its pages. */
+const ROOM_ROUNDS_MAX = 20;
+const ROOM_WAIT_MS = 50;
 
 interface PlacedRecord {
   /** Word of the ring. */
@@ -177,22 +180,45 @@ export class LogReplay {
     cache.applied(blocks);
   }
 
-  /** Writes what is dirty: clean pages can leave. */
+  /** Waits for blocks for pages, and writes what is dirty, so that pages can leave. */
   async #makeRoom(blocks: number): Promise<void> {
+    const { cache } = this.#options;
+    for (let round = 0; round < ROOM_ROUNDS_MAX; round++) {
+      // At first a leaf of the space map may only be on its way.
+      if (round % 2 === 1 && cache.dirtyCount > 0) await this.#writeDirty();
+      await this.#roomMayBeThere();
+      if (cache.admit(blocks)) return;
+    }
+    throw noRoom("the pool has no space for the pages that the log's replay needs");
+  }
+
+  async #writeDirty(): Promise<void> {
     const { reactor, cache } = this.#options;
     const frozen = cache.freeze();
     // By two, so that the import's label does not go to the slot of the label that counts now.
     cache.generation++;
     const status = await awaitCall<Status>(reactor, (done) => frozen.write(done));
-    if (status === Status.ok && cache.admit(blocks)) return;
-    throw new PenstockError({
-      code: "pool-faulted",
-      message:
-        status === Status.ok
-          ? "the pool has no space for the pages that the log's replay needs"
-          : `pages cannot be written: ${statusName(status)}`,
+    if (status !== Status.ok) throw noRoom(`pages cannot be written: ${statusName(status)}`);
+  }
+
+  /** ... or some time has passed. */
+  #roomMayBeThere(): Promise<void> {
+    const { reactor, cache } = this.#options;
+    return awaitCall<void>(reactor, (done) => {
+      const timer = reactor.clock.startTimer(ROOM_WAIT_MS, done);
+      cache.waitForPages({
+        nextRoom: null,
+        pagesMayBeThere: () => {
+          timer.cancel();
+          done();
+        },
+      });
     });
   }
+}
+
+function noRoom(message: string): PenstockError {
+  return new PenstockError({ code: "pool-faulted", message });
 }
 
 function unknownRecord(sequence: number, head: number): PenstockError {
