@@ -8,7 +8,7 @@ import { LabelState, type PoolLabel } from "./label-format.ts";
 const CRC: LabelCopy = { kind: "problem", problem: "crc", newerBits: 0 };
 const NONE: LabelCopy = { kind: "problem", problem: "no-magic", newerBits: 0 };
 const NEWER: LabelCopy = { kind: "problem", problem: "newer", newerBits: 4 };
-const UNREADABLE: LabelCopy = { kind: "unreadable" };
+const BAD_COPIES: readonly LabelCopy[] = [CRC, { kind: "unreadable" }];
 
 function copyOf(label: PoolLabel, diskIndex = 0): LabelCopy {
   return { kind: "label", label: { ...label, diskIndex } };
@@ -28,8 +28,8 @@ function disk(index: number, count: number, changes: Partial<PoolLabel> = {}): L
 test("chooseLabel takes the newest label that is right, whichever copies are damaged", () => {
   const whole = [...disk(0, 2), ...disk(1, 2)];
   for (let damaged = 0; damaged < 2 ** whole.length; damaged++) {
-    for (const bad of [CRC, UNREADABLE]) {
-      const copies = whole.map((copy, index) => ((damaged >> index) & 1 ? bad : copy));
+    for (const bad of BAD_COPIES) {
+      const copies: LabelCopy[] = whole.map((copy, index) => ((damaged >> index) & 1 ? bad : copy));
       const devices = [device("d0", copies.slice(0, 4)), device("d1", copies.slice(4))];
       const isKnown = (damaged & 0x0f) !== 0x0f && (damaged & 0xf0) !== 0xf0;
       if (!isKnown) {

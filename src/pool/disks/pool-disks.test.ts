@@ -123,7 +123,9 @@ test("a sync that fails is the pool's fault, and no later one is tried", () =>
     const { reactor, world } = place;
     const { disks } = await fileDisks(reactor, [64, 64]);
     const faults: string[] = [];
-    disks.onFault = ({ isSync, status, reason }) => faults.push(`${isSync} ${status} ${reason}`);
+    disks.onFault = ({ isSync, status, reason }) => {
+      faults.push(`${isSync} ${status} ${reason}`);
+    };
     const error = { kind: "error", errno: Errno.EIO } as const;
     const broken = world?.disk().faults.inject({
       effect: error,

@@ -52,7 +52,7 @@ class RingModel {
     return true;
   }
 
-  scan(start: ReplayStart, bytes = this.bytes): LogScan {
+  scan(start: ReplayStart, bytes: Uint8Array = this.bytes): LogScan {
     return scanLog({ bytes, unitBytes: UNIT, hasUnreadable: false }, this.owner, start);
   }
 }
