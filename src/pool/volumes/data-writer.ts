@@ -26,7 +26,7 @@ import {
   type SpaceWaiter,
 } from "../pool-layout.ts";
 import type { PoolParts } from "../recovery/pool-parts.ts";
-import type { TakenRun } from "../space/space-map.ts";
+import type { TakenRun, TakeResult } from "../space/space-map.ts";
 import { type BlockWrite, WritePiece } from "./block-write.ts";
 
 export class DataWriter
@@ -219,7 +219,7 @@ export class DataWriter
         }
         this.#admitted = wanted;
       }
-      const answer = space.take(wanted, this.#taken, write.isReserved);
+      const answer = this.#take(wanted, write.isReserved);
       if (answer === "wait") {
         this.#isWaiting = true;
         space.waitForSpace(this);
@@ -240,6 +240,15 @@ export class DataWriter
       this.#addPiece(write, this.#taken);
     }
     return true;
+  }
+
+  /** As many of the blocks as there are, if there are not all. Hot path. */
+  #take(wanted: number, isReserved: boolean): TakeResult {
+    const { space } = this.#parts;
+    for (let count = wanted; ; count = Math.ceil(count / 2)) {
+      const answer = space.take(count, this.#taken, isReserved);
+      if (answer !== "no-space" || count === 1) return answer;
+    }
   }
 
   /** A piece of `used` blocks has what was admitted for it; the rest goes back. Hot path. */
