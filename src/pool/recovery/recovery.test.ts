@@ -1,0 +1,117 @@
+// Checkpoints and imports that end at any moment: after each event of the fake machine.
+
+import { ok, strictEqual } from "node:assert/strict";
+import { test } from "node:test";
+import { openForTest, PoolWorld } from "../../testing/pool-rig.ts";
+import { Prng } from "../../util/prng.ts";
+import type { Pool } from "../pool.ts";
+
+const MIB = 2 ** 20;
+const VOLUME_BYTES = 2 * MIB;
+const BLOCK = 4096;
+/** More than a checkpoint or an import of these pools takes. */
+const EVENTS_MAX = 4000;
+
+type Ending = (world: PoolWorld) => void;
+
+const ENDINGS: readonly [string, Ending][] = [
+  ["a kill", (world) => world.kill()],
+  ["a power loss that loses all", (world) => world.powerLoss(0)],
+  ["a power loss", (world) => world.powerLoss()],
+];
+
+/** A pool with a volume, written to at random in two checkpoints, all flushed. */
+async function begin(
+  seed: number,
+  diskCount: number,
+): Promise<{ world: PoolWorld; pool: Pool; model: Uint8Array }> {
+  const diskBytes = new Array<number>(diskCount).fill(32 * MIB);
+  const world = new PoolWorld({ seed, diskBytes, cacheBytes: MIB });
+  const model = new Uint8Array(VOLUME_BYTES);
+  const prng = new Prng(seed);
+  const pool = await world.run(async () => {
+    const made = await world.open();
+    await made.createVolume({ name: "v", sizeBytes: VOLUME_BYTES });
+    const device = await openForTest(made, "v");
+    for (let round = 0; round < 3; round++) {
+      for (let count = 0; count < 12; count++) {
+        const offset = prng.below(VOLUME_BYTES / BLOCK - 8) * BLOCK;
+        const length = (1 + prng.below(8)) * BLOCK;
+        model.fill(prng.below(256), offset, offset + length);
+        await device.writeAt(offset, model.subarray(offset, offset + length));
+      }
+      if (round < 2) await made.parts.checkpointer.run("in use");
+    }
+    const first = prng.below(100) * BLOCK;
+    model.fill(0, first, first + 20 * BLOCK);
+    await device.discard(first, 20 * BLOCK);
+    await device.flush();
+    await device.close();
+    return made;
+  });
+  return { world, pool, model };
+}
+
+async function verify(world: PoolWorld, model: Uint8Array, what: string): Promise<void> {
+  await world.run(async () => {
+    const pool = await world.open();
+    const device = await openForTest(pool, "v");
+    const bytes = await device.readAt(0, VOLUME_BYTES);
+    strictEqual(Buffer.compare(bytes, model), 0, what);
+    const { space, disks } = pool.parts;
+    let blocks = 0;
+    for (let index = 0; index < disks.count; index++) blocks += disks.at(index).blocks;
+    const { freeBlocks, dataBlocks, pageBlocks, heldBlocks } = space;
+    strictEqual(freeBlocks + dataBlocks + pageBlocks + heldBlocks, blocks, what);
+    const mapped = pool.volumes()[0]?.usedBytes ?? -1;
+    strictEqual(dataBlocks * BLOCK, mapped, `${what}: blocks in use are those that are mapped`);
+    // All of it can be written again: nothing is lost, and nothing is used twice.
+    await device.writeAt(0, new Uint8Array(MIB).fill(0xaa));
+    const written = await device.readAt(0, VOLUME_BYTES);
+    ok(
+      written.subarray(0, MIB).every((byte) => byte === 0xaa),
+      what,
+    );
+    strictEqual(Buffer.compare(written.subarray(MIB), model.subarray(MIB)), 0, what);
+    await device.close();
+    await world.exported(pool);
+  });
+}
+
+/** Lets so many events happen. @returns true: the promise has settled by then */
+async function partly(world: PoolWorld, promise: Promise<unknown>, events: number) {
+  try {
+    await world.world.runUntil(promise, { eventCountMax: events });
+    return true;
+  } catch (error) {
+    if ((error as { code?: string }).code !== "world-stuck") throw error;
+    return false;
+  }
+}
+
+for (const [what, end] of ENDINGS) {
+  for (const diskCount of [1, 2]) {
+    test(`a checkpoint that ends by ${what} after any event loses nothing, ${diskCount} disks`, async () => {
+      let isOver = false;
+      for (let events = 1; !isOver; events += diskCount === 1 ? 1 : 3) {
+        ok(events < EVENTS_MAX, "a checkpoint comes to its end");
+        const { world, pool, model } = await begin(1000 + diskCount, diskCount);
+        isOver = await partly(world, pool.parts.checkpointer.run("in use"), events);
+        end(world);
+        await verify(world, model, `after ${events} events`);
+      }
+    });
+  }
+
+  test(`an import that ends by ${what} after any event is made again and finds the same`, async () => {
+    let isOver = false;
+    for (let events = 1; !isOver; events += 2) {
+      ok(events < EVENTS_MAX, "an import comes to its end");
+      const { world, model } = await begin(77, 1);
+      end(world);
+      isOver = await partly(world, world.open(), events);
+      end(world);
+      await verify(world, model, `after ${events} events`);
+    }
+  });
+}
