@@ -1,0 +1,407 @@
+// Tests of SpaceMap against sets of blocks: random programs with checkpoints; after each one the
+// bitmaps on the disks are exactly what is in use; another map goes on from there.
+
+import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
+import { test } from "node:test";
+import { Status } from "../../block/status.ts";
+import { IoLevel } from "../../reactor/io.ts";
+import type { Reactor } from "../../reactor/reactor.ts";
+import { withReactor } from "../../reactor/test-reactor.ts";
+import { mallocDisks, testUuid } from "../../testing/pool-disks-rig.ts";
+import { Prng } from "../../util/prng.ts";
+import type { PoolDisks } from "../disks/pool-disks.ts";
+import { PageCache, type PageWaiter } from "../pages/page-cache.ts";
+import { PageKind } from "../pages/page-format.ts";
+import { ABSENT, MISSING, PageTree } from "../pages/page-tree.ts";
+import { emptyPointer, type RootPointer } from "../pages/root-pointer.ts";
+import { type Address, addressOf, BLOCK_BYTES } from "../pool-layout.ts";
+import { ReusePipeline } from "./reuse-pipeline.ts";
+import { SpaceMap, type TakenRun } from "./space-map.ts";
+
+const CHUNK_BLOCKS = 64;
+const MAPPING = { kind: PageKind.mapping, entryWords: 5 };
+const KEYS = 20_000;
+
+interface Label {
+  readonly roots: readonly RootPointer[];
+  readonly free: readonly number[];
+  readonly dataBlocks: number;
+  readonly pageBlocks: number;
+  readonly heldBlocks: number;
+  readonly mapping: RootPointer;
+  readonly generation: number;
+}
+
+interface Shape {
+  readonly diskBlocks: readonly number[];
+  readonly keptBackBlocks: number;
+  readonly slots: number;
+  /** Part of the keys that is used. */
+  readonly keys: number;
+  /** Large writes, and little that is unmapped. */
+  readonly isFilled?: boolean;
+}
+
+/** A volume of sorts over the map, and what it should be. */
+class Bench {
+  readonly reactor: Reactor;
+  readonly disks: PoolDisks;
+  readonly shape: Shape;
+  readonly prng: Prng;
+  cache!: PageCache;
+  space!: SpaceMap;
+  reuse!: ReusePipeline;
+  mapping!: PageTree;
+  label: Label | null = null;
+  /** Key to block. */
+  readonly mapped = new Map<number, Address>();
+  readonly taken = new Set<Address>();
+  readonly held = new Set<Address>();
+  sequence = 1;
+  readonly reads: number[] = [];
+  checkpointsWanted = 0;
+  flushesWanted = 0;
+
+  constructor(reactor: Reactor, disks: PoolDisks, shape: Shape, prng: Prng) {
+    this.reactor = reactor;
+    this.disks = disks;
+    this.shape = shape;
+    this.prng = prng;
+  }
+
+  /** As an import does: from the label, or as a new pool. */
+  open(): void {
+    const { label, shape, disks, reactor } = this;
+    this.cache = new PageCache({
+      reactor,
+      limitBytes: shape.slots * BLOCK_BYTES,
+      disks,
+      poolUuid: testUuid(7),
+      generation: (label?.generation ?? 0) + 3,
+      onDamage: (found) => ok(false, JSON.stringify(found)),
+    });
+    this.space = new SpaceMap({
+      cache: this.cache,
+      chunkBlocks: CHUNK_BLOCKS,
+      disks:
+        label?.roots.map((root, disk) => ({
+          root,
+          blocks: shape.diskBlocks[disk] as number,
+          freeBlocks: label.free[disk] as number,
+        })) ?? [],
+      dataBlocks: label?.dataBlocks ?? 0,
+      pageBlocks: label?.pageBlocks ?? 0,
+      heldBlocks: label?.heldBlocks ?? 0,
+      keptBackBlocks: shape.keptBackBlocks,
+      isReplay: true,
+    });
+    this.reuse = new ReusePipeline({ space: this.space, disks });
+    this.mapping = new PageTree(this.cache, MAPPING, 1, label?.mapping ?? emptyPointer());
+    this.space.pressure = {
+      flushWanted: () => this.flushesWanted++,
+      checkpointWanted: () => this.checkpointsWanted++,
+    };
+    this.cache.pressure = this.space.pressure;
+    if (label !== null) return;
+    for (const [disk, blocks] of shape.diskBlocks.entries()) {
+      const runs = [
+        { address: addressOf(disk, 0), count: 16 },
+        { address: addressOf(disk, blocks - 16), count: 16 },
+      ];
+      this.space.addDisk(disk, blocks, runs);
+      for (const { address, count } of runs) {
+        for (let block = 0; block < count; block++) this.held.add(address + block);
+      }
+    }
+  }
+
+  async wait(start: (waiter: PageWaiter) => void): Promise<void> {
+    await new Promise<void>((resolve) => {
+      start({ nextWaiter: null, pageReady: () => this.reactor.deliverLater(resolve) });
+    });
+  }
+
+  async until(tree: PageTree, key: number, step: () => number): Promise<number> {
+    for (;;) {
+      const result = step();
+      if (result !== MISSING) return result;
+      await this.wait((waiter) => tree.load(key, waiter));
+    }
+  }
+
+  endReads(left: number): void {
+    while (this.reads.length > left) this.reuse.endRead(this.reads.shift() as number);
+  }
+
+  turn(): Promise<void> {
+    return new Promise((resolve) => this.reactor.deliverLater(resolve));
+  }
+
+  async fold(): Promise<void> {
+    const { space, reactor } = this;
+    do {
+      const status = await new Promise<Status>((resolve) => {
+        space.prepareFold((result) => reactor.deliverLater(() => resolve(result)));
+      });
+      strictEqual(status, Status.ok);
+    } while (!space.fold());
+  }
+
+  async checkpoint(): Promise<void> {
+    await this.fold();
+    const { space, cache, shape } = this;
+    const label: Label = {
+      roots: shape.diskBlocks.map((_, disk) => ({ ...space.rootOf(disk) })),
+      free: shape.diskBlocks.map((_, disk) => space.freeOf(disk)),
+      dataBlocks: space.dataBlocks,
+      pageBlocks: space.pageBlocks,
+      heldBlocks: space.heldBlocks,
+      mapping: { ...this.mapping.root },
+      generation: cache.generation,
+    };
+    const frozen = cache.freeze();
+    strictEqual(frozen.generation, label.generation);
+    const status = await new Promise<Status>((resolve) => {
+      frozen.write((result) => this.reactor.deliverLater(() => resolve(result)));
+    });
+    strictEqual(status, Status.ok);
+    await this.checkLabel(label);
+    this.label = label;
+    frozen.committed();
+    this.reuse.durableThrough(this.sequence);
+    await this.turn();
+  }
+
+  /** The trees that a label names use exactly what its bitmaps say. */
+  async checkLabel(label: Label): Promise<void> {
+    const cache = new PageCache({
+      reactor: this.reactor,
+      limitBytes: 512 * BLOCK_BYTES,
+      disks: this.disks,
+      poolUuid: testUuid(7),
+      generation: 1,
+      onDamage: (found) => ok(false, JSON.stringify(found)),
+    });
+    const used = new Set<Address>(this.held);
+    for (const address of this.mapped.values()) used.add(address);
+    const width = CHUNK_BLOCKS / 32;
+    const bits = new Set<Address>();
+    const trees = label.roots.map(
+      (root, disk) =>
+        new PageTree(cache, { kind: PageKind.space, entryWords: 1 + width }, disk, root),
+    );
+    for (const [disk, tree] of trees.entries()) {
+      for (let key = 0; ; ) {
+        const at = await this.until(tree, key, () => tree.atLeast(key));
+        if (at === ABSENT) break;
+        key = cache.words[at] as number;
+        for (let bit = 0; bit < CHUNK_BLOCKS; bit++) {
+          const word = cache.words[at + 1 + (bit >>> 5)] as number;
+          if (((word >>> (bit & 31)) & 1) === 1) {
+            bits.add(addressOf(disk, key * CHUNK_BLOCKS + bit));
+          }
+        }
+        key++;
+      }
+    }
+    let pages = 0;
+    for (const tree of [...trees, new PageTree(cache, MAPPING, 1, label.mapping)]) {
+      for (let level = 0; level <= tree.root.level && tree.root.a !== 0; level++) {
+        for (let key = 0; key < 2 ** 32; ) {
+          const slot = await this.until(tree, key, () => tree.slotOnPath(key, level));
+          const high = cache.words[slot * 1024 + 6] as number;
+          const a = (cache.words[slot * 1024 + 4] as number) + (high & 0xffff) * 2 ** 32;
+          const b = (cache.words[slot * 1024 + 5] as number) + (high >>> 16) * 2 ** 32;
+          ok(!used.has(a) && !used.has(b), "a page has blocks of its own");
+          used.add(a);
+          used.add(b);
+          pages += 2;
+          key = (tree.path.lasts[level] as number) + 1;
+        }
+      }
+    }
+    deepStrictEqual(
+      [...bits].sort((x, y) => x - y),
+      [...used].sort((x, y) => x - y),
+    );
+    strictEqual(label.pageBlocks, pages);
+    strictEqual(label.dataBlocks, this.mapped.size);
+    strictEqual(label.heldBlocks, this.held.size);
+    const total = this.shape.diskBlocks.reduce((sum, blocks) => sum + blocks, 0);
+    const free = label.free.reduce((sum, blocks) => sum + blocks, 0);
+    strictEqual(free, total - used.size);
+    cache.close();
+  }
+
+  checkCounters(): void {
+    const { space } = this;
+    strictEqual(space.dataBlocks, this.mapped.size);
+    strictEqual(space.takenBlocks, this.taken.size);
+    const total = this.shape.diskBlocks.reduce((sum, blocks) => sum + blocks, 0);
+    const sum = space.freeBlocks + space.dataBlocks + space.pageBlocks + space.heldBlocks;
+    strictEqual(sum, total);
+    ok(space.waitingBlocks + space.takenBlocks <= space.freeBlocks);
+    const byDisk = this.shape.diskBlocks.reduce((all, _, disk) => all + space.freeOf(disk), 0);
+    strictEqual(byDisk, space.freeBlocks);
+  }
+}
+
+/** Takes as many as there are now; in flight until applied. */
+async function take(bench: Bench, count: number): Promise<Address[] | "no-space"> {
+  const { space, taken } = bench;
+  const run: TakenRun = { address: 0, count: 0 };
+  for (let tries = 0; ; tries++) {
+    ok(tries < 100, "a wait comes to an end");
+    // Clients' reads end by themselves.
+    if (tries > 10) bench.endReads(0);
+    const before = [bench.flushesWanted, bench.checkpointsWanted];
+    const answer = space.take(count, run, true);
+    if (answer === "no-space") return answer;
+    if (answer === "wait") {
+      if (bench.checkpointsWanted > (before[1] as number)) await bench.checkpoint();
+      else if (bench.flushesWanted > (before[0] as number)) {
+        bench.reuse.durableThrough(bench.sequence++);
+        await bench.turn();
+      } else await bench.turn();
+      continue;
+    }
+    const addresses = Array.from({ length: run.count }, (_, index) => run.address + index);
+    const inUse = new Set(bench.mapped.values());
+    for (const address of addresses) {
+      ok(!taken.has(address) && !inUse.has(address) && !bench.held.has(address), "taken once");
+      taken.add(address);
+    }
+    return addresses;
+  }
+}
+
+async function admit(bench: Bench, blocks: number): Promise<void> {
+  for (let tries = 0; !bench.cache.admit(blocks); tries++) {
+    ok(tries < 100, "room comes in the end");
+    if (bench.checkpointsWanted > 0) {
+      bench.checkpointsWanted = 0;
+      await bench.checkpoint();
+    } else await bench.turn();
+  }
+}
+
+/** A write of consecutive keys, from the beginning to the end. */
+async function write(bench: Bench, first: number, count: number): Promise<boolean> {
+  const { prng } = bench;
+  await admit(bench, count);
+  const addresses = await take(bench, count);
+  if (addresses === "no-space") {
+    bench.cache.applied(count);
+    return false;
+  }
+  const { space, cache, mapping, mapped, taken } = bench;
+  if (prng.chance(0.1)) {
+    space.giveBack(addresses[0] as Address, addresses.length);
+    for (const address of addresses) taken.delete(address);
+    cache.applied(count);
+    return true;
+  }
+  space.markUsed(addresses[0] as Address, addresses.length);
+  bench.sequence++;
+  for (const [index, address] of addresses.entries()) {
+    const key = first + index;
+    const at = await bench.until(mapping, key, () => mapping.put(key));
+    ok(at >= 0);
+    taken.delete(address);
+    const old = mapped.get(key);
+    if (old !== undefined) space.free(old, 1, bench.sequence, false);
+    mapped.set(key, address);
+    cache.words[at + 1] = address % 2 ** 32;
+  }
+  cache.applied(count);
+  return true;
+}
+
+async function unmap(bench: Bench, first: number, end: number): Promise<void> {
+  const { space, mapping, mapped, cache } = bench;
+  for (let from = first; from < end; ) {
+    await admit(bench, 201);
+    bench.sequence++;
+    const leafEnd = await bench.until(mapping, from, () => mapping.leafEnd(from));
+    const removed = await bench.until(mapping, from, () =>
+      mapping.removeInLeaf(from, end, {
+        entry(words, at) {
+          const key = words[at] as number;
+          space.free(mapped.get(key) as Address, 1, bench.sequence, true);
+          mapped.delete(key);
+        },
+      }),
+    );
+    ok(removed >= 0);
+    cache.applied(201);
+    from = leafEnd;
+  }
+}
+
+async function run(shape: Shape, steps: number): Promise<void> {
+  await withReactor(IoLevel.fake, async ({ reactor, seed }) => {
+    const { disks } = await mallocDisks(reactor, shape.diskBlocks);
+    const bench = new Bench(reactor, disks, shape, new Prng(seed));
+    bench.open();
+    await bench.checkpoint();
+    bench.space.endReplay();
+    const { prng } = bench;
+    const { reads } = bench;
+    let full = 0;
+    const isFilled = shape.isFilled === true;
+    for (let step = 0; step < steps; step++) {
+      const choice = prng.below(100);
+      const key = prng.below(shape.keys);
+      if (choice < 60) {
+        const count = Math.min(
+          1 + prng.below(prng.chance(isFilled ? 0.5 : 0.1) ? 100 : 4),
+          shape.keys - key,
+        );
+        if (!(await write(bench, key, count))) full++;
+      } else if (choice < 68) {
+        await unmap(
+          bench,
+          key,
+          Math.min(key + 1 + prng.below(shape.keys >>> (isFilled ? 8 : 3)), shape.keys),
+        );
+      } else if (choice < 78) reads.push(bench.reuse.beginRead());
+      else if (choice < 90) {
+        bench.endReads(2);
+      } else if (choice < 95) {
+        bench.reuse.durableThrough(bench.sequence - prng.below(3));
+        await bench.turn();
+      } else if (choice < 98) {
+        bench.endReads(0);
+        await bench.checkpoint();
+      } else if (bench.taken.size === 0) {
+        bench.endReads(0);
+        // Another process goes on from the label: what came later is forgotten here, too.
+        await bench.checkpoint();
+        bench.cache.close();
+        bench.open();
+        await bench.checkpoint();
+        bench.space.endReplay();
+      }
+      bench.checkCounters();
+    }
+    bench.endReads(0);
+    await bench.checkpoint();
+    await bench.turn();
+    bench.reuse.durableThrough(bench.sequence + 1);
+    for (let turns = 0; bench.space.waitingBlocks > 0; turns++) {
+      ok(turns < 50, "what waits is free in the end");
+      await bench.checkpoint();
+    }
+    strictEqual(full > 0, isFilled);
+    await disks.close();
+  });
+}
+
+test("a map does what sets do, on one disk with room", () =>
+  run({ diskBlocks: [16_384], keptBackBlocks: 600, slots: 256, keys: KEYS >>> 1 }, 500));
+
+test("a map does what sets do, on three disks, the last chunks not whole", () =>
+  run({ diskBlocks: [5000, 4133, 6001], keptBackBlocks: 900, slots: 256, keys: KEYS >>> 2 }, 500));
+
+test("a map does what sets do, on a disk that is full", () =>
+  run({ diskBlocks: [4096], keptBackBlocks: 700, slots: 256, keys: KEYS, isFilled: true }, 1200));
