@@ -10,10 +10,11 @@ import { dirname, join } from "node:path";
 import { manifest } from "../src/cli/manifest.ts";
 import { makeProgram } from "../src/cli/program.ts";
 import { codeReference, commandReference, manualPage } from "../src/cli/reference.ts";
+import { stageHelp } from "../src/cli/stage-help.ts";
 
 const DOCS = join(import.meta.dirname, "../docs");
 
-const program = makeProgram(() => undefined);
+const program = makeProgram(() => undefined, stageHelp);
 const files = {
   "reference/cli.md": commandReference(program),
   "reference/codes.md": codeReference(),

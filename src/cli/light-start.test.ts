@@ -1,14 +1,20 @@
-// Tests that commands which talk to no engine load nothing of RPC: `pipe run` stays small.
+// Tests that commands load what they need: `pipe run` nothing of RPC, the command line no stages,
+// those that ask an engine neither stages nor what prints otherwise than asked for.
 
 import { deepStrictEqual, ok } from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
 import { runCommand } from "../testing/run-command.ts";
 
-const PROGRAM = join(import.meta.dirname, "program.ts");
-const HEAVY = ["@connectrpc", "@bufbuild", "console-table-printer", "node_modules/yaml"];
+const [PROGRAM, PIPE_RUN, CLIENT] = ["program.ts", "pipe-run.ts", "pipe-client.ts"].map((name) =>
+  join(import.meta.dirname, name),
+) as [string, string, string];
+const RPC = ["@connectrpc", "@bufbuild"];
+const PRINTERS = ["console-table-printer", "node_modules/yaml"];
+const STAGES = ["src/devices/", "src/proto/", "/pipe/registry.ts"];
 
-test("the command line and pipe run load no RPC", async () => {
+/** The URLs of all modules that are loaded when these are imported. */
+async function loadedWith(...modules: readonly string[]): Promise<readonly string[]> {
   const code = `
     import { registerHooks } from "node:module";
     const loaded = [];
@@ -18,15 +24,25 @@ test("the command line and pipe run load no RPC", async () => {
         return next(url, context);
       },
     });
-    await import(${JSON.stringify(PROGRAM)});
-    await import(${JSON.stringify(join(import.meta.dirname, "pipe-run.ts"))});
+    for (const path of ${JSON.stringify(modules)}) await import(path);
     process.stdout.write(JSON.stringify(loaded));`;
   const flags = ["--disable-warning=ExperimentalWarning", "--input-type=module", "--eval", code];
   const { stdout } = await runCommand(process.execPath, flags);
-  const loaded = JSON.parse(stdout) as string[];
+  return JSON.parse(stdout) as string[];
+}
+
+function thoseOf(loaded: readonly string[], parts: readonly string[]): readonly string[] {
+  return loaded.filter((url) => parts.some((part) => url.includes(part)));
+}
+
+test("the command line and pipe run load no RPC", async () => {
+  const loaded = await loadedWith(PROGRAM, PIPE_RUN);
   ok(loaded.some((url) => url.endsWith("/pipe-host.ts")));
-  deepStrictEqual(
-    loaded.filter((url) => HEAVY.some((name) => url.includes(name))),
-    [],
-  );
+  deepStrictEqual(thoseOf(loaded, [...RPC, ...PRINTERS]), []);
+});
+
+test("the command line and clients of the engine load no stages and no printers", async () => {
+  const loaded = await loadedWith(PROGRAM, CLIENT);
+  ok(thoseOf(loaded, RPC).length > 0);
+  deepStrictEqual(thoseOf(loaded, [...STAGES, ...PRINTERS]), []);
 });

@@ -5,9 +5,11 @@
  * RFC 3339 in UTC, what is not there is null.
  */
 
-import { Table } from "console-table-printer";
-import { stringify } from "yaml";
+import { createRequire } from "node:module";
 import { inOneLine } from "./in-one-line.ts";
+
+/** Loads what prints when it has to print: both together take longer than most commands. */
+const load = createRequire(import.meta.url);
 
 export type OutputFormat = "table" | "json" | "yaml";
 
@@ -19,11 +21,14 @@ export interface Column<T> {
 
 /** `value` as asked for, with its line's end. */
 export function formatValue(value: unknown, format: "json" | "yaml"): string {
-  return format === "json" ? `${JSON.stringify(value, null, 2)}\n` : stringify(value, YAML);
+  if (format === "json") return `${JSON.stringify(value, null, 2)}\n`;
+  const { stringify } = load("yaml") as typeof import("yaml");
+  return stringify(value, YAML);
 }
 
 /** Columns with a head, two spaces between them; nothing but the head when there are no rows. */
 export function formatTable<T>(rows: readonly T[], columns: readonly Column<T>[]): string {
+  const { Table } = load("console-table-printer") as typeof import("console-table-printer");
   const table = new Table({
     style: { ...NO_LINES, vertical: "" },
     shouldDisableColors: true,

@@ -18,7 +18,6 @@ import type { PipeRunOptions } from "./pipe-run.ts";
 import { printError, reportError } from "./report-error.ts";
 import { addRunOptions, durationArgument, ioOption } from "./run-options.ts";
 import { addSimulate } from "./simulate-command.ts";
-import { stageHelp } from "./stage-help.ts";
 import { addStats } from "./stats-commands.ts";
 import { PenstockError } from "../util/errors.ts";
 
@@ -31,9 +30,13 @@ const STATS_MS_MAX = 3_600_000;
  */
 export async function runCommandLine(args: readonly string[]): Promise<ExitCode> {
   let exitCode: ExitCode = ExitCode.ok;
-  const program = makeProgram((code) => {
+  const setExitCode = (code: ExitCode): void => {
     exitCode = code;
-  });
+  };
+  // It loads every stage there is, which takes longer than most commands.
+  const isForHelp = args.some((each) => ["-h", "--help", "help"].includes(each));
+  const stageHelp = isForHelp ? (await import("./stage-help.ts")).stageHelp : undefined;
+  const program = makeProgram(setExitCode, stageHelp);
   stopWithReader(program);
   try {
     await program.parseAsync(args, { from: "user" });
@@ -70,8 +73,12 @@ function stopWithReader(program: Command): void {
 /**
  * All commands, for running them and for describing them: completion, the reference, tests.
  * @param setExitCode called by a command that ends otherwise than well
+ * @param stageHelp what the help of `pipe run` says of stages; needed for help only
  */
-export function makeProgram(setExitCode: (code: ExitCode) => void): Command {
+export function makeProgram(
+  setExitCode: (code: ExitCode) => void,
+  stageHelp: () => string = () => "",
+): Command {
   const program = new Command("penstock")
     .description("Composable block storage: sources piped through filters into network shares.")
     .version(manifest.version, "-V, --version", "print the version")
@@ -81,7 +88,7 @@ export function makeProgram(setExitCode: (code: ExitCode) => void): Command {
     .configureOutput({ outputError: () => undefined })
     .showSuggestionAfterError(true);
   const pipe = program.command("pipe").description("pipes: SOURCE | FILTER | SHARE");
-  addPipeRun(pipe, setExitCode);
+  addPipeRun(pipe, setExitCode, stageHelp);
   addPipeClients(pipe);
   addEngine(program, setExitCode);
   addEvents(program);
@@ -96,7 +103,11 @@ export function makeProgram(setExitCode: (code: ExitCode) => void): Command {
   return program;
 }
 
-function addPipeRun(pipe: Command, setExitCode: (code: ExitCode) => void): void {
+function addPipeRun(
+  pipe: Command,
+  setExitCode: (code: ExitCode) => void,
+  stageHelp: () => string,
+): void {
   const run = pipe
     .command("run")
     .description("serve pipes in the foreground until SIGINT or SIGTERM")

@@ -8,12 +8,13 @@ import type { Command } from "commander";
 import { manifest } from "./manifest.ts";
 import { makeProgram } from "./program.ts";
 import { codeReference, commandReference, manualPage, notesOf } from "./reference.ts";
+import { stageHelp } from "./stage-help.ts";
 
 const DOCS = join(import.meta.dirname, "../../docs");
 const ADVICE = "is old: run `npm run reference`";
 
 function program(): Command {
-  return makeProgram(() => undefined);
+  return makeProgram(() => undefined, stageHelp);
 }
 
 test("the written reference and manual page are up to date", () => {

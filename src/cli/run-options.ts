@@ -3,7 +3,7 @@
  */
 
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { PLACEMENTS, type Placement } from "../pipe/pipe-host.ts";
+import { PLACEMENTS, type Placement } from "../pipe/placement.ts";
 import { LEVEL_CHOICES, type LevelChoice } from "../reactor/open-io.ts";
 import { REACTOR_COUNT_MAX } from "../reactor/reactor-count.ts";
 import { type ParseDurationOptions, parseDuration } from "../util/duration.ts";

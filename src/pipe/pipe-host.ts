@@ -12,6 +12,7 @@ import { PenstockError, toPenstockError } from "../util/errors.ts";
 import { FirstFailure } from "../util/first-failure.ts";
 import { ListenerDirectory, type ListenerPlace } from "./listener-directory.ts";
 import { type PipePlan, planPipe } from "./pipe-plan.ts";
+import type { Placement } from "./placement.ts";
 import { ReactorPool, type ReactorPoolOptions, type RemoteReactor } from "./reactor-pool.ts";
 import type { PipeRecord, PipeStats, PipeTree, ReactorStats } from "./reactor-protocol.ts";
 import type { Change, Insertion, Removal, StageListing } from "./replumb.ts";
@@ -20,9 +21,6 @@ import type { SharePlan } from "./share-plan.ts";
 import { shareUri } from "./shares/share-uri.ts";
 import type { SocketAddress } from "../reactor/io.ts";
 import type { BranchPlan } from "./stage-plan.ts";
-
-export const PLACEMENTS = ["together", "apart"] as const;
-export type Placement = (typeof PLACEMENTS)[number];
 
 export interface PipeHostOptions extends ReactorPoolOptions {
   readonly placement: Placement;

@@ -6,7 +6,8 @@ import { type TestContext, test } from "node:test";
 import { chooseLevel } from "../reactor/open-io.ts";
 import { cleanUp } from "../testing/cleanup.ts";
 import { NbdRawClient } from "../testing/nbd-raw-client.ts";
-import { PipeHost, type Placement } from "./pipe-host.ts";
+import { PipeHost } from "./pipe-host.ts";
+import type { Placement } from "./placement.ts";
 import type { ReactorStats } from "./reactor-protocol.ts";
 
 const BLOCK_BYTES = 4096;
