@@ -10,9 +10,9 @@ import { withReactor } from "../../reactor/test-reactor.ts";
 import { mallocDisks, testUuid } from "../../testing/pool-disks-rig.ts";
 import { Prng } from "../../util/prng.ts";
 import type { PoolDisks } from "../disks/pool-disks.ts";
-import { PageCache, type PageWaiter } from "../pages/page-cache.ts";
+import { type FrozenPages, PageCache, type PageWaiter } from "../pages/page-cache.ts";
 import { PageKind } from "../pages/page-format.ts";
-import { ABSENT, MISSING, PageTree } from "../pages/page-tree.ts";
+import { ABSENT, type EntrySink, MISSING, PageTree } from "../pages/page-tree.ts";
 import { emptyPointer, type RootPointer } from "../pages/root-pointer.ts";
 import { type Address, addressOf, BLOCK_BYTES } from "../pool-layout.ts";
 import { ReusePipeline } from "./reuse-pipeline.ts";
@@ -42,6 +42,13 @@ interface Shape {
   readonly isFilled?: boolean;
 }
 
+/** As a record of the log: blocks of consecutive keys, or none: they are unmapped. */
+interface Entry {
+  readonly first: number;
+  readonly end: number;
+  readonly addresses: readonly Address[] | null;
+}
+
 /** A volume of sorts over the map, and what it should be. */
 class Bench {
   readonly reactor: Reactor;
@@ -57,6 +64,10 @@ class Bench {
   readonly mapped = new Map<number, Address>();
   readonly taken = new Set<Address>();
   readonly held = new Set<Address>();
+  /** Written, and not in the log yet. */
+  pending: Entry[] = [];
+  /** What the log holds since the label. */
+  journal: Entry[] = [];
   sequence = 1;
   readonly reads: number[] = [];
   checkpointsWanted = 0;
@@ -147,8 +158,10 @@ class Bench {
     } while (!space.fold());
   }
 
-  async checkpoint(): Promise<void> {
+  /** @param isCut the process ends before the label is written */
+  async checkpoint(isCut = false): Promise<void> {
     await this.fold();
+    const before = this.journal.length;
     const { space, cache, shape } = this;
     const label: Label = {
       roots: shape.diskBlocks.map((_, disk) => ({ ...space.rootOf(disk) })),
@@ -161,12 +174,11 @@ class Bench {
     };
     const frozen = cache.freeze();
     strictEqual(frozen.generation, label.generation);
-    const status = await new Promise<Status>((resolve) => {
-      frozen.write((result) => this.reactor.deliverLater(() => resolve(result)));
-    });
-    strictEqual(status, Status.ok);
+    await this.writeFrozen(frozen);
+    if (isCut) return;
     await this.checkLabel(label);
     this.label = label;
+    this.journal = this.journal.slice(before);
     frozen.committed();
     this.reuse.durableThrough(this.sequence);
     await this.turn();
@@ -233,6 +245,95 @@ class Bench {
     cache.close();
   }
 
+  /** Another process: from the label, and what the log holds. */
+  async reopen(): Promise<void> {
+    this.cache.close();
+    for (const { addresses } of this.pending) {
+      for (const address of addresses ?? []) this.taken.delete(address);
+    }
+    this.pending = [];
+    this.reads.length = 0;
+    this.open();
+    for (const { addresses } of this.journal) {
+      if (addresses !== null) this.space.protect(addresses[0] as Address, addresses.length);
+    }
+    const replayed = new Map<number, Address>();
+    for (const entry of this.journal) {
+      await this.admitInReplay(entry.end - entry.first);
+      await this.apply(entry);
+      this.cache.applied(entry.end - entry.first);
+    }
+    for (let key = 0; ; ) {
+      const at = await this.until(this.mapping, key, () => this.mapping.atLeast(key));
+      if (at === ABSENT) break;
+      key = this.cache.words[at] as number;
+      replayed.set(key, addressAt(this.cache.words, at + 1));
+      key++;
+    }
+    deepStrictEqual(replayed, new Map([...this.mapped].sort(([a], [b]) => a - b)));
+    await this.checkpoint();
+    this.space.endReplay();
+    await this.turn();
+  }
+
+  /** In a small cache pages are written early; no label says so. */
+  async admitInReplay(blocks: number): Promise<void> {
+    for (let tries = 0; !this.cache.admit(blocks); tries++) {
+      ok(tries < 100, "a replay always finds room");
+      if (this.cache.dirtyCount < 10) await this.turn();
+      else await this.writeFrozen(this.cache.freeze());
+    }
+  }
+
+  async writeFrozen(frozen: FrozenPages): Promise<void> {
+    const status = await new Promise<Status>((resolve) => {
+      frozen.write((result) => this.reactor.deliverLater(() => resolve(result)));
+    });
+    strictEqual(status, Status.ok);
+  }
+
+  /** As the applier does. */
+  async apply({ first, end, addresses }: Entry): Promise<void> {
+    const { space, mapping, cache } = this;
+    if (addresses === null) {
+      for (let from = first; from < end; ) {
+        const leafEnd = await this.until(mapping, from, () => mapping.leafEnd(from));
+        const sink: EntrySink = {
+          entry: (words, at) => space.free(addressAt(words, at + 1), 1, this.sequence, true),
+        };
+        ok((await this.until(mapping, from, () => mapping.removeInLeaf(from, end, sink))) >= 0);
+        from = leafEnd;
+      }
+      return;
+    }
+    space.markUsed(addresses[0] as Address, addresses.length);
+    for (const [index, address] of addresses.entries()) {
+      const key = first + index;
+      const at = await this.until(mapping, key, () => mapping.put(key));
+      ok(at >= 0);
+      const old = addressAt(cache.words, at + 1);
+      if (old !== 0) space.free(old, 1, this.sequence, false);
+      cache.words[at + 1] = address % 2 ** 32;
+      cache.words[at + 2] = Math.floor(address / 2 ** 32);
+    }
+  }
+
+  /** Its frame is written: from now on it is there, whatever happens. */
+  async log(entry: Entry): Promise<void> {
+    this.sequence++;
+    this.journal.push(entry);
+    await this.apply(entry);
+    for (let key = entry.first; key < entry.end; key++) {
+      const address = entry.addresses?.[key - entry.first];
+      if (address === undefined) this.mapped.delete(key);
+      else {
+        this.taken.delete(address);
+        this.mapped.set(key, address);
+      }
+    }
+    this.cache.applied(entry.end - entry.first);
+  }
+
   checkCounters(): void {
     const { space } = this;
     strictEqual(space.dataBlocks, this.mapped.size);
@@ -253,7 +354,10 @@ async function take(bench: Bench, count: number): Promise<Address[] | "no-space"
   for (let tries = 0; ; tries++) {
     ok(tries < 100, "a wait comes to an end");
     // Clients' reads end by themselves.
-    if (tries > 10) bench.endReads(0);
+    if (tries > 10) {
+      bench.endReads(0);
+      await logPending(bench);
+    }
     const before = [bench.flushesWanted, bench.checkpointsWanted];
     const answer = space.take(count, run, true);
     if (answer === "no-space") return answer;
@@ -278,6 +382,7 @@ async function take(bench: Bench, count: number): Promise<Address[] | "no-space"
 async function admit(bench: Bench, blocks: number): Promise<void> {
   for (let tries = 0; !bench.cache.admit(blocks); tries++) {
     ok(tries < 100, "room comes in the end");
+    if (tries > 10) await logPending(bench);
     if (bench.checkpointsWanted > 0) {
       bench.checkpointsWanted = 0;
       await bench.checkpoint();
@@ -294,48 +399,40 @@ async function write(bench: Bench, first: number, count: number): Promise<boolea
     bench.cache.applied(count);
     return false;
   }
-  const { space, cache, mapping, mapped, taken } = bench;
+  const { space, taken } = bench;
   if (prng.chance(0.1)) {
     space.giveBack(addresses[0] as Address, addresses.length);
     for (const address of addresses) taken.delete(address);
-    cache.applied(count);
+    bench.cache.applied(count);
     return true;
   }
-  space.markUsed(addresses[0] as Address, addresses.length);
-  bench.sequence++;
-  for (const [index, address] of addresses.entries()) {
-    const key = first + index;
-    const at = await bench.until(mapping, key, () => mapping.put(key));
-    ok(at >= 0);
-    taken.delete(address);
-    const old = mapped.get(key);
-    if (old !== undefined) space.free(old, 1, bench.sequence, false);
-    mapped.set(key, address);
-    cache.words[at + 1] = address % 2 ** 32;
-  }
-  cache.applied(count);
+  // What was admitted for all is given back for what there was.
+  bench.cache.applied(count);
+  await admit(bench, addresses.length);
+  const entry = { first, end: first + addresses.length, addresses };
+  if (prng.chance(0.3)) bench.pending.push(entry);
+  else await bench.log(entry);
   return true;
 }
 
+/** Unmaps step by step; small ones, as one record is. */
 async function unmap(bench: Bench, first: number, end: number): Promise<void> {
-  const { space, mapping, mapped, cache } = bench;
-  for (let from = first; from < end; ) {
-    await admit(bench, 201);
-    bench.sequence++;
-    const leafEnd = await bench.until(mapping, from, () => mapping.leafEnd(from));
-    const removed = await bench.until(mapping, from, () =>
-      mapping.removeInLeaf(from, end, {
-        entry(words, at) {
-          const key = words[at] as number;
-          space.free(mapped.get(key) as Address, 1, bench.sequence, true);
-          mapped.delete(key);
-        },
-      }),
-    );
-    ok(removed >= 0);
-    cache.applied(201);
-    from = leafEnd;
+  for (let from = first; from < end; from += 200) {
+    const until = Math.min(from + 200, end);
+    await admit(bench, until - from);
+    await bench.log({ first: from, end: until, addresses: null });
   }
+}
+
+/** What is pending reaches the log. */
+async function logPending(bench: Bench): Promise<void> {
+  for (let entry = bench.pending.shift(); entry !== undefined; entry = bench.pending.shift()) {
+    await bench.log(entry);
+  }
+}
+
+function addressAt(words: Uint32Array, at: number): Address {
+  return (words[at] as number) + (words[at + 1] as number) * 2 ** 32;
 }
 
 async function run(shape: Shape, steps: number): Promise<void> {
@@ -373,18 +470,16 @@ async function run(shape: Shape, steps: number): Promise<void> {
       } else if (choice < 98) {
         bench.endReads(0);
         await bench.checkpoint();
-      } else if (bench.taken.size === 0) {
-        bench.endReads(0);
-        // Another process goes on from the label: what came later is forgotten here, too.
-        await bench.checkpoint();
-        bench.cache.close();
-        bench.open();
-        await bench.checkpoint();
-        bench.space.endReplay();
+      } else if (choice < 99) {
+        await logPending(bench);
+      } else {
+        if (prng.chance(0.3)) await bench.checkpoint(true);
+        await bench.reopen();
       }
       bench.checkCounters();
     }
     bench.endReads(0);
+    await logPending(bench);
     await bench.checkpoint();
     await bench.turn();
     bench.reuse.durableThrough(bench.sequence + 1);
