@@ -107,7 +107,10 @@ export class Pool {
     this.findings = findings;
     this.#path = new DataPath(parts);
     this.#volumes = new PoolVolumes(parts, this.#path);
-    parts.faultListeners.push(() => this.#path.writer.faulted());
+    parts.faultListeners.push(() => {
+      this.#path.writer.faulted();
+      parts.cache.roomMayBeThere();
+    });
     new PoolEvents(parts).attach();
     if (!parts.isReadOnly) this.#volumes.reaper.wake();
   }
@@ -307,6 +310,7 @@ export class Pool {
   async #release(): Promise<void> {
     assert(!this.#isClosed, "a pool is closed once");
     this.#isClosed = true;
+    await this.parts.checkpointer.idle();
     this.#path.close();
     await this.parts.disks.close();
     releaseMemory(this.parts);
