@@ -247,7 +247,7 @@ class Bench {
 
   /** Another process: from the label, and what the log holds. */
   async reopen(): Promise<void> {
-    this.cache.close();
+    await this.turn();
     for (const { addresses } of this.pending) {
       for (const address of addresses ?? []) this.taken.delete(address);
     }
