@@ -82,11 +82,14 @@ export class Association implements InitiatorHost {
   async open(signal: AbortSignal): Promise<InitiatorSession> {
     const first = await this.#connect(signal);
     this.#members = [first.connection];
+    // Between its handshake and here nobody was told of its end.
+    if (!first.connection.isUp) this.#failAll(first.connection.end);
     const { session } = first;
     const allowed = offers(session, "canMultiConn")
       ? (this.#parts.connections ?? CONNECTIONS_DEFAULT)
       : 1;
-    const others = Array.from({ length: allowed - 1 }, () => this.#connect(signal));
+    const otherCount = this.#end === null ? allowed - 1 : 0;
+    const others = Array.from({ length: otherCount }, () => this.#connect(signal));
     for (const result of await Promise.allSettled(others)) {
       if (result.status === "rejected") continue;
       const { connection } = result.value;

@@ -23,7 +23,7 @@ const PORT = 7;
 const RENEWAL_MS = 4;
 const POLL_MS = 10;
 /** Nothing that was on its way takes longer than this, unless it hangs. */
-const SETTLED_MS = 60;
+const SETTLED_MS = 250;
 
 /** How a device is shared. */
 export type Serve = (reactor: Reactor, device: Device, address: SocketAddress) => Promise<void>;
@@ -42,7 +42,7 @@ export interface RemoteTargetOptions {
 export class RemoteTarget {
   readonly address: SocketAddress;
   readonly process: SimProcess<Device>;
-  /** Power losses of its host, and ends of a process with memory: what it held is gone. */
+  /** Power losses of its host, ends of a process with memory, or after a failed sync. */
   losses = 0;
   readonly #run: Run;
   readonly #options: RemoteTargetOptions;
@@ -179,7 +179,10 @@ export class RemoteTarget {
     }
     // A sync that failed as its process died: the kernel has told nobody.
     const failed = this.syncsFailed;
-    if (failed > this.#failedSyncs) history?.doom();
+    if (failed > this.#failedSyncs) {
+      history?.doom();
+      this.losses++;
+    }
     this.#failedSyncs = failed;
   }
 }
