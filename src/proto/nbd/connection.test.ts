@@ -106,7 +106,7 @@ test("a long simple read goes on with its own memory when all other is gone", ()
       takeAll();
       stream.endSend();
       takeAll();
-      await rig.settle(5);
+      await rig.settle();
     }
     assert.equal(stream.sent.length, 16 + length + 16 + 64 * KIB);
     for (const one of taken) one.release();
