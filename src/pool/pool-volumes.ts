@@ -6,7 +6,7 @@
  */
 
 import { AwaitedRequest } from "../block/awaited-request.ts";
-import { Operation } from "../block/operation.ts";
+import { Operation, RequestFlag } from "../block/operation.ts";
 import { Status, statusName } from "../block/status.ts";
 import { PenstockError } from "../util/errors.ts";
 import { emptyPointer } from "./pages/root-pointer.ts";
@@ -149,13 +149,19 @@ export class PoolVolumes {
     await this.#logProperties(id, area);
   }
 
-  open(name: string, { readOnly = false, stageName }: OpenVolumeOptions): VolumeDevice {
+  /** @param resize of its device, in turn with other changes */
+  open(
+    name: string,
+    { readOnly = false, stageName }: OpenVolumeOptions,
+    resize: (sizeBytes: number) => Promise<unknown>,
+  ): VolumeDevice {
     const state = this.#state(name);
     if (this.#open.has(state.id)) throw inUse(name);
     const device = new VolumeDevice(this.#path, state, {
       stageName,
       readOnly,
       onClosed: () => void this.#open.delete(state.id),
+      resize,
     });
     this.#open.set(state.id, device);
     return device;
@@ -163,12 +169,15 @@ export class PoolVolumes {
 
   /** Everything beyond `sizeBytes` reads as zeroes, should the volume grow again. */
   async #cut(state: VolumeState, sizeBytes: number): Promise<void> {
-    const device = this.open(state.name, { stageName: state.name });
+    const resize = (): Promise<never> => Promise.reject(inUse(state.name));
+    const device = this.open(state.name, { stageName: state.name }, resize);
     try {
       const what = {
         operation: Operation.discard,
         offset: sizeBytes,
         length: state.sizeBytes - sizeBytes,
+        // Durable before the size is: the log's tail may keep that and lose what is written here.
+        flags: RequestFlag.fua,
       };
       const status = await new AwaitedRequest().run(device, what);
       if (status !== Status.ok) throw this.#failed(status);
