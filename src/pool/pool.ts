@@ -204,7 +204,8 @@ export class Pool {
    * @throws PenstockError `volume-not-found`, `volume-in-use`
    */
   openVolume(name: string, options: OpenVolumeOptions): Promise<VolumeDevice> {
-    return this.#change(() => this.#volumes.open(name, options));
+    const resize = (sizeBytes: number): Promise<unknown> => this.resizeVolume(name, sizeBytes);
+    return this.#change(() => this.#volumes.open(name, options, resize));
   }
 
   /** Settles when the space of deleted volumes is free, or can never be. */

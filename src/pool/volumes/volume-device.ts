@@ -31,12 +31,15 @@ export interface VolumeDeviceOptions {
   readonly readOnly: boolean;
   /** It has released all that it held. */
   onClosed(): void;
+  /** Resizes the volume, and by that this device. */
+  resize(sizeBytes: number): Promise<unknown>;
 }
 
 export class VolumeDevice extends Device implements TaskOwner {
   readonly volume: VolumeState;
   readonly #path: DataPath;
   readonly #onClosed: () => void;
+  readonly #resize: VolumeDeviceOptions["resize"];
   #free: VolumeTask | null = null;
   #taskCount = 0;
   /** Requests that wait for a task. */
@@ -49,11 +52,17 @@ export class VolumeDevice extends Device implements TaskOwner {
     this.volume = volume;
     this.#path = path;
     this.#onClosed = () => options.onClosed();
+    this.#resize = (sizeBytes) => options.resize(sizeBytes);
   }
 
   /** Of the pool: the volume has another size from now on. */
   resized(sizeBytes: number): void {
     this.takeSize(sizeBytes);
+  }
+
+  /** @throws PenstockError as `Pool.resizeVolume` */
+  override async grow(sizeBytes: number): Promise<void> {
+    await this.#resize(sizeBytes);
   }
 
   override describe(): DeviceDetails {
