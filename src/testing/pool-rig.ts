@@ -84,6 +84,8 @@ export interface PoolWorldOptions extends PoolOptions {
 /** A machine with a pool. One session at a time; each is a process of its own. */
 export class PoolWorld {
   readonly world: FakeWorld;
+  /** Of the next session's disks: they may have grown, or become more. */
+  diskBytes: readonly number[];
   readonly #options: PoolWorldOptions;
   #process: FakeProcess | null = null;
   #sessions = 0;
@@ -92,6 +94,7 @@ export class PoolWorld {
   constructor(options: PoolWorldOptions) {
     this.world = new FakeWorld({ seed: options.seed });
     this.#options = options;
+    this.diskBytes = options.diskBytes;
   }
 
   /** Runs the world until `step` has settled. */
@@ -102,13 +105,13 @@ export class PoolWorld {
   /** The first session makes the pool, later ones import it. */
   async open(): Promise<Pool> {
     assert(this.#process === null, "one session at a time");
-    const { seed, diskBytes, create = {}, ...options } = this.#options;
+    const { seed, diskBytes: _first, create = {}, ...options } = this.#options;
     this.#process = this.world.process();
     const reactor = new Reactor({ id: 0, io: this.#process.io });
     const environment = poolEnvironment(reactor, `${seed} ${this.#sessions}`);
     this.events = environment.events;
     const devices: Device[] = [];
-    for (const [index, sizeBytes] of diskBytes.entries()) {
+    for (const [index, sizeBytes] of this.diskBytes.entries()) {
       devices.push(await FileDevice.open(reactor, { path: `/disk${index}`, sizeBytes }));
     }
     const isFirst = this.#sessions++ === 0;

@@ -75,6 +75,7 @@ export class Checkpointer {
   /** The last one of all that were asked for. */
   #last: Promise<void> = Promise.resolve();
   #isAsked = false;
+  #isHolding = false;
   #isFaultNoted = false;
 
   constructor(options: CheckpointerOptions) {
@@ -107,9 +108,14 @@ export class Checkpointer {
     });
   }
 
-  /** One that begins now, or after those under way. @throws PenstockError `pool-faulted` */
-  run(state: CheckpointState): Promise<void> {
-    const next = this.#last.then(() => this.#once(state));
+  /**
+   * One that begins now, or after those under way.
+   * @param change what its label is the first to tell: other disks. Nothing is logged from before
+   *   it is called until the label is durable, so that no record names what no label knows
+   * @throws PenstockError `pool-faulted`
+   */
+  run(state: CheckpointState, change?: () => void): Promise<void> {
+    const next = this.#last.then(() => this.#once(state, change));
     this.#last = next.catch(() => undefined);
     return next;
   }
@@ -130,15 +136,63 @@ export class Checkpointer {
     return this.#last;
   }
 
-  async #once(state: CheckpointState): Promise<void> {
+  async #once(state: CheckpointState, change?: () => void): Promise<void> {
     this.#isAsked = false;
     this.#checkFault();
-    const { environment, disks, log } = this.#parts;
+    const { log } = this.#parts;
+    try {
+      const { label, frozen } = await this.#freeze(state, change);
+      if (change === undefined) this.#resume();
+      await this.#writePages(frozen);
+      await awaitFlush(this.#parts.environment.reactor, log);
+      this.#checkFault();
+      await this.#writeLabel(label);
+      log.releaseThrough(label.logSequence - 1, label.generation);
+      frozen.committed();
+    } finally {
+      this.#resume();
+    }
+  }
+
+  /** Step 1: what is on its way is applied, all is in the trees. The log is held afterwards. */
+  async #freeze(
+    state: CheckpointState,
+    change?: () => void,
+  ): Promise<{ label: PoolLabel; frozen: FrozenPages }> {
+    const { environment, log, applier, catalogue, space, cache } = this.#parts;
     const { reactor } = environment;
-    const { label, frozen } = await this.#freeze(state);
-    await this.#writePages(frozen);
-    await awaitFlush(reactor, log);
+    await this.#prepare();
+    this.#isHolding = true;
+    await awaitCall<void>(reactor, (held) => log.hold(held));
+    await awaitCall<void>(reactor, (drained) => applier.whenDrained(drained));
     this.#checkFault();
+    if (change !== undefined) {
+      change();
+      await this.#prepare();
+      this.#checkFault();
+    }
+    // The log stays held, or it might never settle. The catalogue first: its puts take pages.
+    while (!(catalogue.fold() && space.fold())) {
+      await this.#prepare();
+      this.#checkFault();
+    }
+    // From here to the end nothing waits.
+    const label = this.#makeLabel(state);
+    const frozen = cache.freeze();
+    assert(frozen.generation === label.generation, "a label is of its pages' generation");
+    return { label, frozen };
+  }
+
+  #resume(): void {
+    if (!this.#isHolding) return;
+    this.#isHolding = false;
+    this.#parts.log.resume();
+  }
+
+  /** Steps 4 and 5. */
+  async #writeLabel(label: PoolLabel): Promise<void> {
+    const { environment, disks } = this.#parts;
+    const { reactor } = environment;
     this.#pending = label;
     const status = await writeLabel(reactor, disks, label, this.#label.generation);
     if (status !== Status.ok) this.#raise("labels", status);
@@ -146,32 +200,6 @@ export class Checkpointer {
     this.#checkFault();
     this.#pending = null;
     this.#label = label;
-    log.releaseThrough(label.logSequence - 1, label.generation);
-    frozen.committed();
-  }
-
-  /** Steps 1 and 2's beginning: what is on its way is applied, all is in the trees. */
-  async #freeze(state: CheckpointState): Promise<{ label: PoolLabel; frozen: FrozenPages }> {
-    const { environment, log, applier, catalogue, space, cache } = this.#parts;
-    const { reactor } = environment;
-    await this.#prepare();
-    await awaitCall<void>(reactor, (held) => log.hold(held));
-    try {
-      await awaitCall<void>(reactor, (drained) => applier.whenDrained(drained));
-      this.#checkFault();
-      // The log stays held, or it might never settle. The catalogue first: its puts take pages.
-      while (!(catalogue.fold() && space.fold())) {
-        await this.#prepare();
-        this.#checkFault();
-      }
-      // From here to the end nothing waits.
-      const label = this.#makeLabel(state);
-      const frozen = cache.freeze();
-      assert(frozen.generation === label.generation, "a label is of its pages' generation");
-      return { label, frozen };
-    } finally {
-      log.resume();
-    }
   }
 
   async #prepare(): Promise<void> {

@@ -32,7 +32,7 @@ import { CHECKSUM_KIND_DEFAULT, CHECKSUM_KINDS } from "../volumes/block-checksum
 import { writeLabel } from "./label-writer.ts";
 
 const MIB = 2 ** 20;
-const DISK_BYTES_MIN = 16 * MIB;
+export const DISK_BYTES_MIN = 16 * MIB;
 /** It holds the log. */
 const FIRST_DISK_BYTES_MIN = 32 * MIB;
 const CHUNK_BYTES_DEFAULT = MIB;
@@ -121,6 +121,12 @@ export async function clearAreas(device: Device, content: DiskContent | undefine
       await writeBytes(device, start * BLOCK_BYTES, new Uint8Array(LABEL_AREA_BYTES));
     }
   }
+}
+
+/** Zeroes the label area at the end that a device has by now. */
+export async function clearBackArea(device: Device): Promise<void> {
+  const [, start] = areaStarts(deviceBlocks(device));
+  await writeBytes(device, start * BLOCK_BYTES, new Uint8Array(LABEL_AREA_BYTES));
 }
 
 /** Block 0 of both areas: for people who look at the disk. */

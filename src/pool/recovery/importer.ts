@@ -186,7 +186,9 @@ async function replayLog(parts: PoolParts, label: PoolLabel, force: boolean): Pr
     const { buffer, byteOffset, length } = ring.bytes;
     const words = new Uint32Array(buffer, byteOffset, length / 4);
     const { frames } = scan;
-    const replay = new LogReplay({ reactor, disks, cache, space, sink: applier, words, frames });
+    const { isReadOnly } = parts;
+    const made = { reactor, disks, cache, space, sink: applier, isReadOnly };
+    const replay = new LogReplay({ ...made, words, frames });
     replay.check();
     const tail = { reactor, disks, checksum };
     const missing: MissingBlocks = isVolatileLost

@@ -27,17 +27,18 @@ export async function writeLabel(
 ): Promise<Status> {
   const slot = slotOf(label.generation);
   assert(slot !== slotOf(durableGeneration), "the last durable label is not written over");
-  assert(label.disks.length === disks.count, "a label names all disks of its pool");
-  const slab = reactor.io.slabs.allocate(disks.count * LABEL_BYTES);
+  const { length: count } = label.disks;
+  assert(count <= disks.count, "a label names disks of its pool");
+  const slab = reactor.io.slabs.allocate(count * LABEL_BYTES);
   try {
-    for (let index = 0; index < disks.count; index++) {
+    for (let index = 0; index < count; index++) {
       encodeLabel(
         label,
         index,
         slab.bytes.subarray(index * LABEL_BYTES, (index + 1) * LABEL_BYTES),
       );
     }
-    const good = new Array<boolean>(disks.count).fill(false);
+    const good = new Array<boolean>(count).fill(false);
     let failure: Status = Status.ok;
     for (const area of [0, 1] as const) {
       const writes = label.disks.map(async ({ blocks }, index) => {

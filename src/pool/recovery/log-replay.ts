@@ -38,6 +38,8 @@ export interface LogReplayOptions {
   /** The ring's. */
   readonly words: Uint32Array;
   readonly frames: readonly FoundFrame[];
+  /** Nothing is written: all pages that change must find room in memory. */
+  readonly isReadOnly: boolean;
 }
 
 /** Leaves of a mapping tree that an unmap's record may go through, as their writer admits them. */
@@ -193,7 +195,8 @@ export class LogReplay {
   }
 
   async #writeDirty(): Promise<void> {
-    const { reactor, cache } = this.#options;
+    const { reactor, cache, isReadOnly } = this.#options;
+    if (isReadOnly) throw noRoom("the page cache is too small to read this log into it");
     const frozen = cache.freeze();
     // By two, so that the import's label does not go to the slot of the label that counts now.
     cache.generation++;
