@@ -109,7 +109,7 @@ test("scanLog ends at a last frame that is cut off at any byte, and begins no ot
     const scan = model.scan(start, bytes);
     const isWhole: boolean = cut >= last.lengthBytes;
     // The last bytes of a copy may be zeroes, as they are in a ring that was never used.
-    const isThere = isWhole || scan.frames.length === all.length;
+    const isThere: boolean = isWhole || scan.frames.length === all.length;
     deepStrictEqual(sequencesOf(scan), isThere ? all : all.slice(0, -1), `cut at ${cut}`);
     // A torn frame is the log's end, not a sign of frames that are missing.
     deepStrictEqual(scan.later, null, `cut at ${cut}`);
