@@ -202,6 +202,19 @@ export class PageCache implements PageLoadHome {
     return true;
   }
 
+  /** Of a record that was admitted for so many blocks, only `used` are left to be applied. */
+  admitLess(blocks: number, used: number): void {
+    assert(used > 0 && used <= blocks, "less is admitted than before");
+    this.#admittedBlocks -= blocks - used;
+    assert(this.#admittedBlocks >= used, "what is left was admitted");
+    if (this.#roomFirst !== null) this.roomMayBeThere();
+  }
+
+  /** Somebody waits for room. */
+  get hasRoomWaiters(): boolean {
+    return this.#roomFirst !== null;
+  }
+
   /** Pages that admitted records and the next fold may take, at worst. */
   pagesWanted(): number {
     const fold = this.space?.foldPages() ?? 0;

@@ -58,7 +58,9 @@ export class BlockLease implements PageWaiter {
         const next = this.#next();
         if (next !== "ok") return next;
       }
-      const block = table.firstRoom(this.#record, this.#block);
+      // What is in stock for pages by now is not data's any more.
+      const isOver = table.isStock(this.#record);
+      const block = isOver ? NONE : table.firstRoom(this.#record, this.#block);
       if (block < 0) {
         // Blocks before it may have become usable meanwhile: then it is among the hints again.
         table.leave(this.#record);

@@ -32,6 +32,7 @@ import { BlockLease, type ChunkSource } from "./block-lease.ts";
 import { ChunkHints } from "./chunk-hints.ts";
 import { ChunkTable } from "./chunk-table.ts";
 import { PageStock } from "./page-stock.ts";
+import { ReplacedPages } from "./replaced-pages.ts";
 import type { ReusePipeline } from "./reuse-pipeline.ts";
 import { SpaceFold } from "./space-fold.ts";
 import { mayTake, type SpaceAnswer, type SpaceFigures } from "./space-policy.ts";
@@ -95,17 +96,15 @@ export class SpaceMap implements PageSpace, ChunkSource, Flushable {
   readonly #budget = new TakeBudget();
   #isReplay: boolean;
   #total = 0;
+  /** Of all space trees, at worst. */
+  #leavesMax = 0;
   #data: number;
   #pages: number;
   #held: number;
   #taken = 0;
-  /** Freed data, and pages replaced. */
   #waitingData = 0;
-  #waitingPages = 0;
   #reserved = 0;
-  /** Blocks of pages replaced in the open generation, and in closed ones. */
-  #dropped: number[] = [];
-  readonly #closed: { readonly generation: number; readonly blocks: readonly Address[] }[] = [];
+  readonly #replaced = new ReplacedPages();
   #firstWaiter: SpaceWaiter | null = null;
   #lastWaiter: SpaceWaiter | null = null;
   readonly #figures = {
@@ -164,7 +163,7 @@ export class SpaceMap implements PageSpace, ChunkSource, Flushable {
 
   /** Freed, not usable yet. */
   get waitingBlocks(): number {
-    return this.#waitingData + this.#waitingPages;
+    return this.#waitingData + this.#replaced.count;
   }
 
   /** Taken, not mapped yet. */
@@ -256,10 +255,7 @@ export class SpaceMap implements PageSpace, ChunkSource, Flushable {
       table.drop(record);
     }
     // But not pages that were replaced since.
-    for (const address of this.#dropped) this.#setBusy(address, 1, true);
-    for (const { blocks } of this.#closed) {
-      for (const address of blocks) this.#setBusy(address, 1, true);
-    }
+    for (const address of this.#replaced.all()) this.#setBusy(address, 1, true);
     this.chunksCame();
   }
 
@@ -287,6 +283,11 @@ export class SpaceMap implements PageSpace, ChunkSource, Flushable {
     return this.#fold.fold();
   }
 
+  /** The map of one disk, for walks: nobody else changes it. */
+  treeOf(disk: number): PageTree {
+    return this.#at(disk).tree;
+  }
+
   rootOf(disk: number): RootPointer {
     return this.#at(disk).tree.root;
   }
@@ -312,6 +313,7 @@ export class SpaceMap implements PageSpace, ChunkSource, Flushable {
     mapped.blocks = blocks;
     mapped.hints.grow(this.#chunkOf(blocks - 1) + 1);
     mapped.hints.setRoom(last, true);
+    this.#countLeaves();
     const record = this.table.find(disk, last);
     if (record >= 0) this.table.setLimit(record, this.#limitOf(mapped, last));
     this.#hold(held);
@@ -352,6 +354,7 @@ export class SpaceMap implements PageSpace, ChunkSource, Flushable {
   pagesToTake(wanted: number): number {
     this.#stock.refill(wanted + STOCK_MORE);
     const inStock = Math.floor(this.#stock.blocks / 2);
+    if (inStock < wanted && !this.#stock.isLoading) this.#askForReuse();
     if (this.#budget.allows(2 * wanted, this.freeBlocks - this.#taken)) return inStock;
     this.pressure?.checkpointWanted();
     return 0;
@@ -367,20 +370,14 @@ export class SpaceMap implements PageSpace, ChunkSource, Flushable {
   }
 
   generationFrozen(generation: number): void {
-    this.#closed.push({ generation, blocks: this.#dropped });
-    this.#dropped = [];
+    this.#replaced.frozen(generation);
     // What is taken now is named by records to come: the next label's log has it.
     this.#budget.frozen(generation, this.freeBlocks - this.#taken);
   }
 
   generationCommitted(generation: number): void {
     this.#budget.committed(generation);
-    for (let closed = this.#closed[0]; closed !== undefined; closed = this.#closed[0]) {
-      if (closed.generation > generation) break;
-      this.#closed.shift();
-      this.#waitingPages -= closed.blocks.length;
-      for (const address of closed.blocks) this.#release(address, 1);
-    }
+    for (const address of this.#replaced.committed(generation)) this.#release(address, 1);
     this.#wake();
   }
 
@@ -449,6 +446,7 @@ export class SpaceMap implements PageSpace, ChunkSource, Flushable {
     });
     this.#total += blocks;
     this.#stock.addDisk();
+    this.#countLeaves();
   }
 
   #hold(runs: readonly Run[]): void {
@@ -521,18 +519,26 @@ export class SpaceMap implements PageSpace, ChunkSource, Flushable {
     this.#wake();
   }
 
+  #countLeaves(): void {
+    const perLeaf = entriesMax(1 + this.table.width);
+    this.#leavesMax = 0;
+    for (const { blocks } of this.#disks) {
+      const chunks = this.#chunkOf(blocks - 1) + 1;
+      this.#leavesMax += LEAF_SHARE * Math.ceil(chunks / perLeaf) + 1;
+    }
+  }
+
   #noteRoom(address: Address): void {
     this.#at(diskOf(address)).hints.setRoom(this.#chunkOf(blockOf(address)), true);
   }
 
   #drop(address: Address): void {
     this.#setBusy(address, 1, true);
-    this.#dropped.push(address);
-    this.#waitingPages++;
+    this.#replaced.add(address);
   }
 
   #wake(): void {
-    if (this.#firstWaiter !== null) this.#reactor.markDirty(this);
+    if (this.#firstWaiter !== null || this.#cache.hasRoomWaiters) this.#reactor.markDirty(this);
   }
 
   /** What `mayTake` looks at. */
@@ -551,7 +557,7 @@ export class SpaceMap implements PageSpace, ChunkSource, Flushable {
   /** Freed data comes back by a flush, replaced pages by a checkpoint. */
   #askForReuse(): void {
     if (this.#waitingData > 0) this.pressure?.flushWanted();
-    else if (this.#waitingPages > 0) this.pressure?.checkpointWanted();
+    else if (this.#replaced.count > 0) this.pressure?.checkpointWanted();
   }
 
   #hasBudget(count: number): boolean {
@@ -577,12 +583,7 @@ export class SpaceMap implements PageSpace, ChunkSource, Flushable {
 
   /** Leaves of space trees that so many groups of chunks lie in, and the pages above, at worst. */
   #leavesOf(groups: number): number {
-    let all = 0;
-    for (const { blocks } of this.#disks) {
-      const perLeaf = entriesMax(1 + this.table.width);
-      all += LEAF_SHARE * Math.ceil((this.#chunkOf(blocks - 1) + 1) / perLeaf) + 1;
-    }
-    const leaves = Math.min(LEAF_SHARE * groups, all);
+    const leaves = Math.min(LEAF_SHARE * groups, this.#leavesMax);
     return leaves + Math.ceil(leaves / 64) + 2 * this.#disks.length;
   }
 }

@@ -257,9 +257,8 @@ export class DataWriter
     this.#admitted = 0;
     if (used === admitted || admitted === 0) return;
     const { cache } = this.#parts;
-    cache.applied(admitted);
-    // It was granted a moment ago, for more.
-    if (used > 0) assert(cache.admit(used), "fewer blocks need no more room");
+    if (used > 0) cache.admitLess(admitted, used);
+    else cache.applied(admitted);
   }
 
   #addPiece(write: BlockWrite, { address, count }: TakenRun): void {
