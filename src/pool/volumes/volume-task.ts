@@ -214,7 +214,11 @@ export class VolumeTask
 
   // hot path
   #change(client: Request): void {
-    const { offset, length } = client;
+    const { offset } = client;
+    let { length } = client;
+    // Zeroes up to the volume's end take the rest of its last block along: nothing else is there.
+    const reachesEnd = offset + length === this.#volume.sizeBytes;
+    if (this.#isZeroes && reachesEnd) length = this.offset + this.length - offset;
     this.#first = Math.ceil(offset / BLOCK_BYTES);
     this.#end = Math.floor((offset + length) / BLOCK_BYTES);
     if (!EdgeBlocks.has(offset, length)) {
