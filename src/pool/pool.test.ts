@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { mallocDisks, openForTest, poolEnvironment, PoolWorld } from "../testing/pool-rig.ts";
 import { withReactor } from "../reactor/test-reactor.ts";
 import { Prng } from "../util/prng.ts";
+import { walkPool } from "./check/pool-walk.ts";
 import { Pool } from "./pool.ts";
 
 const MIB = 2 ** 20;
@@ -209,6 +210,43 @@ test("names, sizes and properties that cannot be are refused", async () => {
     const pool = await world.open();
     strictEqual(pool.properties("a").size, 0);
     deepStrictEqual(pool.properties(null).get("user.x"), Uint8Array.of(5));
+    await world.exported(pool);
+  });
+});
+
+test("many volumes come and go with a cache that does not hold their pages", async () => {
+  const world = new PoolWorld({ seed: 12, diskBytes: [64 * MIB], cacheBytes: MIB / 2 });
+  const count = 120;
+  const owner = (index: number): Uint8Array => new Uint8Array(2000).fill(index);
+  await world.run(async () => {
+    const pool = await world.open();
+    for (let index = 0; index < count; index++) {
+      const properties = new Map([["owner", owner(index)]]);
+      await pool.createVolume({ name: `v${index}`, sizeBytes: MIB, properties });
+      const device = await openForTest(pool, `v${index}`);
+      await device.writeAt(0, new Uint8Array(4096).fill(index));
+      await device.close();
+    }
+    world.kill();
+  });
+  await world.run(async () => {
+    const pool = await world.open();
+    strictEqual(pool.volumes().length, count);
+    for (let index = 0; index < count; index++) {
+      const device = await openForTest(pool, `v${index}`);
+      ok((await device.readAt(0, 4096)).every((byte) => byte === index));
+      deepStrictEqual(pool.properties(`v${index}`).get("owner"), owner(index));
+      await device.close();
+    }
+    for (let index = 0; index < count; index += 2) await pool.deleteVolume(`v${index}`);
+    await pool.deleted();
+    await world.exported(pool);
+  });
+  await world.run(async () => {
+    const pool = await world.open();
+    strictEqual(pool.volumes().length, count / 2);
+    strictEqual(pool.info.usedBytes, (count / 2) * 4096);
+    deepStrictEqual((await walkPool(pool.parts)).problems, []);
     await world.exported(pool);
   });
 });

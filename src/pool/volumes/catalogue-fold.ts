@@ -77,9 +77,8 @@ export class CatalogueFold implements PageWaiter {
       if (this.#objects.removeInLeaf(id, id + 1, null) === MISSING) {
         return this.#stop(this.#objects, id);
       }
-      if (removePieces(this.#properties, id, 0) === MISSING) {
-        return this.#stop(this.#properties, pieceKey(id, 0));
-      }
+      const missing = removePieces(this.#properties, id, 0);
+      if (missing >= 0) return this.#stop(this.#properties, missing);
       this.#gone.delete(id);
     }
     for (const [id, area] of this.#areas) {
@@ -96,8 +95,8 @@ export class CatalogueFold implements PageWaiter {
       const at = putPiece(this.#cache, this.#properties, { objectId: id, piece, area });
       if (at < 0) return this.#stop(this.#properties, pieceKey(id, piece));
     }
-    const removed = removePieces(this.#properties, id, count);
-    return removed === MISSING ? this.#stop(this.#properties, pieceKey(id, count)) : 0;
+    const missing = removePieces(this.#properties, id, count);
+    return missing >= 0 ? this.#stop(this.#properties, missing) : 0;
   }
 
   #stop(tree: PageTree, key: number): number {

@@ -5,7 +5,7 @@
  */
 
 import type { PageCache } from "../pages/page-cache.ts";
-import { ABSENT, type PageTree } from "../pages/page-tree.ts";
+import { ABSENT, MISSING, type PageTree } from "../pages/page-tree.ts";
 import { PROPERTIES_BYTES_MAX } from "./properties-area.ts";
 import type { TreeStep } from "./tree-step.ts";
 
@@ -65,15 +65,15 @@ export function putPiece(
   return at;
 }
 
-/** Takes out all pieces from `piece` on. @returns MISSING, FAILED, or else 0 */
+/** Takes out all pieces from `piece` on. @returns the key whose page is missing, or -1 */
 export function removePieces(tree: PageTree, objectId: number, piece: number): number {
   const end = pieceKey(objectId + 1, 0);
   for (let key = pieceKey(objectId, piece); key < end; ) {
     const next = tree.leafEnd(key);
-    if (next < 0) return next === ABSENT ? 0 : next;
-    const removed = tree.removeInLeaf(key, end, null);
-    if (removed < 0) return removed === ABSENT ? 0 : removed;
+    const removed = next < 0 ? next : tree.removeInLeaf(key, end, null);
+    if (removed === MISSING) return key;
+    if (next < 0) return -1;
     key = next;
   }
-  return 0;
+  return -1;
 }
