@@ -86,6 +86,8 @@ export class PoolWorld {
   readonly world: FakeWorld;
   /** Of the next session's disks: they may have grown, or become more. */
   diskBytes: readonly number[];
+  /** Of the next imports. */
+  force = false;
   readonly #options: PoolWorldOptions;
   #process: FakeProcess | null = null;
   #sessions = 0;
@@ -115,7 +117,7 @@ export class PoolWorld {
       devices.push(await FileDevice.open(reactor, { path: `/disk${index}`, sizeBytes }));
     }
     const isFirst = this.#sessions++ === 0;
-    if (!isFirst) return Pool.import(environment, devices, options);
+    if (!isFirst) return Pool.import(environment, devices, { ...options, force: this.force });
     return Pool.create(environment, devices, { name: "p", ...options, ...create });
   }
 
