@@ -15,18 +15,20 @@ const LEVELS = { warning: "warning", critical: "error", ok: "info" } as const;
 export class PoolEvents {
   readonly #parts: PoolParts;
   readonly #thresholds: SpaceThresholds;
-  readonly #capacityBlocks: number;
+  #capacityBlocks = 0;
 
   constructor(parts: PoolParts) {
-    const { warnPercent, criticalPercent, disks } = parts.checkpointer.label;
+    const { warnPercent, criticalPercent } = parts.checkpointer.label;
     this.#parts = parts;
     this.#thresholds = new SpaceThresholds(warnPercent, criticalPercent);
-    this.#capacityBlocks = poolSizes(disks.map(({ blocks }) => blocks)).capacityBytes / BLOCK_BYTES;
+    parts.applier.onUsedChanged = () => this.#look();
+    this.disksChanged();
   }
 
-  /** From now on events are sent. */
-  attach(): void {
-    this.#parts.applier.onUsedChanged = () => this.#look();
+  /** The pool has more space than before. */
+  disksChanged(): void {
+    const { disks } = this.#parts.checkpointer.label;
+    this.#capacityBlocks = poolSizes(disks.map(({ blocks }) => blocks)).capacityBytes / BLOCK_BYTES;
     this.#look();
   }
 

@@ -1,5 +1,6 @@
 import { deepStrictEqual, ok, rejects, strictEqual } from "node:assert/strict";
 import { test } from "node:test";
+import { FileDevice } from "../devices/file.ts";
 import { mallocDisks, openForTest, poolEnvironment, PoolWorld } from "../testing/pool-rig.ts";
 import { withReactor } from "../reactor/test-reactor.ts";
 import { Prng } from "../util/prng.ts";
@@ -179,6 +180,36 @@ test("a thick volume has its space for sure", async () => {
     }
     await thin.close();
     await thick.close();
+    await world.exported(pool);
+  });
+});
+
+test("a pool takes one more disk, and the new sizes of those that it has", async () => {
+  const world = new PoolWorld({ seed: 13, diskBytes: [32 * MIB] });
+  await world.run(async () => {
+    const pool = await world.open();
+    await pool.createVolume({ name: "v", sizeBytes: 128 * MIB });
+    const device = await openForTest(pool, "v");
+    const { reactor } = device.device;
+    const block = new Uint8Array(MIB).fill(3);
+    const fill = async (): Promise<void> => {
+      for (let at = 0; at < 128; at++) await device.writeAt(at * MIB, block);
+    };
+    await rejects(fill(), { code: "no-space" });
+    const { capacityBytes } = pool.info;
+    await pool.addDisk(await FileDevice.open(reactor, { path: "/disk1", sizeBytes: 40 * MIB }));
+    strictEqual(pool.info.disks.length, 2);
+    strictEqual(pool.info.capacityBytes, capacityBytes + 39 * MIB);
+    await rejects(fill(), { code: "no-space" });
+    strictEqual(Math.floor(pool.info.usedBytes / MIB) >= 0.9 * 68, true);
+    await pool.parts.disks.at(0).device.grow(64 * MIB);
+    await pool.grow();
+    strictEqual(pool.info.capacityBytes, capacityBytes + 71 * MIB);
+    await rejects(fill(), { code: "no-space" });
+    ok(pool.info.usedBytes > 0.9 * 100 * MIB);
+    await device.readAt(0, 8 * MIB);
+    deepStrictEqual((await walkPool(pool.parts)).problems, []);
+    await device.close();
     await world.exported(pool);
   });
 });

@@ -28,6 +28,7 @@ import type {
   VolumeInfo,
 } from "./pool-info.ts";
 import { PoolVolumes } from "./pool-volumes.ts";
+import { addDisk, growDisks } from "./recovery/change-disks.ts";
 import { formatPool } from "./recovery/format-pool.ts";
 import { type FoundPool, findPool, importPool } from "./recovery/importer.ts";
 import { assembleParts, type PoolParts } from "./recovery/pool-parts.ts";
@@ -43,6 +44,7 @@ export class Pool {
   readonly findings: ImportFindings;
   readonly #path: DataPath;
   readonly #volumes: PoolVolumes;
+  readonly #events: PoolEvents;
   readonly #lane = new Lane();
   #scrub: Scrub | null = null;
   #isClosed = false;
@@ -111,7 +113,7 @@ export class Pool {
       this.#path.writer.faulted();
       parts.cache.roomMayBeThere();
     });
-    new PoolEvents(parts).attach();
+    this.#events = new PoolEvents(parts);
     if (!parts.isReadOnly) this.#volumes.reaper.wake();
   }
 
@@ -208,6 +210,27 @@ export class Pool {
     return this.#change(() => this.#volumes.open(name, options, resize));
   }
 
+  /**
+   * One more disk, open exclusively, that belongs to the pool from now on: closed also when this
+   * fails.
+   * @throws PenstockError `disk-not-empty`, `disk-too-small`, `disk-in-pool`, `too-many-disks`
+   */
+  async addDisk(device: Device, { force = false }: { force?: boolean } = {}): Promise<void> {
+    try {
+      await this.#change(() => addDisk(this.parts, device, { force }));
+    } catch (error) {
+      await device.close();
+      throw error;
+    }
+    this.#disksChanged();
+  }
+
+  /** Takes the sizes that the devices have by now. */
+  async grow(): Promise<void> {
+    await this.#change(() => growDisks(this.parts));
+    this.#disksChanged();
+  }
+
   /** Settles when the space of deleted volumes is free, or can never be. */
   deleted(): Promise<void> {
     return this.#volumes.reaper.idle();
@@ -278,6 +301,11 @@ export class Pool {
       return { state: "degraded", reason };
     }
     return { state: "online", reason: "" };
+  }
+
+  #disksChanged(): void {
+    this.#path.disksChanged();
+    this.#events.disksChanged();
   }
 
   /** Nothing of the pool's own runs any more. */

@@ -30,15 +30,16 @@ const ATTEMPTS_MAX = 3;
 export class BlockReader implements DiskRequestOwner {
   /** Reads started and not ended. */
   inFlight = 0;
+  /** Of one request to a disk. */
+  blocksMax: number;
   readonly #parts: PoolParts;
   readonly #buffers: BufferQueue;
-  readonly #blocksMax: number;
   readonly #damaged: DamagedBlocks;
 
   constructor(parts: PoolParts, buffers: BufferQueue, blocksMax: number) {
     this.#parts = parts;
     this.#buffers = buffers;
-    this.#blocksMax = blocksMax;
+    this.blocksMax = blocksMax;
     this.#damaged = new DamagedBlocks(parts);
   }
 
@@ -115,7 +116,7 @@ export class BlockReader implements DiskRequestOwner {
     }
     let count = 1;
     const isPartial = read.isPartial(index);
-    const most = isPartial ? 1 : Math.min(read.count - index, this.#blocksMax);
+    const most = isPartial ? 1 : Math.min(read.count - index, this.blocksMax);
     while (count < most && read.addresses[index + count] === address + count) {
       if (read.isPartial(index + count)) break;
       count++;

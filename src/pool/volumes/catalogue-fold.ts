@@ -1,9 +1,9 @@
 /**
  * CatalogueFold: puts what has changed of objects and properties into their trees, at checkpoints.
  *
- *   prepare: asks for the pages, one after the other --> run: sync; MISSING: prepare again
+ *   prepare: runs, loads what is missing, goes on --> run: sync; MISSING: prepare again
  *
- * `run` may stop half-way: what it has done it does again with the same result.
+ * `run` may stop half-way and goes on from there: a page that it has changed stays in memory.
  */
 
 import { Status } from "../../block/status.ts";
@@ -14,6 +14,13 @@ import { writeObjectRecord } from "./object-record.ts";
 import { pieceCount, pieceKey, putPiece, removePieces } from "./property-pieces.ts";
 import type { VolumeState } from "./volume-state.ts";
 
+/** Entries of leaves that are half full. */
+const LEAF_OBJECTS_LOW = 3;
+const LEAF_PIECES_LOW = 2;
+const PAGES_PER_GONE = 4;
+/** Of both trees. */
+const PAGES_ABOVE = 8;
+
 export class CatalogueFold implements PageWaiter {
   nextWaiter: PageWaiter | null = null;
   readonly #cache: PageCache;
@@ -22,8 +29,8 @@ export class CatalogueFold implements PageWaiter {
   readonly #states: ReadonlyMap<number, VolumeState>;
   readonly #gone = new Set<number>();
   readonly #areas = new Map<number, Uint8Array>();
-  /** Keys whose pages `prepare` asks for, in turn. */
-  #wanted: { readonly tree: PageTree; readonly key: number }[] = [];
+  /** Pieces of all areas. */
+  #areaPieces = 0;
   /** Where `run` had to stop. */
   #stopped: { readonly tree: PageTree; readonly key: number } | null = null;
   #done: ((status: Status) => void) | null = null;
@@ -40,28 +47,40 @@ export class CatalogueFold implements PageWaiter {
     this.#states = states;
   }
 
+  /** Pages that the next run may copy and make, at worst. */
+  pages(): number {
+    const objects = Math.ceil(this.#states.size / LEAF_OBJECTS_LOW);
+    const properties = Math.ceil(this.#areaPieces / LEAF_PIECES_LOW) + 2 * this.#areas.size;
+    return objects + properties + this.#gone.size * PAGES_PER_GONE + PAGES_ABOVE;
+  }
+
   objectGone(id: number): void {
-    this.#areas.delete(id);
+    this.#forgetArea(id);
     this.#gone.add(id);
   }
 
   /** `area` is the fold's from now on. */
   propertiesChanged(id: number, area: Uint8Array): void {
+    this.#forgetArea(id);
     this.#areas.set(id, area);
+    this.#areaPieces += pieceCount(area.length);
   }
 
   prepare(done: (status: Status) => void): void {
     assert(this.#done === null, "one checkpoint at a time");
     this.#done = done;
-    this.#wanted = this.#keys();
-    const stopped = this.#stopped;
-    this.#stopped = null;
-    if (stopped === null) this.#advance();
-    else stopped.tree.load(stopped.key, this);
+    this.pageReady();
   }
 
   pageReady(): void {
-    this.#advance();
+    if (this.run() === 0) {
+      this.#end(Status.ok);
+      return;
+    }
+    const stopped = this.#stopped;
+    assert(stopped !== null, "a run that stops says where");
+    if (stopped.tree.find(stopped.key) === FAILED) this.#end(Status.mediaError);
+    else stopped.tree.load(stopped.key, this);
   }
 
   /** @returns MISSING, else 0 */
@@ -84,7 +103,7 @@ export class CatalogueFold implements PageWaiter {
     for (const [id, area] of this.#areas) {
       const stopped = this.#putArea(id, area);
       if (stopped !== 0) return stopped;
-      this.#areas.delete(id);
+      this.#forgetArea(id);
     }
     return 0;
   }
@@ -104,47 +123,17 @@ export class CatalogueFold implements PageWaiter {
     return MISSING;
   }
 
-  #keys(): { tree: PageTree; key: number }[] {
-    const keys: { tree: PageTree; key: number }[] = [];
-    for (const state of this.#states.values()) {
-      if (state.needsFold) keys.push({ tree: this.#objects, key: state.id });
-    }
-    for (const id of this.#gone) {
-      keys.push({ tree: this.#objects, key: id }, { tree: this.#properties, key: pieceKey(id, 0) });
-    }
-    for (const [id, area] of this.#areas) {
-      for (let piece = 0; piece <= pieceCount(area.length); piece++) {
-        keys.push({ tree: this.#properties, key: pieceKey(id, piece) });
-      }
-    }
-    return keys.reverse();
-  }
-
-  #advance(): void {
-    for (;;) {
-      const wanted = this.#wanted.at(-1);
-      if (wanted === undefined) {
-        this.#end(Status.ok);
-        return;
-      }
-      const at = wanted.tree.find(wanted.key);
-      if (at === FAILED) {
-        this.#end(Status.mediaError);
-        return;
-      }
-      if (at === MISSING) {
-        wanted.tree.load(wanted.key, this);
-        return;
-      }
-      this.#wanted.pop();
-    }
+  #forgetArea(id: number): void {
+    const area = this.#areas.get(id);
+    if (area === undefined) return;
+    this.#areas.delete(id);
+    this.#areaPieces -= pieceCount(area.length);
   }
 
   #end(status: Status): void {
     const done = this.#done;
     assert(done !== null, "a preparation ends once");
     this.#done = null;
-    this.#wanted = [];
     done(status);
   }
 }

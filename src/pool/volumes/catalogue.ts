@@ -12,7 +12,7 @@ import type { Status } from "../../block/status.ts";
 import type { Reactor } from "../../reactor/reactor.ts";
 import { crc32c } from "../../util/crc32c.ts";
 import { PenstockError } from "../../util/errors.ts";
-import type { PageCache } from "../pages/page-cache.ts";
+import type { PageCache, PageFold } from "../pages/page-cache.ts";
 import { PageKind } from "../pages/page-format.ts";
 import { MISSING, PageTree } from "../pages/page-tree.ts";
 import type { RootPointer } from "../pages/root-pointer.ts";
@@ -40,7 +40,7 @@ export interface CatalogueOptions {
   readonly nextObjectId: number;
 }
 
-export class Catalogue {
+export class Catalogue implements PageFold {
   /** For a new object, and for the next label. */
   nextObjectId: number;
   readonly objects: PageTree;
@@ -62,6 +62,7 @@ export class Catalogue {
     this.objects = new PageTree(cache, objects, 0, objectsRoot);
     this.propertyTree = new PageTree(cache, properties, 0, propertiesRoot);
     this.#fold = new CatalogueFold(cache, this.objects, this.propertyTree, this.#states);
+    cache.catalogue = this;
   }
 
   get objectsRoot(): RootPointer {
@@ -157,7 +158,11 @@ export class Catalogue {
     await this.#loadProperties(pieces, POOL_OBJECT, null);
   }
 
-  /** Checkpoint, step 1a: asks for the leaves of what has changed. `done` once. */
+  foldPages(): number {
+    return this.#fold.pages();
+  }
+
+  /** Checkpoint, step 1a: puts most of it into the trees, while I/O goes on. `done` once. */
   prepareFold(done: (status: Status) => void): void {
     this.#fold.prepare(done);
   }

@@ -29,15 +29,12 @@ export class DataPath {
   /** A MiB of zeroes. */
   readonly zeroes = new SegmentList();
   readonly #zeroSlab: Slab;
-  /** Of one request to a disk. */
-  readonly blocksMax: number;
 
   /** @throws PenstockError `out-of-buffers`, `out-of-memory` */
   constructor(parts: PoolParts) {
     const { reactor } = parts.environment;
     this.parts = parts;
     this.reactor = reactor;
-    this.blocksMax = blocksMaxOf(parts);
     const reserve = takeReserve(
       reactor.buffers,
       parts.checkpointer.label.name,
@@ -53,13 +50,19 @@ export class DataPath {
       this.zeroes.push(this.#zeroSlab.id, 0, ZEROES_BYTES);
     }
     this.buffers = new BufferQueue(reactor, reserve);
-    this.writer = new DataWriter(parts, this.blocksMax);
-    this.reader = new BlockReader(parts, this.buffers, this.blocksMax);
+    this.writer = new DataWriter(parts, blocksMaxOf(parts));
+    this.reader = new BlockReader(parts, this.buffers, blocksMaxOf(parts));
   }
 
   /** Why changes fail; ok: they do not. Hot path. */
   get fault(): Status {
     return this.parts.disks.fault === Status.ok ? Status.ok : Status.mediaError;
+  }
+
+  /** There is one more disk. */
+  disksChanged(): void {
+    this.writer.blocksMax = blocksMaxOf(this.parts);
+    this.reader.blocksMax = blocksMaxOf(this.parts);
   }
 
   close(): void {

@@ -39,8 +39,9 @@ export class DataWriter
   nextFlush: FlushWaiter | null = null;
   /** Writes submitted and not ended. */
   inFlight = 0;
+  /** Of one request to a disk. */
+  blocksMax: number;
   readonly #parts: PoolParts;
-  readonly #blocksMax: number;
   readonly #taken: TakenRun = { address: NO_ADDRESS, count: 0 };
   readonly #record: WriteRecord;
   #first: BlockWrite | null = null;
@@ -67,7 +68,7 @@ export class DataWriter
 
   constructor(parts: PoolParts, blocksMax: number) {
     this.#parts = parts;
-    this.#blocksMax = blocksMax;
+    this.blocksMax = blocksMax;
     this.#record = {
       objectId: 0,
       first: 0,
@@ -210,7 +211,7 @@ export class DataWriter
         write.status = Status.mediaError;
         return true;
       }
-      const wanted = Math.min(write.count - write.placed, this.#blocksMax);
+      const wanted = Math.min(write.count - write.placed, this.blocksMax);
       if (this.#admitted === 0) {
         if (!cache.admit(wanted)) {
           this.#isWaiting = true;
@@ -295,7 +296,7 @@ export class DataWriter
     const write = writeOf(piece);
     const segments = segmentsOf(write);
     const isNext = piece.address === this.#openAddress + this.#openBlocks;
-    const isShort = this.#openBlocks + piece.count <= this.#blocksMax;
+    const isShort = this.#openBlocks + piece.count <= this.blocksMax;
     let request = this.#open;
     if (request !== null) {
       const count = request.segments.count + segments.count;
