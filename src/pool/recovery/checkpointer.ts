@@ -205,7 +205,8 @@ export class Checkpointer {
   async #prepare(): Promise<void> {
     const { environment, catalogue, space } = this.#parts;
     const { reactor } = environment;
-    for (const part of [catalogue, space]) {
+    // The space map first: it looks for the blocks of both's pages.
+    for (const part of [space, catalogue]) {
       const status = await awaitCall<Status>(reactor, (done) => part.prepareFold(done));
       if (status !== Status.ok) this.#raise("pages of the space map or of volumes", status);
     }

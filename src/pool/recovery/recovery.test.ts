@@ -1,9 +1,10 @@
 // Checkpoints and imports that end at any moment: after each event of the fake machine.
 
-import { ok, strictEqual } from "node:assert/strict";
+import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { test } from "node:test";
 import { openForTest, PoolWorld } from "../../testing/pool-rig.ts";
 import { Prng } from "../../util/prng.ts";
+import { walkPool } from "../check/pool-walk.ts";
 import type { Pool } from "../pool.ts";
 
 const MIB = 2 ** 20;
@@ -11,6 +12,8 @@ const VOLUME_BYTES = 2 * MIB;
 const BLOCK = 4096;
 /** More than a checkpoint or an import of these pools takes. */
 const EVENTS_MAX = 4000;
+/** Everyday runs end them after every so many events, long ones after each. */
+const EVENTS_STEP = process.env.PENSTOCK_LONG === "1" ? 1 : 4;
 
 type Ending = (world: PoolWorld) => void;
 
@@ -58,11 +61,11 @@ async function verify(world: PoolWorld, model: Uint8Array, what: string): Promis
     const device = await openForTest(pool, "v");
     const bytes = await device.readAt(0, VOLUME_BYTES);
     strictEqual(Buffer.compare(bytes, model), 0, what);
-    const { space, disks } = pool.parts;
-    let blocks = 0;
-    for (let index = 0; index < disks.count; index++) blocks += disks.at(index).blocks;
+    const { space } = pool.parts;
+    const { problems, ...walked } = await walkPool(pool.parts);
+    deepStrictEqual(problems, [], what);
     const { freeBlocks, dataBlocks, pageBlocks, heldBlocks } = space;
-    strictEqual(freeBlocks + dataBlocks + pageBlocks + heldBlocks, blocks, what);
+    deepStrictEqual(walked, { freeBlocks, dataBlocks, pageBlocks, heldBlocks }, what);
     const mapped = pool.volumes()[0]?.usedBytes ?? -1;
     strictEqual(dataBlocks * BLOCK, mapped, `${what}: blocks in use are those that are mapped`);
     // All of it can be written again: nothing is lost, and nothing is used twice.
@@ -93,7 +96,7 @@ for (const [what, end] of ENDINGS) {
   for (const diskCount of [1, 2]) {
     test(`a checkpoint that ends by ${what} after any event loses nothing, ${diskCount} disks`, async () => {
       let isOver = false;
-      for (let events = 1; !isOver; events += diskCount === 1 ? 1 : 3) {
+      for (let events = 1; !isOver; events += EVENTS_STEP) {
         ok(events < EVENTS_MAX, "a checkpoint comes to its end");
         const { world, pool, model } = await begin(1000 + diskCount, diskCount);
         isOver = await partly(world, pool.parts.checkpointer.run("in use"), events);
@@ -105,7 +108,7 @@ for (const [what, end] of ENDINGS) {
 
   test(`an import that ends by ${what} after any event is made again and finds the same`, async () => {
     let isOver = false;
-    for (let events = 1; !isOver; events += 2) {
+    for (let events = 1; !isOver; events += EVENTS_STEP) {
       ok(events < EVENTS_MAX, "an import comes to its end");
       const { world, model } = await begin(77, 1);
       end(world);
