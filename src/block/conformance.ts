@@ -87,7 +87,7 @@ const CASES: readonly Case[] = [
   ["every operation is as declared", basics.operationsAreAsDeclared],
   ["bad ranges and segments get their status", basics.badRequestsGetTheirStatus],
   ["flush with a length and block status without a list are invalid", basics.otherFieldsAreChecked],
-  ["a chain of 30,000 requests does not grow the stack", basics.longChainsDoNotGrowTheStack],
+  ["a long chain of requests does not grow the stack", basics.longChainsDoNotGrowTheStack],
   ["1,000 requests at once complete once each", basics.manyAtOnceCompleteOnce],
   ["flush and FUA succeed and keep the data", basics.flushAndFuaSucceed],
   ["never-written ranges read as zeroes", transfers.neverWrittenReadsAsZeroes],

@@ -4,6 +4,7 @@ import { deepStrictEqual, notStrictEqual, ok, strictEqual } from "node:assert/st
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { test } from "node:test";
+import { forLongRun } from "../testing/long-run.ts";
 import { explore } from "./explore.ts";
 import { runSchedule } from "./run.ts";
 import { formatSchedule, parseSchedule } from "./schedule.ts";
@@ -12,6 +13,8 @@ import { FILE_SCENARIO } from "./scenarios/file.ts";
 
 const MAIN = join(import.meta.dirname, "main.ts");
 const FLAGS = ["--disable-warning=ExperimentalWarning"];
+/** `npm run sim` and the long run have thousands. */
+const SEEDS = forLongRun(10, 25);
 
 test("runSchedule gives the same trace when it runs again, for every scenario", async () => {
   for (const scenario of SCENARIOS) {
@@ -43,16 +46,16 @@ test("main prints the same trace in processes of other memory and stack sizes", 
 });
 
 test("explore adds up the same, however many threads share the seeds", async () => {
-  const options = { scenarios: ["file"], seeds: 20, firstSeed: 1 };
+  const options = { scenarios: ["file"], seeds: SEEDS, firstSeed: 1 };
   const one = await explore({ ...options, jobs: 1 });
   const two = await explore({ ...options, jobs: 2 });
   deepStrictEqual(two.tally, one.tally);
-  strictEqual(one.tally.seeds, 20);
+  strictEqual(one.tally.seeds, SEEDS);
   ok(Object.keys(one.tally.faults).length >= 8, "many kinds of faults");
 });
 
 test("the scenario file keeps the rules", async () => {
-  for (let seed = 1; seed <= 25; seed++) {
+  for (let seed = 1; seed <= SEEDS; seed++) {
     const { violations, undecided } = await runSchedule(FILE_SCENARIO, FILE_SCENARIO.draw(seed));
     deepStrictEqual(violations, [], `seed ${seed}`);
     strictEqual(undecided, 0, `seed ${seed}`);

@@ -4,9 +4,12 @@
  */
 
 import assert from "node:assert/strict";
+import { setTimeout as sleep } from "node:timers/promises";
 
 /** Far above what two loaded cores need, below the five seconds after which stuck peers are cut. */
 const LATENCY_MS_MAX = 3500;
+/** Between two checks: others use the processors as well, the server under test for one. */
+const PAUSE_MS = 3;
 
 export abstract class VerifyingProbe {
   /** Longest time that one write or read took. */
@@ -21,6 +24,7 @@ export abstract class VerifyingProbe {
   async run(): Promise<void> {
     while (this.#running) {
       await this.check();
+      await sleep(PAUSE_MS);
     }
   }
 

@@ -8,9 +8,11 @@ import { Operation, OPERATION_NAMES, type OperationTable, RequestFlag } from "..
 import { Status } from "../status.ts";
 import { type Ask, type Kit, WINDOW_BYTES } from "./kit.ts";
 
-const CHAIN_LENGTH = 30_000;
+const IS_LONG_RUN = process.env.PENSTOCK_LONG === "1";
+/** A stack of the usual size takes some thousand. */
+const CHAIN_LENGTH = IS_LONG_RUN ? 30_000 : 10_000;
 /** Devices with slow media end the chain after this time on the reactor's clock. */
-const CHAIN_MS_MAX = process.env.PENSTOCK_LONG === "1" ? 1500 : 500;
+const CHAIN_MS_MAX = IS_LONG_RUN ? 1500 : 500;
 const CHAIN_LENGTH_MIN = 200;
 
 export async function infoMakesSense({ device }: Kit): Promise<void> {

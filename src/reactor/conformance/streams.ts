@@ -202,16 +202,19 @@ export async function shutdownEndsSend(h: Harness, address: SocketAddress): Prom
   await server.close();
 }
 
-export async function serves200ConnectionsAtOnce(
+export async function servesManyConnectionsAtOnce(
   h: Harness,
   address: SocketAddress,
 ): Promise<void> {
+  // Every day one kind of address meets the crowd, the others a group.
+  const isCrowd = process.env.PENSTOCK_LONG === "1" || isIpv4(address);
+  const count = isCrowd ? 200 : 40;
   const echoes: Promise<void>[] = [];
   const listener = await listen(h, address, (socket) => {
     const end = h.end(socket);
     echoes.push(echo(end).then(() => end.close()));
   });
-  const clients = Array.from({ length: 200 }, async (_, index) => {
+  const clients = Array.from({ length: count }, async (_, index) => {
     const end = h.end(await h.io.connect(listener.address));
     const pattern = new Pattern(`connection ${index}`);
     for (let from = 0; from < 12_000; from += 4000) {
@@ -222,7 +225,11 @@ export async function serves200ConnectionsAtOnce(
   });
   await Promise.all(clients);
   await Promise.all(echoes);
-  strictEqual(echoes.length, 200);
+  strictEqual(echoes.length, count);
+}
+
+function isIpv4(address: SocketAddress): boolean {
+  return address.kind === "tcp" && !address.host.includes(":");
 }
 
 function memoryBytes(): number {
