@@ -7,11 +7,15 @@ import { type Client, createClient } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 import { type EngineAddress, formatEngineAddress } from "./engine-address.ts";
 import { EngineService, PipeService } from "./penstock/engine/v1/engine_pb.ts";
+import { DeviceService, PoolService, ReplicaService } from "./penstock/engine/v1/pool_pb.ts";
 import { fromRpcError } from "./rpc-failure.ts";
 
 export interface EngineClient {
   readonly engine: Client<typeof EngineService>;
   readonly pipes: Client<typeof PipeService>;
+  readonly pools: Client<typeof PoolService>;
+  readonly replicas: Client<typeof ReplicaService>;
+  readonly devices: Client<typeof DeviceService>;
 }
 
 /**
@@ -39,5 +43,8 @@ function engineClient(address: EngineAddress): EngineClient {
   return {
     engine: createClient(EngineService, transport),
     pipes: createClient(PipeService, transport),
+    pools: createClient(PoolService, transport),
+    replicas: createClient(ReplicaService, transport),
+    devices: createClient(DeviceService, transport),
   };
 }

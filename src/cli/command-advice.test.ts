@@ -22,7 +22,7 @@ async function messageOf(args: readonly string[]): Promise<string> {
 test("addAdvice tells the right command for a wrong one", async () => {
   const cases: readonly (readonly [args: string[], expected: RegExp])[] = [
     [["run", "x"], /unknown-command: .*did you mean `penstock pipe run`\?/],
-    [["list"], /`penstock pipe list` or `penstock device list` or /],
+    [["list"], /`penstock pipe list` or `penstock pool list` or /],
     [["pip", "list"], /Did you mean pipe\?/],
     [["delete", "a"], /unknown command 'delete' \(did you mean `penstock pipe delete`\?\)$/],
     [["engine", "shwo"], /unknown-command: .*did you mean `penstock engine show`\?/],

@@ -10,6 +10,7 @@ import { type Candidate, complete, type Lookup } from "./completion.ts";
 import type { Shell } from "./completion-scripts.ts";
 import { engineAddressFor } from "./engine-place.ts";
 import { pipeDetailView } from "./pipe-view.ts";
+import { shownSize } from "./pool-view.ts";
 import { splitShellLine } from "./shell-words.ts";
 import { allStages } from "./stage-walk.ts";
 
@@ -45,6 +46,20 @@ const ENGINE_LOOKUP: Lookup = {
       const stages = [...allStages(pipeDetailView(tree).stages)];
       return stages.map(({ id, text }) => ({ word: id, text }));
     }),
+  poolNames: (engine) =>
+    ask(engine, async ({ pools }) =>
+      (await pools.listPools({})).pools.map(({ name, disks }) => ({
+        word: name,
+        text: disks.map(({ device }) => device).join(", "),
+      })),
+    ),
+  replicaNames: (engine, pool) =>
+    ask(engine, async ({ replicas }) =>
+      (await replicas.listReplicas({ pool })).replicas.map(({ name, sizeBytes }) => ({
+        word: name,
+        text: shownSize(Number(sizeBytes)),
+      })),
+    ),
   codes: async () =>
     allCodes().map((code) => ({ word: code, text: helpOfCode(code)?.means ?? "" })),
 };

@@ -20,6 +20,14 @@ class TwoPipes implements Lookup {
     return Promise.resolve(["1", "gold"].map((word) => ({ word, text: "a stage" })));
   }
 
+  poolNames(): ReturnType<Lookup["poolNames"]> {
+    return Promise.resolve([{ word: "fast", text: "a pool" }]);
+  }
+
+  replicaNames(_engine: string | undefined, pool: string): ReturnType<Lookup["replicaNames"]> {
+    return Promise.resolve([{ word: `vol-of-${pool}`, text: "a replica" }]);
+  }
+
   codes(): ReturnType<Lookup["codes"]> {
     return Promise.resolve([{ word: "claimed", text: "in use" }]);
   }
@@ -83,6 +91,14 @@ test("complete offers values where an argument or an option wants them", async (
     [["pipe", "run", "/a?size=1GiB | cr"], ["/a?size=1GiB | crypt?"], "more"],
     [["pipe", "run", "mirror(/a, nbd+"], ["mirror(/a, nbd+unix:///"], "more"],
     [["pipe", "run", "/a | nbd://h/a", "nul"], ["null:///"], "more"],
+    [["pool", "show", ""], ["fast"], "none"],
+    [["pool", "create", ""], [], "none"],
+    [["pool", "create", "p", "/dev/s"], [], "files"],
+    [["replica", "create", "f"], ["fast"], "none"],
+    [["replica", "create", "fast", ""], [], "none"],
+    [["replica", "show", "fast", ""], ["vol-of-fast"], "none"],
+    [["replica", "share", "fast", "v", "nbd"], ["nbd", "nbd://", "nbd+unix:///"], "more"],
+    [["replica", "list", "--pool", ""], ["fast"], "none"],
     [["nonsense", ""], [], "none"],
     [["pipe", "show", "--", "--"], [], "none"],
   ];

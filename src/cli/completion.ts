@@ -26,6 +26,8 @@ export interface Lookup {
   /** @param engine its address as typed, or undefined */
   pipeNames(engine: string | undefined): Promise<readonly Candidate[]>;
   stages(engine: string | undefined, pipe: string): Promise<readonly Candidate[]>;
+  poolNames(engine: string | undefined): Promise<readonly Candidate[]>;
+  replicaNames(engine: string | undefined, pool: string): Promise<readonly Candidate[]>;
   codes(): Promise<readonly Candidate[]>;
 }
 
@@ -41,6 +43,12 @@ interface Place {
   readonly engine: string | undefined;
   readonly onlyArguments: boolean;
 }
+
+/** Of `replica share`. */
+const SHARE_WORDS: readonly Candidate[] = [
+  { word: "nbd", text: "on this machine's own address" },
+  { word: "nvmf", text: "on this machine's own address" },
+];
 
 const NOTHING: Completion = { candidates: [], hint: "none" };
 
@@ -147,6 +155,7 @@ async function valuesOfOption(place: Place, option: Option, lookup: Lookup): Pro
   if (value === "file") return { candidates: [], hint: "files" };
   if (value === "stage") return await stagesOf(place, lookup);
   if (value === "pipe") return { candidates: await lookup.pipeNames(place.engine), hint: "none" };
+  if (value === "pool") return { candidates: await lookup.poolNames(place.engine), hint: "none" };
   return NOTHING;
 }
 
@@ -163,10 +172,20 @@ async function valuesOfArgument(
   if (path === "pipe run" || path === "pipe create") {
     return name === "pipe" ? stagesOfText(current) : NOTHING;
   }
+  if (path === "pool create" && name === "name") return NOTHING;
+  if (path === "replica create" && name === "replica") return NOTHING;
   switch (name) {
     case "name":
     case "pipe":
       return { candidates: await lookup.pipeNames(engine), hint: "none" };
+    case "pool":
+      return { candidates: await lookup.poolNames(engine), hint: "none" };
+    case "replica":
+      return { candidates: await lookup.replicaNames(engine, place.values[0] ?? ""), hint: "none" };
+    case "device":
+      return { candidates: [], hint: "files" };
+    case "share":
+      return { candidates: [...SHARE_WORDS, ...shareHeads()], hint: "more" };
     case "stage":
       return await stagesOf(place, lookup);
     case "filter":

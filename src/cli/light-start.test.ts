@@ -6,9 +6,12 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { runCommand } from "../testing/run-command.ts";
 
-const [PROGRAM, PIPE_RUN, CLIENT] = ["program.ts", "pipe-run.ts", "pipe-client.ts"].map((name) =>
-  join(import.meta.dirname, name),
-) as [string, string, string];
+const [PROGRAM, PIPE_RUN, CLIENT, POOL_CLIENT] = [
+  "program.ts",
+  "pipe-run.ts",
+  "pipe-client.ts",
+  "pool-client.ts",
+].map((name) => join(import.meta.dirname, name)) as [string, string, string, string];
 const RPC = ["@connectrpc", "@bufbuild"];
 const PRINTERS = ["console-table-printer", "node_modules/yaml"];
 const STAGES = ["src/devices/", "src/proto/", "/pipe/registry.ts"];
@@ -42,7 +45,7 @@ test("the command line and pipe run load no RPC", async () => {
 });
 
 test("the command line and clients of the engine load no stages and no printers", async () => {
-  const loaded = await loadedWith(PROGRAM, CLIENT);
+  const loaded = await loadedWith(PROGRAM, CLIENT, POOL_CLIENT);
   ok(thoseOf(loaded, RPC).length > 0);
   deepStrictEqual(thoseOf(loaded, [...STAGES, ...PRINTERS]), []);
 });

@@ -1,6 +1,6 @@
 /**
- * `device list`, `share list`: what there is to type, with its help. What they print comes from
- * the trees of the engine's pipes.
+ * `device list`, `device disks`, `share list`: what there is to type, with its help. What the lists
+ * print comes from the trees of the engine's pipes.
  */
 
 import type { Command } from "commander";
@@ -8,7 +8,9 @@ import { forClients, outputOption } from "./engine-commands.ts";
 import type { ListOptions } from "./pipe-client.ts";
 
 export function addListings(program: Command): void {
-  const device = program.command("device").description("every stage of the engine's pipes");
+  const device = program
+    .command("device")
+    .description("every stage of the engine's pipes, and the disks of its machine");
   forClients(device.command("list"))
     .description("every source, leg and filter: size, what is on its way, state")
     .addOption(outputOption())
@@ -16,6 +18,14 @@ export function addListings(program: Command): void {
     .action(async (options: ListOptions) => {
       const { listDevices } = await import("./listings.ts");
       await listDevices(options);
+    });
+  forClients(device.command("disks"))
+    .description("every disk and partition of the engine's machine: what is on it, or free")
+    .addOption(outputOption())
+    .addHelpText("after", DISKS_HELP)
+    .action(async (options: ListOptions) => {
+      const { listDisks } = await import("./pool-client.ts");
+      await listDisks(options);
     });
   const share = program.command("share").description("what clients of the engine connect to");
   forClients(share.command("list"))
@@ -34,6 +44,13 @@ A mirror's legs say whether they are in-sync or faulted, and why.
 Examples:
   penstock device list
   penstock device list -o json`;
+
+const DISKS_HELP = `
+They are opened for reading only. A pool can be made of those that are free.
+
+Examples:
+  penstock device disks
+  penstock device disks -o json`;
 
 const SHARE_HELP = `
 Examples:

@@ -200,8 +200,8 @@ function formatEvent(event: EventView, output: OutputFormat): string {
   return output === "yaml" ? `---\n${formatValue(event, "yaml")}` : eventLine(event);
 }
 
-function eventLine({ time, level, code, pipe, stage, message }: EventView): string {
-  const where = [pipe, stage].filter((word) => word !== null).map((word) => `${word}: `);
+function eventLine({ time, level, code, pipe, stage, pool, message }: EventView): string {
+  const where = [pipe, stage, pool].filter((word) => word !== null).map((word) => `${word}: `);
   return `${time ?? "-"} ${level.padEnd(7)} ${code}: ${inOneLine(`${where.join("")}${message}`)}\n`;
 }
 

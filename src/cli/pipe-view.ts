@@ -100,11 +100,12 @@ export interface EventView {
   readonly code: string;
   readonly pipe: string | null;
   readonly stage: string | null;
+  readonly pool: string | null;
   readonly message: string;
 }
 
 export function eventView(event: Event): EventView {
-  const { sequence, time, level, code, pipe, stage, message } = event;
+  const { sequence, time, level, code, pipe, stage, pool, message } = event;
   return {
     sequence: Number(sequence),
     time: timeText(time),
@@ -112,6 +113,7 @@ export function eventView(event: Event): EventView {
     code,
     pipe: pipe === "" ? null : pipe,
     stage: stage === "" ? null : stage,
+    pool: pool === "" ? null : pool,
     message,
   };
 }
@@ -135,7 +137,8 @@ function stageView(stage: Stage): StageListing {
   };
 }
 
-function timeText(time: Timestamp | undefined): string | null {
+/** RFC 3339, or null. */
+export function timeText(time: Timestamp | undefined): string | null {
   return time === undefined ? null : new Date(timestampMs(time)).toISOString();
 }
 

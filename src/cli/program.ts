@@ -12,6 +12,8 @@ import { EXIT_CODE_HELP, ExitCode } from "./exit-code.ts";
 import { addExplain } from "./explain-commands.ts";
 import { addListings } from "./listing-commands.ts";
 import { addNvme } from "./nvme-commands.ts";
+import { addPools } from "./pool-commands.ts";
+import { addReplicas } from "./replica-commands.ts";
 import { manifest } from "./manifest.ts";
 import type { OutputFormat } from "./output.ts";
 import type { PipeRunOptions } from "./pipe-run.ts";
@@ -92,6 +94,8 @@ export function makeProgram(
   addPipeClients(pipe);
   addEngine(program, setExitCode);
   addEvents(program);
+  addPools(program, setExitCode);
+  addReplicas(program);
   addListings(program);
   addNvme(program);
   addStats(program);
@@ -166,6 +170,9 @@ Examples:
   penstock engine               the daemon, and then in another terminal:
   penstock pipe create vol1 '/var/tmp/disk.img?size=1GiB | nbd://127.0.0.1:10809/vol1'
   penstock pipe insert vol1 'limit#gold?iops=500'
+  penstock pool create fast /dev/nvme0n1 /dev/nvme1n1
+  penstock replica create fast vol2 --size 10GiB --thin
+  penstock replica share fast vol2 nvmf
   penstock bench nbd://127.0.0.1:10809/vol1
   penstock doctor               what works on this machine
   penstock explain claimed      what an error code means, and what to do

@@ -30,7 +30,11 @@ const USAGE_CODES: ReadonlySet<string> = new Set([
 ]);
 
 /** Where to look up what was named wrongly. */
-const LISTED_BY: ReadonlyMap<string, string> = new Map([["pipe-not-found", "penstock pipe list"]]);
+const LISTED_BY: ReadonlyMap<string, string> = new Map([
+  ["pipe-not-found", "penstock pipe list"],
+  ["pool-not-found", "penstock pool list"],
+  ["volume-not-found", "penstock replica list"],
+]);
 
 export interface ErrorReport {
   /** Lines without the last line's end. */

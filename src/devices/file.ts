@@ -41,6 +41,8 @@ export interface FileOptions {
   readonly readOnly?: boolean;
   /** Another process may write it as well, see `SHARED_FILE_OPERATIONS`. */
   readonly shared?: boolean;
+  /** Only for a look, with `readOnly`: see `OpenFileOptions`. */
+  readonly glance?: boolean;
   /** O_DIRECT. */
   readonly direct?: boolean;
   /** Default: the medium's logical block size. */
@@ -84,6 +86,7 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
       write: options.readOnly !== true,
       direct: options.direct === true,
       shared: options.shared === true,
+      glance: options.glance === true,
       ...(options.sizeBytes === undefined ? {} : { createSizeBytes: options.sizeBytes }),
       ...(options.holder === undefined ? {} : { holder: options.holder }),
     });

@@ -3,7 +3,9 @@
  *
  *   DIR/engine.lock     locked while an engine runs; says which one
  *   DIR/engine.sock     its RPC, unless another address was asked for
+ *   DIR/engine.uuid     who it is to the pools on its disks
  *   DIR/pipes/          see PipeStore
+ *   DIR/pools/          see pool-store.ts
  *
  * The lock is a lock on the file, where there is FFI, and a name in the abstract namespace
  * (FileClaim); both go with the process, whatever kills it. An engine that is on its way out says

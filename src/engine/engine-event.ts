@@ -18,8 +18,14 @@ export interface EngineEvent {
   readonly pipe: string;
   /** Canonical text of the stage, or "". */
   readonly stage: string;
+  /** Name of the pool, or "". */
+  readonly pool: string;
   readonly message: string;
 }
+
+/** One that is told: what is left out is "". */
+export type NewEngineEvent = Pick<EngineEvent, "level" | "code" | "pipe" | "message"> &
+  Partial<Pick<EngineEvent, "stage" | "pool">>;
 
 export const EVENTS_KEPT_MAX = 1000;
 const WATCHERS_MAX = 64;
@@ -38,15 +44,13 @@ export class EngineEvents {
     this.#nowMs = nowMs;
   }
 
-  add(
-    event: Omit<EngineEvent, "sequence" | "timeMs" | "stage"> & { readonly stage?: string },
-  ): void {
+  add(event: NewEngineEvent): void {
     this.#sequence += 1;
-    const { level, code, pipe } = event;
+    const { level, code, pipe, pool = "" } = event;
     const stage = shorten(event.stage ?? "");
     const message = shorten(event.message);
     const sequence = this.#sequence;
-    const full = { sequence, timeMs: this.#nowMs(), level, code, pipe, stage, message };
+    const full = { sequence, timeMs: this.#nowMs(), level, code, pipe, stage, pool, message };
     this.#kept.push(full);
     if (this.#kept.length > EVENTS_KEPT_MAX) this.#kept.shift();
     for (const watcher of this.#watchers) watcher.push(full);

@@ -1,8 +1,10 @@
 /**
  * Engine: the data-plane daemon. Holds pipes on reactors, stores them, and is driven by RPC.
  *
- *   data directory taken --> RPC listens --> reactors start --> serving, while stored pipes open
- *     close(): RPC refuses changes --> pipes drained, flushed, closed --> RPC ends --> folder free
+ *   data directory taken --> RPC listens --> reactors start --> serving, while stored pools open,
+ *     and then the pipes that stand on them
+ *     close(): RPC refuses changes --> pipes drained, flushed, closed --> pools closed
+ *       --> RPC ends --> folder free
  *
  * On the main thread, which has no data path.
  */
@@ -14,6 +16,7 @@ import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { type EngineAddress, formatEngineAddress } from "../api/engine-address.ts";
 import { PipeHost, type PipeHostOptions } from "../pipe/pipe-host.ts";
 import { RealClock } from "../reactor/real-clock.ts";
+import type { PoolEvent } from "../pool/pool-environment.ts";
 import type { PenstockError } from "../util/errors.ts";
 import { DataDirectory } from "./data-directory.ts";
 import { type EngineEvent, EngineEvents } from "./engine-event.ts";
@@ -24,11 +27,18 @@ import { type MetricsPage, metricsAlone, withMetrics } from "./metrics-endpoint.
 import { metricsText } from "./metrics-text.ts";
 import { PipeRegistry } from "./pipe-registry.ts";
 import { PipeStore } from "./pipe-store.ts";
+import { engineUuidOf } from "./engine-uuid.ts";
+import { listDisks, type ListedDisk } from "./device-list.ts";
+import { PoolRegistry } from "./pool-registry.ts";
+import { addPoolServices } from "./pool-services.ts";
+import { openPoolStore } from "./pool-store.ts";
+import { ReplicaRegistry } from "./replica-registry.ts";
 import { addReflection } from "./reflection-service.ts";
 import { type RpcHandler, RpcListener } from "./rpc-listener.ts";
 import { addServices, type ServiceParts } from "./services.ts";
 
-export interface EngineOptions extends Omit<PipeHostOptions, "onEvent" | "onLegOut"> {
+export interface EngineOptions
+  extends Omit<PipeHostOptions, "onEvent" | "onPoolEvent" | "onLegOut"> {
   readonly version: string;
   readonly dataDir: string;
   /** Where RPC is served; at least one. */
@@ -49,6 +59,8 @@ interface EngineParts {
   readonly events: EngineEvents;
   readonly host: PipeHost;
   readonly registry: PipeRegistry;
+  readonly pools: PoolRegistry;
+  readonly replicas: ReplicaRegistry;
   readonly clock: RealClock;
   readonly listeners: readonly RpcListener[];
   readonly metricsListeners: readonly RpcListener[];
@@ -85,6 +97,8 @@ export class Engine {
     const directory = await DataDirectory.take(dataDir, { level, holder });
     undo.push(() => directory.release());
     const store = await PipeStore.open(join(dataDir, "pipes"));
+    const poolStore = await openPoolStore(join(dataDir, "pools"));
+    const engineUuid = await engineUuidOf(dataDir, options.makeUuid);
     // Requests that come early wait. Sockets are made while no other thread makes files, since
     // the mode of both comes from the process's umask.
     const ready = Promise.withResolvers<Handlers>();
@@ -116,16 +130,27 @@ export class Engine {
     const host = await PipeHost.start({
       ...options,
       onEvent: (pipeId, event) => events.add({ ...event, pipe: registry.nameOf(pipeId) }),
+      onPoolEvent: (event) => events.add({ ...event, pipe: "", message: ofVolume(event) }),
       onLegOut: (pipeId, leg) => registry.legOut(pipeId, leg),
     });
     undo.push(() => host.close());
     const registry = new PipeRegistry({ ...options, host, store, events, clock, nowMs });
-    const parts = { directory, events, host, registry, clock, listeners, metricsListeners };
-    const engine = new Engine(options, parts);
+    const who = { holder, engineUuid, makeUuid: options.makeUuid };
+    const pools = new PoolRegistry({
+      ...{ host: host.pools, store: poolStore, events, clock, nowMs },
+      ...who,
+      onOpened: (name) => registry.poolOpened(name),
+    });
+    const replicas = new ReplicaRegistry({ pools, pipes: registry, host: host.pools, events });
+    const engine = new Engine(options, {
+      ...{ directory, events, host, registry, pools, replicas, clock },
+      ...{ listeners, metricsListeners },
+    });
     // Nobody is told that there are no pipes before it is known.
     await registry.load();
+    await pools.load();
     ready.resolve(engine.#handlers());
-    engine.#restored = registry.openLoaded();
+    engine.#restored = registry.openLoaded(pools.openLoaded());
     return engine;
   }
 
@@ -160,7 +185,7 @@ export class Engine {
   }
 
   async #close(): Promise<readonly PenstockError[]> {
-    const { registry, host, events, clock, directory } = this.#parts;
+    const { registry, pools, host, events, clock, directory } = this.#parts;
     const listeners = [...this.#parts.listeners, ...this.#parts.metricsListeners];
     for (const listener of listeners) listener.stopListening();
     this.#health.stop();
@@ -169,6 +194,7 @@ export class Engine {
     await directory.announceStop();
     const closing = host.close();
     await registry.close();
+    await pools.close();
     await this.#restored;
     const failures = await closing;
     events.close();
@@ -193,19 +219,29 @@ export class Engine {
   }
 
   #handler(): RpcHandler {
-    const { registry, events } = this.#parts;
+    const { registry, pools, replicas, events } = this.#parts;
     const { onBug } = this.#options;
     return connectNodeAdapter({
       routes: (router) => {
         const describe: ServiceParts["describe"] = () => this.#describe();
         const gather: ServiceParts["gatherStats"] = (pipe) => this.#gatherStats(pipe);
         addServices(router, { registry, events, describe, gatherStats: gather, onBug });
+        const disks = (): Promise<readonly ListedDisk[]> => this.#listDisks();
+        addPoolServices(router, { pools, replicas, listDisks: disks, onBug });
         this.#health.addTo(router, servicesOf(router));
         addReflection(router, servicesOf(router));
       },
       readMaxBytes: REQUEST_BYTES_MAX,
       // A misspelt field would be a default silently; JSON is for people.
       jsonOptions: { ignoreUnknownFields: false },
+    });
+  }
+
+  async #listDisks(): Promise<readonly ListedDisk[]> {
+    const { pools } = this.#parts;
+    return await listDisks({
+      poolOf: (device) => pools.poolOn(device),
+      probe: (device) => pools.contentOf(device),
     });
   }
 
@@ -228,6 +264,10 @@ export class Engine {
       pipesOther: states.length - ready - failed,
     };
   }
+}
+
+function ofVolume({ volume, message }: PoolEvent): string {
+  return volume === undefined ? message : `${volume}: ${message}`;
 }
 
 function servicesOf(router: ConnectRouter): readonly DescService[] {

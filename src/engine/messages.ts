@@ -59,7 +59,7 @@ export function treeMessage({ pipe, tree }: PipeWithStages): PipeTree {
 }
 
 export function eventMessage(event: EngineEvent): MessageInitShape<typeof EventSchema> {
-  const { sequence, timeMs, level, code, pipe, stage, message } = event;
+  const { sequence, timeMs, level, code, pipe, stage, pool, message } = event;
   return {
     sequence: BigInt(sequence),
     time: time(timeMs),
@@ -67,6 +67,7 @@ export function eventMessage(event: EngineEvent): MessageInitShape<typeof EventS
     code,
     pipe,
     stage,
+    pool,
     message,
   };
 }

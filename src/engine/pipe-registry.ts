@@ -10,7 +10,7 @@ import { GrammarError } from "../pipe/grammar-error.ts";
 import type { PipeHost, ServedPipeTree } from "../pipe/pipe-host.ts";
 import { planOneFilter, planPipe } from "../pipe/pipe-plan.ts";
 import type { Change, Insertion, Removal } from "../pipe/replumb.ts";
-import type { OutLeg } from "../pipe/stage-plan.ts";
+import { type OutLeg, type VolumeName, volumesOf } from "../pipe/stage-plan.ts";
 import type { Clock } from "../reactor/clock.ts";
 import { PenstockError, toPenstockError } from "../util/errors.ts";
 import type { EngineEvents } from "./engine-event.ts";
@@ -77,13 +77,28 @@ export class PipeRegistry {
     }
   }
 
-  /** Opens what was loaded; settles when each has been tried once. */
-  async openLoaded(): Promise<void> {
+  /**
+   * Opens what was loaded; settles when each has been tried once.
+   * @param pools settles when each pool has been tried: what stands on them waits for it
+   */
+  async openLoaded(pools: Promise<void> = Promise.resolve()): Promise<void> {
     const entries = [...this.#entries.values()].filter(({ state }) => state === "opening");
-    const taps = new Set(entries.filter(({ text }) => tapsAnother(text)));
+    const taps = new Set(entries.filter(({ text }) => standsOn(text) === "pipe"));
+    const onPools = new Set(entries.filter(({ text }) => standsOn(text) === "pool"));
+    const others = entries.filter((entry) => !taps.has(entry) && !onPools.has(entry));
+    await Promise.all([this.#openAll(others), pools.then(() => this.#openAll([...onPools]))]);
     // What is tapped before the taps.
-    await this.#openAll(entries.filter((entry) => !taps.has(entry)));
     await this.#openAll([...taps]);
+  }
+
+  /** A pool has opened: what stands on it and failed is tried again at once. */
+  poolOpened(pool: string): void {
+    for (const entry of this.#entries.values()) {
+      if (entry.state !== "failed" || entry.timer === null) continue;
+      if (volumesIn(entry.text).some((volume) => volume.pool === pool)) {
+        void this.#tryToOpen(entry);
+      }
+    }
   }
 
   /** In the order in which they were made. */
@@ -439,11 +454,21 @@ export class PipeRegistry {
 }
 
 /** Also for texts that this version does not understand: those fail when they are opened. */
-function tapsAnother(text: string): boolean {
+function standsOn(text: string): "pipe" | "pool" | "nothing" {
   try {
-    return planPipe(text).branch.source.taps !== undefined;
+    const { branch } = planPipe(text);
+    if (branch.source.taps !== undefined) return "pipe";
+    return volumesOf(branch).length > 0 ? "pool" : "nothing";
   } catch {
-    return false;
+    return "nothing";
+  }
+}
+
+function volumesIn(text: string): readonly VolumeName[] {
+  try {
+    return volumesOf(planPipe(text).branch);
+  } catch {
+    return [];
   }
 }
 

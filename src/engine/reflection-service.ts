@@ -88,16 +88,18 @@ function errorAnswer(errorCode: Code, errorMessage: string): Answer {
   return { case: "errorResponse", value: { $typeName, errorCode, errorMessage } };
 }
 
-/** The file first, then what it needs, each once. */
+/** The file first, each once and before what it needs. */
 function withImports(file: DescFile): DescFile[] {
-  const files = new Set<DescFile>();
+  const seen = new Set<DescFile>();
+  const needsFirst: DescFile[] = [];
   const add = (each: DescFile): void => {
-    if (files.has(each)) return;
-    files.add(each);
+    if (seen.has(each)) return;
+    seen.add(each);
     each.dependencies.forEach(add);
+    needsFirst.push(each);
   };
   add(file);
-  return [...files];
+  return needsFirst.reverse();
 }
 
 class SymbolCatalogue {

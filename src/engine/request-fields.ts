@@ -4,6 +4,8 @@
  */
 
 import { TEXT_BYTES_MAX } from "../pipe/limits.ts";
+import { DISKS_MAX, VOLUME_BLOCKS_MAX, BLOCK_BYTES } from "../pool/pool-layout.ts";
+import { CHECKSUM_KINDS, type ChecksumKind } from "../pool/volumes/block-checksum.ts";
 import { PenstockError } from "../util/errors.ts";
 
 const PIPE_NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
@@ -13,6 +15,13 @@ const STAGE_ADDRESS_LENGTH_MAX = 128;
 const TIMEOUT_MS_MIN = 1;
 const TIMEOUT_MS_MAX = 60_000;
 const SIZE_BYTES_MIN = 512;
+/** Of a volume: some have been named elsewhere, by longer names than we take. */
+const NAME_BYTES_MAX = 128;
+const SECTOR_BYTES = 512;
+const VOLUME_BYTES_MAX = VOLUME_BLOCKS_MAX * BLOCK_BYTES;
+const PERCENT_MIN = 1;
+const PERCENT_MAX = 65_535;
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const SHOWN_LENGTH_MAX = 64;
 
 /** @throws PenstockError `field-missing`, `field-too-long`, `field-invalid` */
@@ -54,6 +63,60 @@ export function readSizeBytes(field: string, value: bigint): number {
   if (size >= SIZE_BYTES_MIN && size <= Number.MAX_SAFE_INTEGER) return size;
   const expected = `expected ${SIZE_BYTES_MIN} to ${Number.MAX_SAFE_INTEGER}`;
   throw fieldError("field-out-of-range", field, `found ${value}, ${expected}`);
+}
+
+/** Names or UUIDs of what there is. @throws PenstockError `field-missing`, `field-too-long` */
+export function readName(field: string, value: string): string {
+  checkLength(field, value, NAME_BYTES_MAX, "bytes");
+  return value;
+}
+
+/** In lower case. @throws PenstockError `field-missing`, `field-too-long`, `field-invalid` */
+export function readUuid(field: string, value: string): string {
+  checkLength(field, value, NAME_BYTES_MAX, "bytes");
+  const uuid = value.toLowerCase();
+  if (UUID.test(uuid)) return uuid;
+  const expected = "expected a UUID such as 01234567-89ab-cdef-0123-456789abcdef";
+  throw fieldError("field-invalid", field, `found ${shown(value)}, ${expected}`);
+}
+
+/** Texts of a pool's disks. @throws PenstockError `field-missing`, `field-too-long` */
+export function readDisks(field: string, values: readonly string[]): readonly string[] {
+  if (values.length > DISKS_MAX) {
+    const message = `found ${values.length} disks, expected at most ${DISKS_MAX}`;
+    throw fieldError("field-too-long", field, message);
+  }
+  if (values.length === 0) checkLength(field, "", TEXT_BYTES_MAX, "bytes");
+  return values.map((value) => readText(field, value));
+}
+
+/** @throws PenstockError `field-missing`, `field-too-long`, `field-invalid` */
+export function readChecksum(field: string, value: string): Exclude<ChecksumKind, "none"> {
+  checkLength(field, value, NAME_BYTES_MAX, "bytes");
+  const kinds = CHECKSUM_KINDS.filter((kind) => kind !== "none");
+  const found = kinds.find((kind) => kind === value);
+  if (found !== undefined) return found;
+  const expected = `expected one of ${kinds.join(", ")}`;
+  throw fieldError("field-invalid", field, `found ${shown(value)}, ${expected}`);
+}
+
+/** @throws PenstockError `field-out-of-range` */
+export function readPercent(field: string, value: number): number {
+  if (value >= PERCENT_MIN && value <= PERCENT_MAX) return value;
+  const expected = `expected ${PERCENT_MIN} to ${PERCENT_MAX}`;
+  throw fieldError("field-out-of-range", field, `found ${value}, ${expected}`);
+}
+
+/** @throws PenstockError `field-out-of-range`, `field-invalid` */
+export function readVolumeSize(field: string, value: bigint): number {
+  const size = Number(value);
+  if (size < SECTOR_BYTES || size > VOLUME_BYTES_MAX) {
+    const expected = `expected ${SECTOR_BYTES} to ${VOLUME_BYTES_MAX}`;
+    throw fieldError("field-out-of-range", field, `found ${value}, ${expected}`);
+  }
+  if (size % SECTOR_BYTES === 0) return size;
+  const expected = `expected a multiple of ${SECTOR_BYTES}`;
+  throw fieldError("field-invalid", field, `found ${value}, ${expected}`);
 }
 
 function checkLength(

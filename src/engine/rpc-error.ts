@@ -22,13 +22,18 @@ const CODES: Readonly<Record<string, Code>> = {
   "field-too-long": Code.InvalidArgument,
   internal: Code.Internal,
   "label-taken": Code.AlreadyExists,
+  "name-invalid": Code.InvalidArgument,
   "namespace-exists": Code.AlreadyExists,
   "no-memory": Code.ResourceExhausted,
   "no-space": Code.ResourceExhausted,
+  "over-commit": Code.ResourceExhausted,
   "out-of-memory": Code.ResourceExhausted,
   "permission-denied": Code.PermissionDenied,
   "pipe-exists": Code.AlreadyExists,
   "pipe-not-found": Code.NotFound,
+  "pool-exists": Code.AlreadyExists,
+  "pool-not-found": Code.NotFound,
+  "replica-shared": Code.AlreadyExists,
   "replumb-busy": Code.Aborted,
   "replumb-timeout": Code.DeadlineExceeded,
   "size-invalid": Code.InvalidArgument,
@@ -36,11 +41,21 @@ const CODES: Readonly<Record<string, Code>> = {
   "stage-not-found": Code.NotFound,
   "store-failed": Code.Internal,
   "too-many-pipes": Code.ResourceExhausted,
+  "too-many-pools": Code.ResourceExhausted,
   "too-many-watchers": Code.ResourceExhausted,
+  "volume-exists": Code.AlreadyExists,
+  "volume-not-found": Code.NotFound,
 };
 
-/** @param onBug gets the stack of an error that is a bug of ours; clients get its message alone */
-export function toRpcError(thrown: unknown, onBug: (stack: string) => void): ConnectError {
+/**
+ * @param onBug gets the stack of an error that is a bug of ours; clients get its message alone
+ * @param textField of the request: the one with a pipe's text
+ */
+export function toRpcError(
+  thrown: unknown,
+  onBug: (stack: string) => void,
+  textField = "text",
+): ConnectError {
   if (thrown instanceof ConnectError) return thrown;
   const error = toPenstockError(thrown);
   if (error.code === "internal" || thrown instanceof AssertionError) {
@@ -52,7 +67,7 @@ export function toRpcError(thrown: unknown, onBug: (stack: string) => void): Con
     retryable: error.retryable,
     details: details as JsonObject,
     excerpt: error instanceof GrammarError ? error.render().split("\n").slice(0, 2) : [],
-    field: fieldOf(error),
+    field: fieldOf(error, textField),
   });
   const options = { desc: ErrorDetailSchema, value: detail };
   return new ConnectError(error.message, rpcCodeOf(error), undefined, [options], thrown);
@@ -64,8 +79,8 @@ function rpcCodeOf(error: PenstockError): Code {
   return known ?? (error.retryable ? Code.Unavailable : Code.FailedPrecondition);
 }
 
-function fieldOf(error: PenstockError): string {
-  if (error instanceof GrammarError) return "text";
+function fieldOf(error: PenstockError, textField: string): string {
+  if (error instanceof GrammarError) return textField;
   const { field } = error.details;
   return typeof field === "string" ? field : "";
 }

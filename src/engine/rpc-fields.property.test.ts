@@ -9,7 +9,8 @@ import { type TestContext, test } from "node:test";
 import { type DescField, type DescMethod, ScalarType } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { parseEngineAddress } from "../api/engine-address.ts";
-import { file_penstock_engine_v1_engine as FILE } from "../api/penstock/engine/v1/engine_pb.ts";
+import { file_penstock_engine_v1_engine as PIPES } from "../api/penstock/engine/v1/engine_pb.ts";
+import { file_penstock_engine_v1_pool as POOLS } from "../api/penstock/engine/v1/pool_pb.ts";
 import { cleanUp } from "../testing/cleanup.ts";
 import { forLongRun } from "../testing/long-run.ts";
 import { makeTempDir } from "../testing/temp-dir.ts";
@@ -20,7 +21,9 @@ const TEXT_BYTES_MAX = 64 * 1024;
 const RUNS = forLongRun(200, 2000);
 const END_OF_STREAM = 2;
 const ENVELOPE_BYTES = 5;
-const METHODS: readonly DescMethod[] = FILE.services.flatMap(({ methods }) => methods);
+const METHODS: readonly DescMethod[] = [PIPES, POOLS]
+  .flatMap(({ services }) => services)
+  .flatMap(({ methods }) => methods);
 /** What may come of a call that no field is wrong in, besides success. */
 const FAIR_CODES: ReadonlySet<string> = new Set([
   "invalid_argument",
@@ -128,6 +131,14 @@ function valuesOf(field: DescField): fc.Arbitrary<Chosen> {
       { weight: 1, arbitrary: of(isRequired ? "value" : "none", undefined, null) },
       { weight: 1, arbitrary: of("value", "", "x".repeat(TEXT_BYTES_MAX + 1)) },
       { weight: 1, arbitrary: of("type", 5, true, [], {}, ["a"]) },
+    );
+  }
+  if (field.fieldKind === "list") {
+    // Nothing that could be opened.
+    return fc.oneof(
+      { weight: 3, arbitrary: of("none", ["|"], ["limit"], ["null:///n?size=1MiB"], ["tap:///a"]) },
+      { weight: 1, arbitrary: of("value", undefined, null, [], [""], Array(33).fill("limit")) },
+      { weight: 1, arbitrary: of("type", 5, "a", {}, [5], [null], [["a"]]) },
     );
   }
   if (field.fieldKind === "scalar" && field.scalar === ScalarType.UINT32) {

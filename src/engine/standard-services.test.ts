@@ -95,6 +95,9 @@ test("a call is made from what reflection tells alone", async (t) => {
   for (const name of [
     "penstock.engine.v1.PipeService",
     "penstock.engine.v1.EngineService",
+    "penstock.engine.v1.PoolService",
+    "penstock.engine.v1.ReplicaService",
+    "penstock.engine.v1.DeviceService",
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
   ]) {

@@ -13,6 +13,7 @@ import { FirstFailure } from "../util/first-failure.ts";
 import { ListenerDirectory, type ListenerPlace } from "./listener-directory.ts";
 import { type PipePlan, planPipe } from "./pipe-plan.ts";
 import type { Placement } from "./placement.ts";
+import { PoolHost } from "./pool-host.ts";
 import { ReactorPool, type ReactorPoolOptions, type RemoteReactor } from "./reactor-pool.ts";
 import type { PipeRecord, PipeStats, PipeTree, ReactorStats } from "./reactor-protocol.ts";
 import type { Change, Insertion, Removal, StageListing } from "./replumb.ts";
@@ -20,7 +21,7 @@ import { type GroupPlace, ShareGroups } from "./share-groups.ts";
 import type { SharePlan } from "./share-plan.ts";
 import { shareUri } from "./shares/share-uri.ts";
 import type { SocketAddress } from "../reactor/io.ts";
-import type { BranchPlan } from "./stage-plan.ts";
+import { type BranchPlan, volumesOf } from "./stage-plan.ts";
 
 export interface PipeHostOptions extends ReactorPoolOptions {
   readonly placement: Placement;
@@ -78,7 +79,17 @@ interface OpenPipe extends ServedPipe {
   readonly deviceReactor: RemoteReactor;
 }
 
+/** Which reactors a pipe goes to. */
+interface Placing {
+  readonly deviceReactor: RemoteReactor;
+  readonly shareReactor: RemoteReactor;
+  /** What its source stands on is there: it lives nowhere else. */
+  readonly isFixed: boolean;
+}
+
 export class PipeHost {
+  /** Storage pools, which live on the same reactors; they end after the pipes. */
+  readonly pools: PoolHost;
   readonly #pool: ReactorPool;
   readonly #options: PipeHostOptions;
   readonly #listeners = new ListenerDirectory();
@@ -102,6 +113,7 @@ export class PipeHost {
   private constructor(pool: ReactorPool, options: PipeHostOptions) {
     this.#pool = pool;
     this.#options = options;
+    this.pools = new PoolHost(pool);
   }
 
   /**
@@ -215,10 +227,10 @@ export class PipeHost {
     const id = this.#lastId;
     onId?.(id);
     const tapped = this.#tapped(plan.branch.source.taps);
-    const wanted = tapped ?? this.#place(id);
+    const wanted = this.#place(id, tapped, plan.branch);
     const group = this.#groups.enter(share, wanted.shareReactor);
     const shareReactor = group.reactor;
-    const isTogether = tapped === undefined && wanted.deviceReactor === wanted.shareReactor;
+    const isTogether = !wanted.isFixed && wanted.deviceReactor === wanted.shareReactor;
     const deviceReactor = isTogether ? shareReactor : wanted.deviceReactor;
     let place: ListenerPlace | null = null;
     try {
@@ -296,18 +308,22 @@ export class PipeHost {
     return found[0];
   }
 
-  /** Pipes go round the reactors; apart, shares keep to the first and sources to the others. */
-  #place(id: number): {
-    readonly deviceReactor: RemoteReactor;
-    readonly shareReactor: RemoteReactor;
-  } {
+  /**
+   * A tap lives with what it taps, a volume with its pool. Other pipes go round the reactors;
+   * apart, shares keep to the first and sources to the others.
+   * @throws PenstockError `pool-not-found`, `pools-apart`
+   */
+  #place(id: number, tapped: OpenPipe | undefined, branch: BranchPlan): Placing {
     const { count } = this.#pool;
-    if (this.#options.placement === "together") {
-      const reactor = this.#pool.reactor((id - 1) % count);
-      return { deviceReactor: reactor, shareReactor: reactor };
+    const isApart = this.#options.placement === "apart";
+    const first = this.#pool.reactor(0);
+    if (tapped !== undefined) return { ...placingOf(tapped), isFixed: true };
+    const ofPool = this.pools.reactorOf(volumesOf(branch));
+    if (ofPool !== undefined) {
+      return { deviceReactor: ofPool, shareReactor: isApart ? first : ofPool, isFixed: true };
     }
-    const deviceReactor = this.#pool.reactor(1 + ((id - 1) % (count - 1)));
-    return { deviceReactor, shareReactor: this.#pool.reactor(0) };
+    const reactor = this.#pool.reactor(isApart ? 1 + ((id - 1) % (count - 1)) : (id - 1) % count);
+    return { deviceReactor: reactor, shareReactor: isApart ? first : reactor, isFixed: false };
   }
 
   async #close(): Promise<readonly PenstockError[]> {
@@ -325,11 +341,17 @@ export class PipeHost {
       results.push(...(await Promise.allSettled(closing)));
       left = left.filter((pipe) => !batch.has(pipe));
     }
+    const poolFailures = await this.pools.close();
     await this.#pool.stop();
-    return results.flatMap((result) =>
+    const failures = results.flatMap((result) =>
       result.status === "rejected" ? [toPenstockError(result.reason)] : [],
     );
+    return [...failures, ...poolFailures];
   }
+}
+
+function placingOf({ deviceReactor, shareReactor }: OpenPipe): Omit<Placing, "isFixed"> {
+  return { deviceReactor, shareReactor };
 }
 
 function withPort(share: SharePlan, port: number | undefined): SharePlan {

@@ -8,12 +8,16 @@ import { openProxy } from "../block/proxy-device.ts";
 import { serveDevice } from "../block/proxy-server.ts";
 import type { DeviceTicket } from "../block/proxy-wire.ts";
 import type { Io, IoTurnStats, SocketAddress } from "../reactor/io.ts";
+import type { PoolEvent } from "../pool/pool-environment.ts";
+import type { VolumeInfo } from "../pool/pool-info.ts";
 import { openIo } from "../reactor/open-io.ts";
 import { Reactor } from "../reactor/reactor.ts";
 import { assert } from "../util/assert.ts";
 import { snapshotOf } from "../util/histogram-snapshot.ts";
 import { ComposedPipe } from "./composer.ts";
 import { planPipe } from "./pipe-plan.ts";
+import type { PoolListing, PoolMethods, ProbedDisk } from "./pool-protocol.ts";
+import { Pools } from "./pools.ts";
 import {
   type Change,
   changeStage,
@@ -55,8 +59,11 @@ interface HostedPart {
 export interface ReactorHostLink {
   handOff(toReactor: number, message: ShareHandOff): void;
   report(pipeId: number, event: PipeEvent): void;
+  reportPool(event: PoolEvent): void;
   recordOut(pipeId: number, leg: OutLeg): Promise<void>;
 }
+
+type Params<K extends keyof PoolMethods> = Parameters<PoolMethods[K]>[0];
 
 export class ReactorHost implements ReactorMethods {
   readonly #settings: ReactorSettings;
@@ -65,6 +72,7 @@ export class ReactorHost implements ReactorMethods {
   #io: Io | null = null;
   #reactor: Reactor | null = null;
   #shares: ShareServices | null = null;
+  #pools: Pools | null = null;
 
   constructor(settings: ReactorSettings, link: ReactorHostLink) {
     this.#settings = settings;
@@ -83,6 +91,7 @@ export class ReactorHost implements ReactorMethods {
     this.#shares = new ShareServices(this.#reactor, {
       handOff: (toReactor, message) => this.#link.handOff(toReactor, message),
     });
+    this.#pools = new Pools(this.#reactor, (event) => this.#link.reportPool(event));
   }
 
   async openDevices(params: PipeOpening): Promise<void> {
@@ -218,6 +227,38 @@ export class ReactorHost implements ReactorMethods {
     };
   }
 
+  createPool({ opening, options }: Params<"createPool">): Promise<PoolListing> {
+    return this.#livePools.create(opening, options);
+  }
+
+  importPool({ opening, uuid }: Params<"importPool">): Promise<PoolListing> {
+    return this.#livePools.import(opening, uuid);
+  }
+
+  probeDisks({ opening }: Params<"probeDisks">): Promise<readonly ProbedDisk[]> {
+    return this.#livePools.probe(opening);
+  }
+
+  async describePool({ pool }: Params<"describePool">): Promise<PoolListing> {
+    return this.#livePools.describe(pool);
+  }
+
+  async createVolume({ pool, options }: Params<"createVolume">): Promise<VolumeInfo> {
+    return await this.#livePools.createVolume(pool, options);
+  }
+
+  async resizeVolume({ pool, volume, sizeBytes }: Params<"resizeVolume">): Promise<VolumeInfo> {
+    return await this.#livePools.resizeVolume(pool, volume, sizeBytes);
+  }
+
+  async deleteVolume({ pool, volume }: Params<"deleteVolume">): Promise<void> {
+    await this.#livePools.deleteVolume(pool, volume);
+  }
+
+  async endPool({ pool, how }: Params<"endPool">): Promise<void> {
+    await this.#livePools.end(pool, how);
+  }
+
   /** A connection that another reactor accepted for a share of this one. */
   adopt(message: ShareHandOff): void {
     this.#services.adopt(message);
@@ -225,6 +266,7 @@ export class ReactorHost implements ReactorMethods {
 
   async stop(): Promise<void> {
     for (const pipeId of [...this.#parts.keys()]) await this.closePipe({ pipeId });
+    await this.#pools?.closeAll();
     await this.#shares?.close();
     await this.#io?.close();
   }
@@ -237,6 +279,11 @@ export class ReactorHost implements ReactorMethods {
   get #services(): ShareServices {
     assert(this.#shares !== null, "a reactor is started before it is used");
     return this.#shares;
+  }
+
+  get #livePools(): Pools {
+    assert(this.#pools !== null, "a reactor is started before it is used");
+    return this.#pools;
   }
 
   #part(pipeId: number): HostedPart {
@@ -263,6 +310,7 @@ export class ReactorHost implements ReactorMethods {
       instanceSeed: params.instanceSeed,
       report: (event) => this.#link.report(params.pipeId, event),
       findStage: (label) => this.#findStage(label),
+      findPool: (name) => this.#livePools.find(name),
       ...(params.record === undefined ? {} : this.#recordOf(params.pipeId, params.record)),
     });
     const part = { pipe, share: null };

@@ -9,6 +9,7 @@ import { Worker } from "node:worker_threads";
 import { IoLevel } from "../reactor/io.ts";
 import { levelCan, type RealLevel } from "../reactor/level-capabilities.ts";
 import { REACTOR_COUNT_MAX } from "../reactor/reactor-count.ts";
+import type { PoolEvent } from "../pool/pool-environment.ts";
 import { assert } from "../util/assert.ts";
 import { PenstockError } from "../util/errors.ts";
 import { moduleBeside } from "../util/module-url.ts";
@@ -38,6 +39,8 @@ export interface ReactorPoolOptions {
   onFatal(stack: string): void;
   /** Something happened to a pipe. */
   onEvent?(pipeId: number, event: PipeEvent): void;
+  /** Something happened to a pool. */
+  onPoolEvent?(event: PoolEvent): void;
   /**
    * A leg is taken out of its mirror: settles when that is durable; the mirror acknowledges nothing
    * before. Must not reject. Asked only for pipes that were opened with a record.
@@ -90,13 +93,16 @@ export class ReactorPool {
     await Promise.all(this.#threads.map((thread) => thread.stop()));
   }
 
-  #noted(note: ReactorNote, { onEvent, onFatal }: ReactorPoolOptions): void {
+  #noted(note: ReactorNote, { onEvent, onPoolEvent, onFatal }: ReactorPoolOptions): void {
     switch (note.kind) {
       case "hand-off":
         this.#threads[note.toReactor]?.note({ kind: "adopt", message: note.message });
         return;
       case "event":
         onEvent?.(note.pipeId, note.event);
+        return;
+      case "pool-event":
+        onPoolEvent?.(note.event);
         return;
       case "fatal":
         onFatal(note.stack);

@@ -8,8 +8,10 @@ import type { SocketAddress } from "../reactor/io.ts";
 import type { RealLevel } from "../reactor/level-capabilities.ts";
 import type { SharedSlabTable } from "../reactor/slab-space-shared.ts";
 import type { ConnectionCounts } from "../shares/listening-port.ts";
+import type { PoolEvent } from "../pool/pool-environment.ts";
 import type { HistogramSnapshot } from "../util/histogram-snapshot.ts";
 import type { PipeState } from "./composer.ts";
+import type { PoolMethods } from "./pool-protocol.ts";
 import type { Change, Insertion, Removal, StageListing } from "./replumb.ts";
 import type { ShareKind } from "./share-plan.ts";
 import type { ShareAnnouncement, ShareCounts, ShareHandOff } from "./shares/share-service.ts";
@@ -116,7 +118,7 @@ export interface ListenerName {
 }
 
 /** What the main thread calls on a reactor. */
-export interface ReactorMethods {
+export interface ReactorMethods extends PoolMethods {
   /** Opens the Io. First call. */
   start(params: null): Promise<void>;
   openDevices(params: PipeOpening): Promise<void>;
@@ -163,6 +165,7 @@ export interface ReactorMethods {
 export type ReactorNote =
   | { readonly kind: "hand-off"; readonly toReactor: number; readonly message: ShareHandOff }
   | { readonly kind: "event"; readonly pipeId: number; readonly event: PipeEvent }
+  | { readonly kind: "pool-event"; readonly event: PoolEvent }
   /** A bug: the process has to end. */
   | { readonly kind: "fatal"; readonly stack: string };
 

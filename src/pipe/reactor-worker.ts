@@ -36,6 +36,7 @@ function main(): void {
   const host = new ReactorHost(settings, {
     handOff: (toReactor, message) => channel.note({ kind: "hand-off", toReactor, message }),
     report: (pipeId, event) => channel.note({ kind: "event", pipeId, event }),
+    reportPool: (event) => channel.note({ kind: "pool-event", event }),
     recordOut: (pipeId, leg) => channel.call("recordOut", { pipeId, leg }),
   });
   const methods: ReactorMethods = {
@@ -57,6 +58,14 @@ function main(): void {
     describePipe: (params) => host.describePipe(params),
     describeShare: (params) => host.describeShare(params),
     stats: (params) => host.stats(params),
+    createPool: (params) => host.createPool(params),
+    importPool: (params) => host.importPool(params),
+    probeDisks: (params) => host.probeDisks(params),
+    describePool: (params) => host.describePool(params),
+    createVolume: (params) => host.createVolume(params),
+    resizeVolume: (params) => host.resizeVolume(params),
+    deleteVolume: (params) => host.deleteVolume(params),
+    endPool: (params) => host.endPool(params),
     stop: async () => {
       await host.stop();
       // After the answer has been posted: with its port closed the thread has nothing left.

@@ -17,6 +17,7 @@ import { suggestName } from "./nearest-name.ts";
 import { NBD_OPTIONS, NBD_UNIX_OPTIONS, planNbd, planNbdUnix } from "./shares/nbd-share.ts";
 import { NVMF_OPTIONS, planNvmf } from "./shares/nvmf-share.ts";
 import { FILE_OPTIONS, planFile } from "./sources/file-source.ts";
+import { LVOL_OPTIONS, planLvol } from "./sources/lvol-source.ts";
 import { MEMORY_OPTIONS, planMalloc, planNull } from "./sources/memory-sources.ts";
 import { MIRROR_OPTIONS, planMirror } from "./sources/mirror-source.ts";
 import { planTap, TAP_OPTIONS } from "./sources/tap-source.ts";
@@ -67,6 +68,13 @@ export const SOURCES: readonly UriEntry<SourcePlan>[] = [
     text: "a regular file or a block device; a bare path means the same",
     options: FILE_OPTIONS,
     plan: planFile,
+  },
+  {
+    scheme: "lvol",
+    example: "lvol:///pool/volume",
+    text: "a volume of a pool of the same engine",
+    options: LVOL_OPTIONS,
+    plan: planLvol,
   },
   {
     scheme: "malloc",
@@ -192,7 +200,7 @@ export const SHARES: readonly UriEntry<SharePlan>[] = [
 ];
 
 /** Part of the plan but not of this version. */
-const LATER_SCHEMES: readonly string[] = ["lvol", "iscsi", "vhost-user", "fuse", "s3"];
+const LATER_SCHEMES: readonly string[] = ["iscsi", "vhost-user", "fuse", "s3"];
 const LATER_NAMES: readonly string[] = ["mirror"];
 
 /**

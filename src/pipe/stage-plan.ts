@@ -27,6 +27,8 @@ export interface OpenContext {
   readonly failFast?: boolean;
   /** Under a mirror: other hosts are kept from having the same in a mirror, where that can be. */
   readonly claims?: boolean;
+  /** Only for a look: a source reads only, and keeps nobody away who would write. */
+  readonly glance?: boolean;
   /** Where the branch stands: "" for the pipe's own, "1.2." for the second leg of its source. */
   readonly place?: string;
   /** Legs that were taken out before, in any run: they are not opened. */
@@ -42,6 +44,24 @@ export interface OpenContext {
   report?(event: PipeEvent): void;
   /** The device of the stage that is labelled so, in any pipe of this reactor. Absent: none. */
   findStage?(label: string): TappedStage | undefined;
+  /** A pool of this reactor that is open. Absent: there are none. */
+  findPool?(name: string): VolumeOpener | undefined;
+}
+
+/** What a stage needs of a pool. */
+export interface VolumeOpener {
+  /** Whoever opens closes. @throws PenstockError `volume-not-found`, `volume-in-use` */
+  openVolume(
+    name: string,
+    options: { readonly readOnly: boolean; readonly stageName: string },
+  ): Promise<Device>;
+}
+
+/** A volume by its names. */
+export interface VolumeName {
+  readonly pool: string;
+  /** Its name, or its UUID. */
+  readonly volume: string;
 }
 
 /** A leg that was taken out of its mirror: it lacks what was written since. Plain values. */
@@ -80,6 +100,8 @@ export interface TappedStage {
 export interface SourcePlan {
   /** The label of the stage that it taps: it must live on that stage's reactor. */
   readonly taps?: string;
+  /** The volume that it is: it must live on its pool's reactor. */
+  readonly volume?: VolumeName;
   /** The pipes, without shares, that it stands on: a mirror's legs. Absent: none. */
   readonly legs?: readonly BranchPlan[];
   /** The servers that it uses, which may be this process. */
@@ -115,6 +137,12 @@ export interface BranchPlan {
   /** In the order of the text: the last one is on top. */
   readonly filters: readonly FilterPlan[];
   readonly filterStages: readonly CallStage[];
+}
+
+/** All volumes that a branch stands on. */
+export function volumesOf({ source }: BranchPlan): VolumeName[] {
+  const below = (source.legs ?? []).flatMap(volumesOf);
+  return source.volume === undefined ? below : [...below, source.volume];
 }
 
 /** One option of a stage, for `--help`. */

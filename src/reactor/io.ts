@@ -65,6 +65,8 @@ export interface OpenFileOptions {
   readonly write: boolean;
   /** Others may write it as well, if they say so too; exclusive writers stay away. */
   readonly shared?: boolean;
+  /** Only to look, without `write`: refused where somebody writes, but keeps no writer away. */
+  readonly glance?: boolean;
   /** Bypass the page cache (O_DIRECT); an error where the level or the file system cannot. */
   readonly direct?: boolean;
   /**

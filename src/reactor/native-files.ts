@@ -11,7 +11,7 @@ import { directAlignment } from "../sys/libc.ts";
 import { mapShared } from "../sys/memory.ts";
 import { Errno } from "./errno.ts";
 import { countFaults } from "./fault-marks.ts";
-import { claimedError, FileClaim } from "./file-claim.ts";
+import { askHolder, claimedError, FileClaim } from "./file-claim.ts";
 import type { FileHandle, OpenedFile, OpenFileOptions } from "./io.ts";
 import { directUnsupportedError, failureOf, invalidFileError, openFileError } from "./io-errors.ts";
 import { describeMedium, fitSize, readBootId } from "./medium.ts";
@@ -83,6 +83,10 @@ export class NativeFiles {
   }
 
   async #claim(fd: number, identity: string, options: OpenFileOptions): Promise<void> {
+    if (options.glance === true) {
+      if ((await askHolder(identity)) === null) return;
+      throw await claimedError(identity, options.path);
+    }
     const isExclusive = options.write && options.shared !== true;
     if (lockFile(fd, isExclusive) < 0) throw await claimedError(identity, options.path);
     if (!isExclusive) return;

@@ -23,6 +23,8 @@ export interface LogEntry {
   readonly pipe?: string;
   /** Canonical text of the stage. */
   readonly stage?: string;
+  /** Name of the pool. */
+  readonly pool?: string;
 }
 
 export interface EngineLogOptions {
@@ -118,11 +120,12 @@ export class EngineLog {
     }
   }
 
-  #line({ level, code, message, pipe = "", stage = "" }: LogEntry): void {
+  #line({ level, code, message, pipe = "", stage = "", pool = "" }: LogEntry): void {
     const fields = {
       code,
       ...(pipe === "" ? {} : { pipe }),
       ...(stage === "" ? {} : { stage }),
+      ...(pool === "" ? {} : { pool }),
     };
     this.#pino[PINO_LEVELS[level]](fields, message);
   }
@@ -137,8 +140,8 @@ interface JsonLine extends LogEntry {
 }
 
 function prettyLine(json: string): string {
-  const { time, level, code, pipe, stage, message } = JSON.parse(json) as JsonLine;
-  const where = [pipe, stage].filter((word) => word !== undefined).map((word) => `${word}: `);
+  const { time, level, code, pipe, stage, pool, message } = JSON.parse(json) as JsonLine;
+  const where = [pipe, stage, pool].filter((word) => word !== undefined).map((word) => `${word}: `);
   return `${time} ${level} ${code}: ${printable(`${where.join("")}${message}`)}\n`;
 }
 

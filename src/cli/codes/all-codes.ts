@@ -12,6 +12,7 @@ import { ENGINE_CODES } from "./engine-codes.ts";
 import { MACHINE_CODES } from "./machine-codes.ts";
 import { NETWORK_CODES } from "./network-codes.ts";
 import { NVME_CODES } from "./nvme-codes.ts";
+import { POOL_CODES } from "./pool-codes.ts";
 import { TEXT_CODES } from "./text-codes.ts";
 
 export interface CodeGroup {
@@ -27,6 +28,7 @@ export const CODE_GROUPS: readonly CodeGroup[] = [
   { title: "Requests and other servers' exports", codes: NETWORK_CODES },
   { title: "NVMe over Fabrics", codes: NVME_CODES },
   { title: "The engine and its events", codes: ENGINE_CODES },
+  { title: "Pools", codes: POOL_CODES },
 ];
 
 const SYSTEM_PREFIX = "system-";

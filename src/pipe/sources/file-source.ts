@@ -37,14 +37,15 @@ export function planFile(text: string, stage: UriStage, options: StageOptions): 
   const shared = options.boolean("shared", { fallback: false });
   return {
     ...(shared ? { isShared: true } : {}),
-    open: ({ reactor, holder }) =>
+    open: ({ reactor, holder, glance = false }) =>
       FileDevice.open(reactor, {
         path,
         direct,
-        readOnly,
+        readOnly: readOnly || glance,
         shared,
+        glance,
         holder,
-        ...(sizeBytes === undefined ? {} : { sizeBytes }),
+        ...(sizeBytes === undefined || glance ? {} : { sizeBytes }),
         ...(blockSizeBytes === undefined ? {} : { blockSizeBytes }),
       }),
   };

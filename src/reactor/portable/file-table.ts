@@ -124,11 +124,13 @@ async function takeClaim(medium: Medium, options: OpenFileOptions): Promise<Clai
     if (readerCounts.has(identity)) throw await claimedError(identity, options.path);
     return FileClaim.take(identity, options.path, options.holder ?? "penstock");
   }
-  const claim = new ReaderClaim(identity);
+  const claim = options.glance === true ? NO_CLAIM : new ReaderClaim(identity);
   if ((await askHolder(identity)) === null) return claim;
   await claim.release();
   throw await claimedError(identity, options.path);
 }
+
+const NO_CLAIM: Claim = { release: () => Promise.resolve() };
 
 /** Keeps writers of this process away. */
 class ReaderClaim implements Claim {

@@ -1,0 +1,223 @@
+/**
+ * The commands of pools, replicas and disks: each makes one call and prints what came of it.
+ */
+
+import { resolve } from "node:path";
+import type { Pool, Replica } from "../api/penstock/engine/v1/pool_pb.ts";
+import { askEngine, type EngineClient } from "../api/engine-client.ts";
+import { withAbsolutePaths } from "./absolute-paths.ts";
+import { engineAddressFor } from "./engine-place.ts";
+import { formatTable, formatValue } from "./output.ts";
+import type { ClientOptions, ListOptions } from "./pipe-client.ts";
+import {
+  DISK_COLUMNS,
+  diskView,
+  type PoolView,
+  poolTable,
+  poolView,
+  type ReplicaView,
+  replicaTable,
+  replicaView,
+  shownSize,
+} from "./pool-view.ts";
+
+export interface CreatePoolOptions extends ClientOptions {
+  readonly checksum?: string;
+  /** Percent. */
+  readonly overCommit?: number;
+  readonly force: boolean;
+}
+
+export interface ForceOptions extends ClientOptions {
+  readonly force: boolean;
+}
+
+export interface CreateReplicaOptions extends ClientOptions {
+  /** Bytes. */
+  readonly size: number;
+  readonly thin: boolean;
+  readonly uuid?: string;
+}
+
+export interface ListReplicasOptions extends ListOptions {
+  readonly pool?: string;
+}
+
+/** A replica by its names. */
+export interface ReplicaName {
+  readonly pool: string;
+  readonly name: string;
+}
+
+export async function createPool(
+  name: string,
+  devices: readonly string[],
+  { checksum, overCommit, force, ...options }: CreatePoolOptions,
+): Promise<void> {
+  const request = {
+    name,
+    disks: absolute(devices),
+    force,
+    ...(checksum === undefined ? {} : { checksum }),
+    ...(overCommit === undefined ? {} : { overCommitPercent: overCommit }),
+  };
+  await ask(options, ({ pools }) => pools.createPool(request));
+}
+
+export async function importPool(
+  devices: readonly string[],
+  { force, ...options }: ForceOptions,
+): Promise<void> {
+  const request = { disks: absolute(devices), force };
+  const { pool } = await ask(options, ({ pools }) => pools.importPool(request));
+  print(`${pool?.name ?? ""}\n`);
+}
+
+export async function listPools({ output, ...options }: ListOptions): Promise<void> {
+  const { pools } = await ask(options, ({ pools }) => pools.listPools({}));
+  const views = pools.map(poolView);
+  print(output === "table" ? poolTable(views) : formatValue(views, output));
+}
+
+export async function showPool(name: string, { output, ...options }: ListOptions): Promise<void> {
+  const { pool } = await ask(options, ({ pools }) => pools.getPool({ name }));
+  const view = poolView(there<Pool>(pool));
+  print(output === "table" ? factsOf(poolFacts(view)) : formatValue(view, output));
+}
+
+export async function exportPool(name: string, options: ClientOptions): Promise<void> {
+  await ask(options, ({ pools }) => pools.exportPool({ name }));
+}
+
+export async function destroyPool(
+  name: string,
+  { force, ...options }: ForceOptions,
+): Promise<void> {
+  await ask(options, ({ pools }) => pools.destroyPool({ name, force }));
+}
+
+export async function createReplica(
+  { pool, name }: ReplicaName,
+  { size, thin, uuid, ...options }: CreateReplicaOptions,
+): Promise<void> {
+  const request = { pool, name, sizeBytes: BigInt(size), thin, ...(uuid ? { uuid } : {}) };
+  await ask(options, ({ replicas }) => replicas.createReplica(request));
+}
+
+export async function listReplicas(listing: ListReplicasOptions): Promise<void> {
+  const { output, pool, ...options } = listing;
+  const request = pool === undefined ? {} : { pool };
+  const { replicas } = await ask(options, ({ replicas }) => replicas.listReplicas(request));
+  const views = replicas.map(replicaView);
+  print(output === "table" ? replicaTable(views) : formatValue(views, output));
+}
+
+export async function showReplica(
+  name: ReplicaName,
+  { output, ...options }: ListOptions,
+): Promise<void> {
+  const { replica } = await ask(options, ({ replicas }) => replicas.getReplica(name));
+  const view = replicaView(there<Replica>(replica));
+  print(output === "table" ? factsOf(replicaFacts(view)) : formatValue(view, output));
+}
+
+export async function shareReplica(
+  name: ReplicaName,
+  share: string,
+  options: ClientOptions,
+): Promise<void> {
+  const request = { ...name, share: absoluteShare(share) };
+  const { replica } = await ask(options, ({ replicas }) => replicas.shareReplica(request));
+  print(`ready ${replica?.shareUri ?? ""}\n`);
+}
+
+export async function unshareReplica(name: ReplicaName, options: ClientOptions): Promise<void> {
+  await ask(options, ({ replicas }) => replicas.unshareReplica(name));
+}
+
+export async function resizeReplica(
+  name: ReplicaName,
+  { size, ...options }: ClientOptions & { readonly size: number },
+): Promise<void> {
+  const request = { ...name, sizeBytes: BigInt(size) };
+  await ask(options, ({ replicas }) => replicas.resizeReplica(request));
+}
+
+export async function destroyReplica(name: ReplicaName, options: ClientOptions): Promise<void> {
+  await ask(options, ({ replicas }) => replicas.destroyReplica(name));
+}
+
+export async function listDisks({ output, ...options }: ListOptions): Promise<void> {
+  const { disks } = await ask(options, ({ devices }) => devices.listDisks({}));
+  const views = disks.map(diskView);
+  print(output === "table" ? formatTable(views, DISK_COLUMNS) : formatValue(views, output));
+}
+
+/** A name without a slash in it is a file's, too: "disk.img" is where the shell is. */
+function absolute(devices: readonly string[]): string[] {
+  const folder = process.cwd();
+  return devices.map((device) =>
+    /^[\w.-]+$/.test(device) ? resolve(folder, device) : withAbsolutePaths(device, folder),
+  );
+}
+
+/** Only a whole pipe has paths that can be found. */
+function absoluteShare(share: string): string {
+  const source = "null:///x?size=1MiB | ";
+  const text = withAbsolutePaths(source + share, process.cwd());
+  return text.startsWith(source) ? text.slice(source.length) : share;
+}
+
+function poolFacts(view: PoolView): (readonly [string, string])[] {
+  const { name, state, reason, failure, uuid, disks, chunkBytes, checksum } = view;
+  const size = (sizeBytes: number | null): string =>
+    sizeBytes === null ? "-" : shownSize(sizeBytes);
+  return [
+    ["name", name],
+    ["state", reason === null ? state : `${state}: ${reason}`],
+    ...(failure === null ? [] : [["failure", `${failure.code}: ${failure.message}`] as const]),
+    ...(view.retryAt === null ? [] : [["next try", view.retryAt] as const]),
+    ["uuid", uuid ?? "-"],
+    ["capacity", size(view.capacityBytes)],
+    ["used", size(view.usedBytes)],
+    ["reserved", size(view.reservedBytes)],
+    ["promised", size(view.committedBytes)],
+    ["free", size(view.freeBytes)],
+    ["chunk", size(chunkBytes)],
+    ["checksum", checksum ?? "-"],
+    ["created", view.createdAt ?? "-"],
+    ...disks.map((disk) => ["disk", `${disk.device} (${size(disk.freeBytes)} free)`] as const),
+  ];
+}
+
+function replicaFacts(view: ReplicaView): (readonly [string, string])[] {
+  return [
+    ["pool", view.pool],
+    ["name", view.name],
+    ["uuid", view.uuid],
+    ["state", view.state],
+    ["thin", String(view.thin)],
+    ["size", shownSize(view.sizeBytes)],
+    ["used", shownSize(view.usedBytes)],
+    ["share", view.shareUri ?? "-"],
+    ["pipes", view.pipes.length === 0 ? "-" : view.pipes.join(", ")],
+    ["created", view.createdAt ?? "-"],
+  ];
+}
+
+function factsOf(facts: readonly (readonly [string, string])[]): string {
+  return facts.map(([key, value]) => `${key.padEnd(8)}  ${value}\n`).join("");
+}
+
+function ask<T>({ engine }: ClientOptions, call: (client: EngineClient) => Promise<T>): Promise<T> {
+  return askEngine(engineAddressFor(engine), call);
+}
+
+function there<T>(message: T | undefined): T {
+  if (message === undefined) throw new TypeError("the engine answered without what was asked for");
+  return message;
+}
+
+function print(text: string): void {
+  process.stdout.write(text);
+}

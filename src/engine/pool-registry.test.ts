@@ -1,0 +1,181 @@
+// Tests of PoolRegistry: what an engine keeps of its pools, and what comes of failures on the way.
+
+import { deepStrictEqual, match, rejects, strictEqual } from "node:assert/strict";
+import { test } from "node:test";
+import { FakePoolHost } from "../testing/fake-pool-host.ts";
+import { PenstockError } from "../util/errors.ts";
+import { PoolRegistry } from "./pool-registry.ts";
+import type { StoredPool } from "./pool-store.ts";
+
+class Rig {
+  readonly host: FakePoolHost;
+  readonly registry: PoolRegistry;
+  readonly stored: Map<string, StoredPool>;
+  readonly events: string[] = [];
+  readonly opened: string[] = [];
+  readonly timers: (() => void)[] = [];
+  isFull = false;
+
+  /** @param before disks and what is stored of them come from there: an engine started again */
+  constructor(before?: Rig) {
+    this.host = new FakePoolHost(before?.host.media);
+    this.stored = new Map(before?.stored);
+    let uuids = 0;
+    this.registry = new PoolRegistry({
+      host: this.host,
+      store: {
+        load: async () => ({
+          entries: [...this.stored.values()].map((record) => ({
+            ...{ name: record.name, record, problem: null },
+          })),
+          ignored: [],
+        }),
+        put: async (pool) => {
+          if (this.isFull) throw new PenstockError({ code: "store-failed", message: "ENOSPC" });
+          this.stored.set(pool.name, pool);
+        },
+        delete: async (name) => void this.stored.delete(name),
+      },
+      events: {
+        add: ({ code, pool = "", message }) => this.events.push(`${code} ${pool} ${message}`),
+      },
+      clock: {
+        nowMs: () => 0,
+        startTimer: (_delayMs, callback) => {
+          this.timers.push(callback);
+          return { cancel: () => void this.timers.splice(this.timers.indexOf(callback), 1) };
+        },
+      },
+      holder: "penstock engine at here",
+      engineUuid: "00000000-0000-4000-8000-000000000000",
+      onOpened: (name) => this.opened.push(name),
+      nowMs: () => 1000,
+      makeUuid: () => {
+        uuids += 1;
+        return `11111111-2222-4333-8444-${String(uuids).padStart(12, "0")}`;
+      },
+    });
+  }
+
+  async states(): Promise<string[]> {
+    const pools = await this.registry.list();
+    return pools.map(({ entry, listing }) => `${entry.name} ${entry.state} ${listing !== null}`);
+  }
+}
+
+const NEW = { name: "fast", disks: ["/dev/b", "/dev/a"], force: false };
+const NOTHING = async (): Promise<void> => undefined;
+
+test("a pool is made, stored, found again, exported and imported", async () => {
+  const rig = new Rig();
+  const made = await rig.registry.create(NEW);
+  strictEqual(made.listing?.info.name, "fast");
+  deepStrictEqual(await rig.states(), ["fast open true"]);
+  const stored = rig.stored.get("fast");
+  deepStrictEqual([stored?.disks, stored?.generation], [["file:///dev/b", "file:///dev/a"], 1]);
+  strictEqual(stored?.uuid, made.listing?.info.uuid);
+
+  const next = new Rig(rig);
+  await next.registry.load();
+  deepStrictEqual(await next.states(), ["fast opening false"]);
+  await next.registry.openLoaded();
+  deepStrictEqual(await next.states(), ["fast open true"]);
+  await next.registry.export("fast", NOTHING);
+  deepStrictEqual([await next.states(), next.stored.size], [[], 0]);
+  const imported = await next.registry.import(["/dev/a", "/dev/b"], false);
+  strictEqual(imported.entry.name, "fast");
+  await next.registry.destroy("fast", NOTHING);
+  strictEqual(next.host.media.size, 0);
+  deepStrictEqual(
+    next.events.map((event) => event.split(" ")[0]),
+    ["pool-ready", "pool-exported", "pool-imported", "pool-destroyed"],
+  );
+});
+
+test("create leaves nothing behind when it fails, at the disks or at the store", async () => {
+  const rig = new Rig();
+  await rejects(rig.registry.create({ ...NEW, disks: ["mirror(/a/b)"] }), { code: "not-a-disk" });
+  rig.host.failures.set("create", new PenstockError({ code: "claimed", message: "scripted" }));
+  await rejects(rig.registry.create(NEW), { code: "claimed" });
+  deepStrictEqual([await rig.states(), rig.stored.size], [[], 0]);
+  rig.isFull = true;
+  await rejects(rig.registry.create(NEW), { code: "store-failed" });
+  deepStrictEqual([await rig.states(), rig.host.open.size, rig.host.media.size], [[], 0, 0]);
+  rig.isFull = false;
+  await rig.registry.create(NEW);
+  await rejects(rig.registry.create(NEW), { code: "pool-exists" });
+  await rejects(rig.registry.create({ ...NEW, name: "b" }), { code: "disk-not-empty" });
+  deepStrictEqual(await rig.states(), ["fast open true"]);
+});
+
+test("an import that cannot be stored leaves the pool exported, and no other name", async () => {
+  const rig = new Rig();
+  await rig.registry.create(NEW);
+  await rig.registry.export("fast", NOTHING);
+  await rejects(rig.registry.import(["/dev/a", "/dev/c"], false), {
+    code: "not-a-pool",
+    message: /\/dev\/c: nothing/,
+  });
+  rig.isFull = true;
+  await rejects(rig.registry.import(NEW.disks, false), { code: "store-failed" });
+  deepStrictEqual(rig.host.calls.slice(-1), ["end fast export"]);
+  rig.isFull = false;
+  await rig.registry.import(NEW.disks, false);
+  await rejects(rig.registry.import(NEW.disks, false), { code: "pool-exists" });
+});
+
+test("a pool that cannot be opened is tried again, and can be forgotten", async () => {
+  const first = new Rig();
+  await first.registry.create(NEW);
+  const rig = new Rig(first);
+  rig.host.failures.set("import", new PenstockError({ code: "claimed", message: "by others" }));
+  await rig.registry.load();
+  await rig.registry.openLoaded();
+  const [listed] = await rig.registry.list();
+  deepStrictEqual([listed?.entry.state, listed?.entry.retryAtMs], ["failed", 1100]);
+  match(rig.events[0] ?? "", /^pool-failed fast claimed: by others/);
+  await rejects(rig.registry.listing("fast"), { code: "pool-not-ready", message: /by others/ });
+  await rejects(rig.registry.destroy("fast", NOTHING), { code: "pool-not-ready" });
+  deepStrictEqual(rig.opened, []);
+  rig.timers[0]?.();
+  await rig.registry.inTurn("fast", NOTHING);
+  deepStrictEqual([await rig.states(), rig.opened], [["fast open true"], ["fast"]]);
+
+  // Another pool is on its disks by now.
+  const other = new Rig();
+  await other.registry.create(NEW);
+  const last = new Rig(other);
+  last.stored.set("fast", { ...(first.stored.get("fast") as StoredPool), uuid: "another" });
+  await last.registry.load();
+  await last.registry.openLoaded();
+  match(last.events[0] ?? "", /pool-changed/);
+  await last.registry.export("fast", NOTHING);
+  deepStrictEqual([await last.states(), last.stored.size, last.timers.length], [[], 0, 0]);
+});
+
+test("a pool whose end fails is listed with the reason, and opened again", async () => {
+  const rig = new Rig();
+  await rig.registry.create(NEW);
+  await rejects(
+    rig.registry.export("fast", async () => {
+      throw new PenstockError({ code: "volume-in-use", message: "scripted" });
+    }),
+    { code: "volume-in-use" },
+  );
+  deepStrictEqual(await rig.states(), ["fast open true"]);
+  rig.host.failures.set("end", new PenstockError({ code: "pool-faulted", message: "scripted" }));
+  await rejects(rig.registry.export("fast", NOTHING), { code: "pool-faulted" });
+  deepStrictEqual([await rig.states(), rig.stored.size], [["fast failed false"], 1]);
+  rig.timers[0]?.();
+  await rig.registry.inTurn("fast", NOTHING);
+  await rig.registry.close();
+  await rejects(rig.registry.create({ ...NEW, name: "late" }), { code: "aborted" });
+});
+
+test("poolOn and contentOf tell of a disk without opening what is ours", async () => {
+  const rig = new Rig();
+  await rig.registry.create({ ...NEW, disks: ["/dev/b?direct=1", "nbd://h/x"] });
+  strictEqual(rig.registry.poolOn("/dev/b"), "fast");
+  strictEqual(rig.registry.poolOn("/dev/c"), undefined);
+  strictEqual(await rig.registry.contentOf("/dev/c"), "");
+});

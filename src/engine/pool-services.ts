@@ -1,0 +1,146 @@
+/**
+ * The RPC services of pools, replicas and disks: fields are checked, the registries do the work,
+ * errors get a code.
+ */
+
+import type { ConnectRouter, ServiceImpl } from "@connectrpc/connect";
+import { DeviceService, PoolService, ReplicaService } from "../api/penstock/engine/v1/pool_pb.ts";
+import type { ListedDisk } from "./device-list.ts";
+import { diskMessage, poolMessage, replicaMessage } from "./pool-messages.ts";
+import type { PoolRegistry } from "./pool-registry.ts";
+import type { ReplicaRegistry } from "./replica-registry.ts";
+import {
+  readChecksum,
+  readDisks,
+  readName,
+  readPercent,
+  readPipeName,
+  readText,
+  readUuid,
+  readVolumeSize,
+} from "./request-fields.ts";
+import { toRpcError } from "./rpc-error.ts";
+
+export interface PoolServiceParts {
+  readonly pools: PoolRegistry;
+  readonly replicas: ReplicaRegistry;
+  listDisks(): Promise<readonly ListedDisk[]>;
+  /** An error that is a bug of ours. */
+  onBug(stack: string): void;
+}
+
+export function addPoolServices(router: ConnectRouter, parts: PoolServiceParts): void {
+  router.service(PoolService, poolService(parts));
+  router.service(ReplicaService, replicaService(parts));
+  router.service(DeviceService, {
+    listDisks: () =>
+      answer(parts, "", async () => ({ disks: (await parts.listDisks()).map(diskMessage) })),
+  });
+}
+
+function poolService(parts: PoolServiceParts): ServiceImpl<typeof PoolService> {
+  const { pools, replicas } = parts;
+  return {
+    createPool: ({ name, disks, checksum, overCommitPercent, force }) =>
+      answer(parts, "disks", async () => {
+        const pool = await pools.create({
+          name: readPipeName("name", name),
+          disks: readDisks("disks", disks),
+          force,
+          ...(checksum === undefined ? {} : { checksum: readChecksum("checksum", checksum) }),
+          ...(overCommitPercent === undefined
+            ? {}
+            : { overCommitPercent: readPercent("over_commit_percent", overCommitPercent) }),
+        });
+        return { pool: poolMessage(pool) };
+      }),
+    importPool: ({ disks, force }) =>
+      answer(parts, "disks", async () => {
+        const pool = await pools.import(readDisks("disks", disks), force);
+        return { pool: poolMessage(pool) };
+      }),
+    listPools: () =>
+      answer(parts, "", async () => ({ pools: (await pools.list()).map(poolMessage) })),
+    getPool: ({ name }) =>
+      answer(parts, "", async () => ({
+        pool: poolMessage(await pools.get(readPipeName("name", name))),
+      })),
+    exportPool: ({ name }) =>
+      answer(parts, "", async () => {
+        await replicas.exportPool(readPipeName("name", name));
+        return {};
+      }),
+    destroyPool: ({ name, force }) =>
+      answer(parts, "", async () => {
+        await replicas.destroyPool(readPipeName("name", name), force);
+        return {};
+      }),
+  };
+}
+
+function replicaService(parts: PoolServiceParts): ServiceImpl<typeof ReplicaService> {
+  const { replicas } = parts;
+  return {
+    createReplica: ({ pool, name, sizeBytes, thin, uuid }) =>
+      answer(parts, "", async () => {
+        const made = await replicas.create(readPipeName("pool", pool), {
+          name: readPipeName("name", name),
+          sizeBytes: readVolumeSize("size_bytes", sizeBytes),
+          isThin: thin,
+          ...(uuid === undefined ? {} : { uuid: readUuid("uuid", uuid) }),
+        });
+        return { replica: replicaMessage(made) };
+      }),
+    listReplicas: ({ pool }) =>
+      answer(parts, "", async () => {
+        const only = pool === undefined ? undefined : readPipeName("pool", pool);
+        return { replicas: (await replicas.list(only)).map(replicaMessage) };
+      }),
+    getReplica: ({ pool, name }) =>
+      answer(parts, "", async () => {
+        const found = await replicas.get(readPipeName("pool", pool), readName("name", name));
+        return { replica: replicaMessage(found) };
+      }),
+    shareReplica: ({ pool, name, share }) =>
+      answer(parts, "share", async () => {
+        const shared = await replicas.share(
+          readPipeName("pool", pool),
+          readName("name", name),
+          readText("share", share),
+        );
+        return { replica: replicaMessage(shared) };
+      }),
+    unshareReplica: ({ pool, name }) =>
+      answer(parts, "", async () => {
+        const left = await replicas.unshare(readPipeName("pool", pool), readName("name", name));
+        return { replica: replicaMessage(left) };
+      }),
+    resizeReplica: ({ pool, name, sizeBytes }) =>
+      answer(parts, "", async () => {
+        const resized = await replicas.resize(
+          readPipeName("pool", pool),
+          readName("name", name),
+          readVolumeSize("size_bytes", sizeBytes),
+        );
+        return { replica: replicaMessage(resized) };
+      }),
+    destroyReplica: ({ pool, name }) =>
+      answer(parts, "", async () => {
+        await replicas.destroy(readPipeName("pool", pool), readName("name", name));
+        return {};
+      }),
+  };
+}
+
+/** @param textField the one that an error of a pipe's text is about */
+async function answer<T>(
+  { onBug }: PoolServiceParts,
+  textField: string,
+  step: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await step();
+  } catch (thrown) {
+    throw toRpcError(thrown, onBug, textField);
+  }
+}

@@ -1,0 +1,70 @@
+/** What the main thread and a reactor say to each other about pools. Plain values only. */
+
+import type {
+  CreatePoolOptions,
+  CreateVolumeOptions,
+  PoolInfo,
+  VolumeInfo,
+} from "../pool/pool-info.ts";
+
+/** The disks of a pool, and who opens them. */
+export interface PoolOpening {
+  readonly name: string;
+  /** Texts of sources. */
+  readonly disks: readonly string[];
+  readonly force: boolean;
+  /** A UUID of this opening: what it makes up comes from it. */
+  readonly instanceSeed: string;
+  /** A UUID that stays the pool's from run to run, so that servers know us again. */
+  readonly hostSeed?: string;
+  /** For people who find the disks in use. */
+  readonly holder: string;
+  /** Of the engine's data directory. */
+  readonly engineUuid: string;
+}
+
+export type NewPoolOptions = Pick<CreatePoolOptions, "checksum" | "overCommitPercent">;
+
+/** How a pool ends: `close` when the engine does. */
+export type PoolEnd = "close" | "export" | "destroy";
+
+export interface PoolListing {
+  readonly info: PoolInfo;
+  readonly volumes: readonly VolumeInfo[];
+}
+
+/** What is on a disk. */
+export interface ProbedDisk {
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly kind: "empty" | "foreign" | "pool" | "damaged" | "newer";
+  /** In a few words; empty when nothing is on it. */
+  readonly text: string;
+  readonly pool: { readonly name: string; readonly uuid: string } | null;
+}
+
+/** What the main thread calls on a reactor. */
+export interface PoolMethods {
+  createPool(params: {
+    readonly opening: PoolOpening;
+    readonly options: NewPoolOptions;
+  }): Promise<PoolListing>;
+  /** @param uuid the pool's; empty: any */
+  importPool(params: {
+    readonly opening: PoolOpening;
+    readonly uuid: string;
+  }): Promise<PoolListing>;
+  probeDisks(params: { readonly opening: PoolOpening }): Promise<readonly ProbedDisk[]>;
+  describePool(params: { readonly pool: string }): Promise<PoolListing>;
+  createVolume(params: {
+    readonly pool: string;
+    readonly options: CreateVolumeOptions;
+  }): Promise<VolumeInfo>;
+  resizeVolume(params: {
+    readonly pool: string;
+    readonly volume: string;
+    readonly sizeBytes: number;
+  }): Promise<VolumeInfo>;
+  deleteVolume(params: { readonly pool: string; readonly volume: string }): Promise<void>;
+  endPool(params: { readonly pool: string; readonly how: PoolEnd }): Promise<void>;
+}
