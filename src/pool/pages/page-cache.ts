@@ -6,8 +6,8 @@
  * `freeze`. Frozen pages are written (frozen-pages.ts) while the next generation is open. In
  * flight: loads, and the writes of one closed generation.
  *
- * Room. Dirty pages + pages that admitted records may need + pages that the fold of the space map
- * will need stay below `dirtyMax`, somewhat less than half of the slots: so a change of an admitted
+ * Room. Dirty pages + pages that admitted records may need + pages that the folds of space map and
+ * catalogue will need stay below `dirtyMax`, somewhat less than half of the slots: so a change of an admitted
  * record always finds a slot, also while the other half is frozen.
  */
 
@@ -70,6 +70,12 @@ export interface PageSpace {
   generationCommitted(generation: number): void;
 }
 
+/** Somebody else who changes trees at checkpoints only. */
+export interface PageFold {
+  /** Pages that it may copy and make at the next one, when so many records at most changed it. */
+  foldPages(records: number): number;
+}
+
 export interface PageCacheOptions {
   readonly reactor: Reactor;
   /** A multiple of 4 KiB, at least 64 KiB. */
@@ -100,8 +106,6 @@ const LIMIT_BYTES_MIN = 16 * BLOCK_BYTES;
 /** At least so many slots, and this part of them, never hold dirty or frozen pages. */
 const CLEAN_SLOTS_MIN = 8;
 const CLEAN_SHARE = 8;
-/** Part of the room for changes that is the catalogue's: it puts records in at a checkpoint. */
-const CATALOGUE_SHARE = 8;
 /** From this part of `dirtyMax` on a checkpoint is asked for. */
 const PRESSURE_SHARE = 0.75;
 const LOADS_MAX = 64;
@@ -127,6 +131,8 @@ export class PageCache implements PageLoadHome {
   /** Of pages that are made. */
   readonly epoch = 1;
   space: PageSpace | null = null;
+  /** Its fold's pages are set aside, too. */
+  catalogue: PageFold | null = null;
   pressure: PoolPressure | null = null;
   readonly dirtyMax: number;
   /** Highest level of a root so far. */
@@ -142,6 +148,8 @@ export class PageCache implements PageLoadHome {
   /** Records that have room set aside, and the blocks that they name. */
   #admittedRecords = 0;
   #admittedBlocks = 0;
+  /** Records that were applied in the open generation. */
+  #applied = 0;
   #loads = 0;
   #freeLoads: PageLoad | null = null;
   /** Per slot: those who wait for it. */
@@ -185,15 +193,17 @@ export class PageCache implements PageLoadHome {
     const { space } = this;
     assert(space !== null, "a cache has a space map before it is used");
     const records = this.#admittedRecords + 1;
-    const pages = space.foldPages() + this.#pagesOf(records, this.#admittedBlocks + blocks);
-    const used = this.#dirtyCount + space.foldPages();
-    const max = this.dirtyMax - Math.ceil(this.dirtyMax / CATALOGUE_SHARE);
-    const isRoomy = this.#dirtyCount + pages <= max;
+    const fold = this.#foldPages();
+    const pages = fold + this.#pagesOf(records, this.#admittedBlocks + blocks);
+    const used = this.#dirtyCount + fold;
+    const isRoomy = this.#dirtyCount + pages <= this.dirtyMax;
     // A record that needs more than there ever is gets in alone: the bounds are generous.
-    const isAlone = records === 1 && used <= max / 2;
-    if (this.#dirtyCount > 0 && used > max * PRESSURE_SHARE) this.pressure?.checkpointWanted();
+    const isAlone = records === 1 && (used <= this.dirtyMax / 2 || this.#dirtyCount === 0);
+    if (this.#dirtyCount > 0 && used > this.dirtyMax * PRESSURE_SHARE) {
+      this.pressure?.checkpointWanted();
+    }
     if (!isRoomy && !isAlone) {
-      if (used > max / 2) this.pressure?.checkpointWanted();
+      if (used > this.dirtyMax / 2) this.pressure?.checkpointWanted();
       return false;
     }
     if (space.pagesToTake(pages) < pages) return false;
@@ -217,11 +227,11 @@ export class PageCache implements PageLoadHome {
 
   /** Pages that admitted records and the next fold may take, at worst. */
   pagesWanted(): number {
-    const fold = this.space?.foldPages() ?? 0;
-    return fold + this.#pagesOf(this.#admittedRecords, this.#admittedBlocks);
+    return this.#foldPages() + this.#pagesOf(this.#admittedRecords, this.#admittedBlocks);
   }
 
   applied(blocks: number): void {
+    this.#applied++;
     this.#admittedRecords--;
     this.#admittedBlocks -= blocks;
     assert(this.#admittedRecords >= 0 && this.#admittedBlocks >= 0, "room is given back once");
@@ -263,6 +273,7 @@ export class PageCache implements PageLoadHome {
     }
     assert(frozen.length === this.#dirtyCount, "dirty pages are counted");
     this.#dirtyCount = 0;
+    this.#applied = 0;
     this.generation++;
     space.generationFrozen(generation);
     this.#frozen = new FrozenWriter(this, generation, frozen);
@@ -421,6 +432,11 @@ export class PageCache implements PageLoadHome {
     const slot = this.slots.take(SlotState.dirty);
     assert(slot >= 0, "room for pages is set aside before a change begins");
     return slot;
+  }
+
+  #foldPages(): number {
+    const records = this.#applied + this.#admittedRecords + 1;
+    return (this.space?.foldPages() ?? 0) + (this.catalogue?.foldPages(records) ?? 0);
   }
 
   /** Pages that applying such records may copy and make, at worst, and the fold after them. */

@@ -134,7 +134,7 @@ export class SpaceMap implements PageSpace, ChunkSource, Flushable {
       table: this.table,
       stock: this.#stock,
       treeOf: (disk) => this.#at(disk).tree,
-      pagesWanted: () => this.foldPages() + STOCK_MORE,
+      pagesWanted: () => cache.pagesWanted() + STOCK_MORE,
     });
     for (const disk of disks) this.#add(disk);
     assert(cache.space === null, "a cache has one space map");

@@ -47,9 +47,9 @@ export class CatalogueFold implements PageWaiter {
     this.#states = states;
   }
 
-  /** Pages that the next run may copy and make, at worst. */
-  pages(): number {
-    const objects = Math.ceil(this.#states.size / LEAF_OBJECTS_LOW);
+  /** Pages that the next run may copy and make, at worst, after so many records. */
+  pages(records: number): number {
+    const objects = Math.min(Math.ceil(this.#states.size / LEAF_OBJECTS_LOW), records);
     const properties = Math.ceil(this.#areaPieces / LEAF_PIECES_LOW) + 2 * this.#areas.size;
     return objects + properties + this.#gone.size * PAGES_PER_GONE + PAGES_ABOVE;
   }

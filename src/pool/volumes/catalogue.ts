@@ -158,8 +158,8 @@ export class Catalogue implements PageFold {
     await this.#loadProperties(pieces, POOL_OBJECT, null);
   }
 
-  foldPages(): number {
-    return this.#fold.pages();
+  foldPages(records: number): number {
+    return this.#fold.pages(records);
   }
 
   /** Checkpoint, step 1a: puts most of it into the trees, while I/O goes on. `done` once. */
