@@ -182,6 +182,53 @@ test("a block whose bytes have changed on the disk is a media-error with its pla
   });
 });
 
+test("what is being deleted when the process dies is gone after the next import", async () => {
+  const world = new PoolWorld({ seed: 4, diskBytes: [64 * MIB], cacheBytes: MIB });
+  await world.run(async () => {
+    const pool = await world.open();
+    await pool.createVolume({ name: "v", sizeBytes: 24 * MIB });
+    const device = await openForTest(pool, "v");
+    for (let at = 0; at < 24; at++) await device.writeAt(at * MIB, new Uint8Array(MIB).fill(1));
+    await device.close();
+    await pool.deleteVolume("v");
+    world.kill();
+  });
+  for (let session = 0; session < 3; session++) {
+    await world.run(async () => {
+      const pool = await world.open();
+      strictEqual(pool.volumes().length, 0);
+      await sleepOn(pool.parts.environment.reactor, session);
+      if (session === 2) await pool.deleted();
+      if (session === 2) strictEqual(pool.info.usedBytes, 0);
+      world.kill();
+    });
+  }
+});
+
+test("a pool that is open for reading only shows what was acknowledged, and writes nothing", async () => {
+  const world = new PoolWorld({ seed: 5, diskBytes: [64 * MIB], cacheBytes: MIB });
+  await world.run(async () => {
+    const pool = await world.open();
+    await pool.createVolume({ name: "v", sizeBytes: 8 * MIB });
+    const device = await openForTest(pool, "v");
+    for (let block = 0; block < 50; block++) await device.writeAt(block * BLOCK, stamped(block));
+    world.kill();
+  });
+  await world.run(async () => {
+    const pool = await world.open({ readOnly: true });
+    const device = await openForTest(pool, "v");
+    for (let block = 0; block < 50; block++) {
+      strictEqual(versionOf(await device.readAt(block * BLOCK, BLOCK)), block);
+    }
+    await rejects(device.writeAt(0, stamped(1)), { code: "read-only" });
+    await device.flush();
+    await rejects(pool.createVolume({ name: "w", sizeBytes: MIB }), { code: "pool-read-only" });
+    await device.close();
+    await pool.close();
+    world.kill();
+  });
+});
+
 test("a data write that fails fails its request only", async () => {
   const world = new PoolWorld({ seed: 3, diskBytes: [64 * MIB] });
   const { faults } = world.world.disk();

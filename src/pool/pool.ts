@@ -81,7 +81,9 @@ export class Pool {
     try {
       const { engineUuid } = environment;
       const found = await findPool(devices, { force: options.force ?? false, engineUuid });
-      return await Pool.#open(environment, found, options);
+      const pool = await Pool.#open(environment, found, options);
+      await closeAll(devices.filter((device) => !found.devices.includes(device)));
+      return pool;
     } catch (error) {
       await closeAll(devices);
       throw error;

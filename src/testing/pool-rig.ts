@@ -105,7 +105,7 @@ export class PoolWorld {
   }
 
   /** The first session makes the pool, later ones import it. */
-  async open(): Promise<Pool> {
+  async open({ readOnly = false }: { readOnly?: boolean } = {}): Promise<Pool> {
     assert(this.#process === null, "one session at a time");
     const { seed, diskBytes: _first, create = {}, ...options } = this.#options;
     this.#process = this.world.process();
@@ -114,10 +114,12 @@ export class PoolWorld {
     this.events = environment.events;
     const devices: Device[] = [];
     for (const [index, sizeBytes] of this.diskBytes.entries()) {
-      devices.push(await FileDevice.open(reactor, { path: `/disk${index}`, sizeBytes }));
+      const file = { path: `/disk${index}`, ...(readOnly ? { readOnly } : { sizeBytes }) };
+      devices.push(await FileDevice.open(reactor, file));
     }
     const isFirst = this.#sessions++ === 0;
-    if (!isFirst) return Pool.import(environment, devices, { ...options, force: this.force });
+    const how = { ...options, force: this.force, readOnly };
+    if (!isFirst) return Pool.import(environment, devices, how);
     return Pool.create(environment, devices, { name: "p", ...options, ...create });
   }
 

@@ -11,7 +11,7 @@
 
 import { Operation } from "../../block/operation.ts";
 import { SEGMENT_COUNT_MAX } from "../../block/segments.ts";
-import { Status } from "../../block/status.ts";
+import { Status, statusName } from "../../block/status.ts";
 import type { Flushable } from "../../reactor/reactor.ts";
 import { assert } from "../../util/assert.ts";
 import type { DiskRequest, DiskRequestOwner } from "../disks/disk-request.ts";
@@ -20,6 +20,7 @@ import type { PageRoomWaiter } from "../pages/page-cache.ts";
 import { FAILED, MISSING } from "../pages/page-tree.ts";
 import {
   BLOCK_BYTES,
+  diskOf,
   type FlushWaiter,
   type LogWaiter,
   NO_ADDRESS,
@@ -28,6 +29,9 @@ import {
 import type { PoolParts } from "../recovery/pool-parts.ts";
 import type { TakenRun, TakeResult } from "../space/space-map.ts";
 import { type BlockWrite, WritePiece } from "./block-write.ts";
+
+/** After these a write may still reach the disk. */
+const UNKNOWN_OUTCOMES: readonly Status[] = [Status.pathLost, Status.timeout, Status.aborted];
 
 export class DataWriter
   implements Flushable, DiskRequestOwner, PageRoomWaiter, SpaceWaiter, LogWaiter, FlushWaiter
@@ -346,8 +350,16 @@ export class DataWriter
 
   /** Its data could not be written. */
   #unwritten(piece: WritePiece, status: Status): void {
-    this.#parts.cache.applied(piece.count);
-    this.#parts.space.giveBack(piece.address, piece.count);
+    const { cache, space, disks } = this.#parts;
+    cache.applied(piece.count);
+    if (UNKNOWN_OUTCOMES.includes(status)) {
+      // It may still land there: nobody gets the blocks before the disk has been opened anew.
+      const { name } = disks.at(diskOf(piece.address)).device.info;
+      const reason = `disk ${name} does not say whether it has written: ${statusName(status)}`;
+      disks.raise({ status, reason, isSync: false });
+    } else {
+      space.giveBack(piece.address, piece.count);
+    }
     this.#endPiece(piece, status);
   }
 

@@ -122,7 +122,8 @@ export class VolumeTask
         this.#startRead(client);
         return;
       case Operation.flush:
-        this.#path.parts.log.flush(this);
+        if (this.#path.parts.isReadOnly) this.#finish(Status.ok);
+        else this.#path.parts.log.flush(this);
         return;
       case Operation.blockStatus:
         this.#walk ??= new ExtentWalk(this.#path.parts.cache, this);
