@@ -19,6 +19,9 @@ for (const path of [
   "test/guest/deep/e.test.ts",
   "test/soak/f.test.ts",
   "test/hostile/g.test.ts",
+  "test/hostile/half-open.test.ts",
+  "test/e2e/a.test.ts",
+  "test/e2e/engine.test.ts",
   "bench/h.test.ts",
   "test/interop/helper.ts",
 ]) {
@@ -29,7 +32,10 @@ for (const path of [
 function plan(...args: string[]): Record<string, string[]> {
   const groups = planTests(root, parseArguments(args));
   return Object.fromEntries(
-    groups.map(({ name, files }) => [name, files.map((file) => relative(root, file))]),
+    groups.map(({ name, files, idleFiles }) => [
+      name,
+      [...files, ...idleFiles].map((file) => relative(root, file)),
+    ]),
   );
 }
 
@@ -39,7 +45,13 @@ const UNIT = ["src/pipe/b.test.ts", "src/util/a.test.ts", "tools/c.test.ts"];
 test("planTests has unit and integration tests, and no soak, when nothing is said", () => {
   deepStrictEqual(plan(), {
     unit: UNIT,
-    [PAIRED]: ["test/guest/deep/e.test.ts", "test/interop/d.test.ts"],
+    [PAIRED]: [
+      "test/e2e/engine.test.ts",
+      "test/guest/deep/e.test.ts",
+      "test/interop/d.test.ts",
+      "test/e2e/a.test.ts",
+      "test/hostile/half-open.test.ts",
+    ],
     "test/hostile": ["test/hostile/g.test.ts"],
     bench: ["bench/h.test.ts"],
   });
@@ -65,8 +77,11 @@ test("planTests keeps what a filter chooses when there are filters", () => {
     [
       "test",
       [
+        "test/e2e/engine.test.ts",
         "test/guest/deep/e.test.ts",
         "test/interop/d.test.ts",
+        "test/e2e/a.test.ts",
+        "test/hostile/half-open.test.ts",
         "test/hostile/g.test.ts",
         "test/soak/f.test.ts",
       ],
@@ -83,6 +98,21 @@ test("planTests runs two files at a time, or four, or one, when groups are made"
     groups.map(({ concurrency }) => concurrency),
     [2, 2, 4, 1],
   );
+  const beside = groups.map(({ idleFiles }) => idleFiles.map((file) => relative(root, file)));
+  deepStrictEqual(beside, [[], ["test/hostile/half-open.test.ts"], [], []]);
+});
+
+test("planTests knows files by names that are those of files", () => {
+  const tree = join(import.meta.dirname, "..");
+  const [, paired] = planTests(tree, parseArguments([]));
+  const names = paired?.files.slice(0, 4).map((file) => relative(tree, file));
+  deepStrictEqual(names, [
+    "test/e2e/start.test.ts",
+    "test/e2e/engine.test.ts",
+    "test/e2e/bench-command.test.ts",
+    "test/guest/nvme-outages.test.ts",
+  ]);
+  strictEqual(paired?.idleFiles.length, 5);
 });
 
 test("unmatchedFilters names a filter when it chooses no file", () => {

@@ -4,8 +4,8 @@
  *
  * Unit tests lie beside the code in src/ and tools/ and run two files at a time; so do those with
  * foreign programs, guests and whole processes, each with ports and folders of its own. Those with
- * hostile peers run four at a time: most of their time they watch a server that waits. The bench
- * runs alone.
+ * hostile peers run four at a time: most of their time they watch a server that waits. Files that
+ * do hardly anything else run one after the other beside the pairs. The bench runs alone.
  */
 
 import { existsSync, globSync } from "node:fs";
@@ -14,7 +14,10 @@ import { join, relative, resolve, sep } from "node:path";
 export interface TestGroup {
   readonly name: string;
   readonly files: readonly string[];
+  /** Of `files` at a time. */
   readonly concurrency: number;
+  /** Run beside `files`, one at a time: they wait, and leave the processors to those. */
+  readonly idleFiles: readonly string[];
   /** Per file: a file that hangs is killed and counts as failed. */
   readonly timeoutMs: number;
 }
@@ -36,9 +39,23 @@ const MINUTE_MS = 60_000;
 
 const UNIT_PATTERNS = ["src/**/*.test.ts", "tools/**/*.test.ts"];
 
-/** The long ones first, so that both lanes end at about the same time. */
 const PAIRED_FOLDERS = ["test/guest", "test/crash", "test/interop", "test/e2e"];
 const WAITING_FOLDER = "test/hostile";
+/** They take longest and come first, so that both lanes end at about the same time. */
+const LONGEST = [
+  "test/e2e/start.test.ts",
+  "test/e2e/engine.test.ts",
+  "test/e2e/bench-command.test.ts",
+  "test/guest/nvme-outages.test.ts",
+];
+/** Measured: 5 to 30 s without a runnable thread, 2 to 7 s of processor time. */
+const IDLE = [
+  "test/e2e/nvme-associations.test.ts",
+  "test/hostile/half-open.test.ts",
+  "test/hostile/many-pipes.test.ts",
+  "test/hostile/nvme-commands.test.ts",
+  "test/hostile/nvme-many-connections.test.ts",
+];
 const SERIAL_FOLDERS = ["bench"];
 const LONG_ONLY_FOLDERS = ["test/soak", "test/mutants"];
 
@@ -79,17 +96,35 @@ export function planTests(root: string, options: TestRunOptions): TestGroup[] {
   const long = options.long || process.env.PENSTOCK_LONG === "1";
   const unitFiles = expand(root, UNIT_PATTERNS);
   const groups: TestGroup[] = [
-    { name: "unit", files: unitFiles, concurrency: 2, timeoutMs: (long ? 30 : 4) * MINUTE_MS },
+    {
+      name: "unit",
+      files: unitFiles,
+      concurrency: 2,
+      idleFiles: [],
+      timeoutMs: (long ? 30 : 4) * MINUTE_MS,
+    },
   ];
   if (!options.unit && !options.ok) {
     const timeoutMs = (long ? 240 : 6) * MINUTE_MS;
-    const filesIn = (folder: string): string[] => expand(root, [`${folder}/**/*.test.ts`]);
-    const paired = PAIRED_FOLDERS.flatMap(filesIn);
-    groups.push({ name: PAIRED_FOLDERS.join(", "), files: paired, concurrency: 2, timeoutMs });
+    const named = (paths: readonly string[]): string[] =>
+      paths.flatMap((path) => expand(root, [path]));
+    const [longest, idleFiles] = [named(LONGEST), named(IDLE)];
+    const filesIn = (folder: string): string[] =>
+      expand(root, [`${folder}/**/*.test.ts`]).filter(
+        (file) => !longest.includes(file) && !idleFiles.includes(file),
+      );
+    groups.push({
+      name: PAIRED_FOLDERS.join(", "),
+      files: [...longest, ...PAIRED_FOLDERS.flatMap(filesIn)],
+      concurrency: 2,
+      idleFiles,
+      timeoutMs,
+    });
     groups.push({
       name: WAITING_FOLDER,
       files: filesIn(WAITING_FOLDER),
       concurrency: 4,
+      idleFiles: [],
       timeoutMs,
     });
     const folders = [...SERIAL_FOLDERS];
@@ -97,12 +132,17 @@ export function planTests(root: string, options: TestRunOptions): TestGroup[] {
       folders.push(...LONG_ONLY_FOLDERS);
     }
     for (const folder of folders) {
-      groups.push({ name: folder, files: filesIn(folder), concurrency: 1, timeoutMs });
+      const files = filesIn(folder);
+      groups.push({ name: folder, files, concurrency: 1, idleFiles: [], timeoutMs });
     }
   }
   return groups
-    .map((group) => ({ ...group, files: applyFilters(root, group.files, options.filters) }))
-    .filter((group) => group.files.length > 0);
+    .map((group) => ({
+      ...group,
+      files: applyFilters(root, group.files, options.filters),
+      idleFiles: applyFilters(root, group.idleFiles, options.filters),
+    }))
+    .filter(({ files, idleFiles }) => files.length + idleFiles.length > 0);
 }
 
 /** Filters that choose no file at all: most likely a typing error, so the run must fail. */
@@ -111,7 +151,7 @@ export function unmatchedFilters(
   groups: readonly TestGroup[],
   filters: readonly string[],
 ): string[] {
-  const files = groups.flatMap((group) => group.files);
+  const files = groups.flatMap((group) => [...group.files, ...group.idleFiles]);
   return filters.filter((filter) => applyFilters(root, files, [filter]).length === 0);
 }
 

@@ -79,9 +79,9 @@ async function runGroups(
     if (stopping.signal.aborted) {
       break;
     }
-    process.stdout.write(`\n── ${group.name}: ${group.files.length} files ──\n`);
-    const waiting = [...group.files];
-    const worker = async (): Promise<void> => {
+    const count = group.files.length + group.idleFiles.length;
+    process.stdout.write(`\n── ${group.name}: ${count} files ──\n`);
+    const lane = async (waiting: string[]): Promise<void> => {
       for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
         const events = await runFile(file, group.timeoutMs, options);
         for (const event of events) {
@@ -94,7 +94,9 @@ async function runGroups(
         }
       }
     };
-    await Promise.all(Array.from({ length: group.concurrency }, worker));
+    const files = [...group.files];
+    const lanes = Array.from({ length: group.concurrency }, () => lane(files));
+    await Promise.all([...lanes, lane([...group.idleFiles])]);
   }
   // A summary makes the reporter list the failures of all files: once, at the end.
   if (lastSummary !== undefined) {
