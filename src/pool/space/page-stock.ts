@@ -15,6 +15,7 @@ import type { ChunkSource } from "./block-lease.ts";
 
 /** Chunks that one call looks at: the rest is done when it is asked again. */
 const LOOKS_MAX = 64;
+const BORROWED_MIN = 16;
 /** With one disk the copies come from different chunks. */
 const CHUNKS_MIN = 2;
 
@@ -69,6 +70,7 @@ export class PageStock implements PageWaiter {
   /** Blocks for both copies. False: there are none. Never looks into trees. */
   take(into: { a: Address; b: Address }): boolean {
     const { stockRooms } = this.#source.table;
+    if (this.blocks < 2) this.#borrow();
     if (this.blocks < 2) return false;
     const first = this.#fullest(-1);
     const second = this.#fullest(first);
@@ -89,6 +91,23 @@ export class PageStock implements PageWaiter {
   pageReady(): void {
     this.#isLoading = false;
     this.#source.chunksCame();
+  }
+
+  /** Chunks that are known, data's too: when more pages are changed than room was set aside for. */
+  #borrow(): void {
+    const { table } = this.#source;
+    for (const record of table.records()) {
+      if (!table.isFull(record) || table.isStock(record) || table.roomOf(record) === 0) continue;
+      this.#keep(table.diskOf(record), record);
+      if (this.blocks >= BORROWED_MIN) return;
+    }
+  }
+
+  #keep(disk: number, record: number): void {
+    const { table } = this.#source;
+    table.enter(record);
+    table.setStock(record, true);
+    (this.#chunks[disk] as number[]).push(record);
   }
 
   #isNarrow(disk: number): boolean {
@@ -115,9 +134,7 @@ export class PageStock implements PageWaiter {
       source.table.drop(record);
       return;
     }
-    source.table.enter(record);
-    source.table.setStock(record, true);
-    (this.#chunks[disk] as number[]).push(record);
+    this.#keep(disk, record);
   }
 
   /** The disk with the most blocks in stock but for `other`; -1: no other. */
