@@ -196,6 +196,7 @@ async function replayLog(parts: PoolParts, label: PoolLabel, force: boolean): Pr
       : new Map();
     replay.protect();
     await replay.apply(missing);
+    if (applier.leftOut > 0 && !force) throw incompleteReplay(label, applier.leftOut);
     return {
       framesReplayed: frames.length,
       recordsDropped: replay.dropped,
@@ -205,6 +206,18 @@ async function replayLog(parts: PoolParts, label: PoolLabel, force: boolean): Pr
   } finally {
     reactor.io.slabs.release(slab);
   }
+}
+
+/** Without those the volumes would show what was there before. */
+function incompleteReplay({ name }: PoolLabel, records: number): PenstockError {
+  return new PenstockError({
+    code: "pool-damaged",
+    message:
+      `${records} changes in the log of pool ${name} cannot be applied: ` +
+      "pages of its trees cannot be read",
+    retryable: true,
+    details: { pool: name, records },
+  });
 }
 
 /** Other instance ids, or a sync that failed: what was not synced may be gone. */

@@ -184,7 +184,8 @@ export class DataWriter
   // hot path
   pieceApplied(piece: WritePiece): void {
     this.#parts.cache.applied(piece.count);
-    this.#endPiece(piece, Status.ok);
+    // It may have been left out: then the pool is faulted.
+    this.#endPiece(piece, this.#parts.disks.fault);
   }
 
   /**

@@ -10,6 +10,7 @@
  * one that makes no sense is left out and counted, never asserted.
  */
 
+import { Status } from "../../block/status.ts";
 import { assert } from "../../util/assert.ts";
 import type { RecordSink, WriteRecord } from "../log/log-record.ts";
 import type { PageCache, PageWaiter } from "../pages/page-cache.ts";
@@ -181,7 +182,10 @@ export class RecordApplier implements RecordSink, PageWaiter {
     assert(!this.#isRunning, "one record at a time");
     this.#isRunning = true;
     for (let entry = this.#first; entry !== null; entry = this.#first) {
-      if (!entry.applyTo(this)) {
+      const { leftOut } = this;
+      const isApplied = entry.applyTo(this);
+      if (this.leftOut > leftOut) this.#raise();
+      if (!isApplied) {
         this.#isRunning = false;
         this.waitFor(this);
         return;
@@ -229,6 +233,12 @@ export class RecordApplier implements RecordSink, PageWaiter {
     this.#stuckTree = tree;
     this.#stuckKey = key;
     return false;
+  }
+
+  /** What is in the log is not in the trees: only an import can tell what is there. */
+  #raise(): void {
+    const reason = "a page of a volume's tree could not be read when a change was to go there";
+    this.#cache.disks.raise({ status: Status.mediaError, reason, isSync: false });
   }
 
   #leaveOut(): true {

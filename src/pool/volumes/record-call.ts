@@ -75,7 +75,7 @@ export class RecordCall implements LogEntry, AppliedEntry, PageRoomWaiter, LogWa
   applied(): void {
     this.#parts.cache.applied(0);
     if (this.#isDurable) this.#parts.log.flush(this);
-    else this.#end(Status.ok);
+    else this.#end(this.#parts.disks.fault);
   }
 
   flushEnded(status: Status): void {
