@@ -130,6 +130,7 @@ test("what a pipe uses is neither destroyed nor shrunk beneath it", async () => 
   await rig.replicas.destroy("p", "c");
   await rig.replicas.resize("p", "a", 3 * MIB);
   deepStrictEqual(rig.resized, ["own"]);
+  await rejects(rig.replicas.resize("p", "a", 512), { code: "volume-in-use", message: /own/ });
   await rejects(rig.replicas.resize("p", "b", 3 * MIB), { code: "volume-in-use", message: /leg/ });
   await rejects(rig.replicas.exportPool("p"), { code: "volume-in-use" });
   await rejects(rig.replicas.destroyPool("p", true), { code: "volume-in-use" });

@@ -113,9 +113,10 @@ export class ReplicaRegistry {
       const volume = await this.#volume(pool, name);
       const users = usersOf(this.#uses(), pool, volume);
       const [user] = users;
+      const mayGrow = users.length === 1 && sizeBytes >= volume.sizeBytes;
       if (user === undefined) {
         await this.#options.host.resizeVolume(pool, volume.name, sizeBytes);
-      } else if (users.length === 1 && isOwnSource(user, pool, volume)) {
+      } else if (mayGrow && isOwnSource(user, pool, volume)) {
         await this.#options.pipes.resize(user.pipe.name, sizeBytes);
       } else {
         throw inUse(pool, volume, users);
