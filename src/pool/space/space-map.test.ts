@@ -3,7 +3,9 @@
 
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { test } from "node:test";
+import { Operation } from "../../block/operation.ts";
 import { Status } from "../../block/status.ts";
+import type { PoolBuffer } from "../../reactor/buffer-pool.ts";
 import { IoLevel } from "../../reactor/io.ts";
 import type { Reactor } from "../../reactor/reactor.ts";
 import { withReactor } from "../../reactor/test-reactor.ts";
@@ -14,7 +16,7 @@ import { type FrozenPages, PageCache, type PageWaiter } from "../pages/page-cach
 import { PageKind } from "../pages/page-format.ts";
 import { ABSENT, type EntrySink, MISSING, PageTree } from "../pages/page-tree.ts";
 import { emptyPointer, type RootPointer } from "../pages/root-pointer.ts";
-import { type Address, addressOf, BLOCK_BYTES } from "../pool-layout.ts";
+import { type Address, addressOf, BLOCK_BYTES, blockOf, diskOf } from "../pool-layout.ts";
 import { ReusePipeline } from "./reuse-pipeline.ts";
 import { SpaceMap, type TakenRun } from "./space-map.ts";
 
@@ -73,7 +75,12 @@ class Bench {
   checkpointsWanted = 0;
   flushesWanted = 0;
 
+  readonly buffer: PoolBuffer;
+
   constructor(reactor: Reactor, disks: PoolDisks, shape: Shape, prng: Prng) {
+    const buffer = reactor.buffers.acquire(256 * BLOCK_BYTES);
+    ok(buffer !== null);
+    this.buffer = buffer;
     this.reactor = reactor;
     this.disks = disks;
     this.shape = shape;
@@ -158,8 +165,11 @@ class Bench {
     } while (!space.fold());
   }
 
-  /** @param isCut the process ends before the label is written */
-  async checkpoint(isCut = false): Promise<void> {
+  /**
+   * @param isCut the process ends before the label is written
+   * @param busy what goes on meanwhile
+   */
+  async checkpoint(isCut = false, busy = async (): Promise<void> => undefined): Promise<void> {
     await this.fold();
     const before = this.journal.length;
     const { space, cache, shape } = this;
@@ -172,11 +182,14 @@ class Bench {
       mapping: { ...this.mapping.root },
       generation: cache.generation,
     };
+    const mapped = new Set(this.mapped.values());
     const frozen = cache.freeze();
     strictEqual(frozen.generation, label.generation);
+    await busy();
     await this.writeFrozen(frozen);
+    await busy();
+    await this.checkLabel(label, mapped);
     if (isCut) return;
-    await this.checkLabel(label);
     this.label = label;
     this.journal = this.journal.slice(before);
     frozen.committed();
@@ -185,7 +198,7 @@ class Bench {
   }
 
   /** The trees that a label names use exactly what its bitmaps say. */
-  async checkLabel(label: Label): Promise<void> {
+  async checkLabel(label: Label, mapped: ReadonlySet<Address>): Promise<void> {
     const cache = new PageCache({
       reactor: this.reactor,
       limitBytes: 512 * BLOCK_BYTES,
@@ -195,7 +208,7 @@ class Bench {
       onDamage: (found) => ok(false, JSON.stringify(found)),
     });
     const used = new Set<Address>(this.held);
-    for (const address of this.mapped.values()) used.add(address);
+    for (const address of mapped) used.add(address);
     const width = CHUNK_BLOCKS / 32;
     const bits = new Set<Address>();
     const trees = label.roots.map(
@@ -237,12 +250,57 @@ class Bench {
       [...used].sort((x, y) => x - y),
     );
     strictEqual(label.pageBlocks, pages);
-    strictEqual(label.dataBlocks, this.mapped.size);
+    strictEqual(label.dataBlocks, mapped.size);
     strictEqual(label.heldBlocks, this.held.size);
     const total = this.shape.diskBlocks.reduce((sum, blocks) => sum + blocks, 0);
     const free = label.free.reduce((sum, blocks) => sum + blocks, 0);
     strictEqual(free, total - used.size);
     cache.close();
+  }
+
+  /** Reads or writes through the buffer of the bench. */
+  async transfer(operation: Operation, address: Address, blocks: number): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const request = this.disks.take({
+        diskRequestEnded: (ended) => {
+          strictEqual(ended.status, Status.ok);
+          this.disks.give(ended);
+          this.reactor.deliverLater(resolve);
+        },
+      });
+      request.operation = operation;
+      request.segments.push(this.buffer.slab.id, this.buffer.offset, blocks * BLOCK_BYTES);
+      this.disks.submit(request, address, blocks);
+    });
+  }
+
+  stampAt(block: number): number {
+    return this.buffer.offset + block * BLOCK_BYTES;
+  }
+
+  /** Every block says its address: pages that are still needed there would be found broken. */
+  async writeData(addresses: readonly Address[]): Promise<void> {
+    const { view } = this.buffer.slab;
+    for (const [index, address] of addresses.entries()) {
+      view.setFloat64(this.stampAt(index), address, true);
+    }
+    await this.transfer(Operation.write, addresses[0] as Address, addresses.length);
+  }
+
+  /** No page was written to a block that is mapped. */
+  async checkData(): Promise<void> {
+    const { view } = this.buffer.slab;
+    const all = [...this.mapped.values()].sort((x, y) => x - y);
+    for (let next = 0; next < all.length; ) {
+      const start = all[next] as Address;
+      const left = (this.shape.diskBlocks[diskOf(start)] as number) - blockOf(start);
+      const count = Math.min(256, left);
+      await this.transfer(Operation.read, start, count);
+      for (; next < all.length && (all[next] as Address) < start + count; next++) {
+        const address = all[next] as Address;
+        strictEqual(view.getFloat64(this.stampAt(address - start), true), address, "data stays");
+      }
+    }
   }
 
   /** Another process: from the label, and what the log holds. */
@@ -271,9 +329,11 @@ class Bench {
       key++;
     }
     deepStrictEqual(replayed, new Map([...this.mapped].sort(([a], [b]) => a - b)));
+    await this.checkData();
     await this.checkpoint();
     this.space.endReplay();
     await this.turn();
+    await this.checkData();
   }
 
   /** In a small cache pages are written early; no label says so. */
@@ -400,6 +460,7 @@ async function write(bench: Bench, first: number, count: number): Promise<boolea
     return false;
   }
   const { space, taken } = bench;
+  await bench.writeData(addresses);
   if (prng.chance(0.1)) {
     space.giveBack(addresses[0] as Address, addresses.length);
     for (const address of addresses) taken.delete(address);
@@ -422,6 +483,27 @@ async function unmap(bench: Bench, first: number, end: number): Promise<void> {
     await admit(bench, until - from);
     await bench.log({ first: from, end: until, addresses: null });
   }
+}
+
+/** Writes go on while it is under way, as long as they need not wait for it. */
+async function busyCheckpoint(bench: Bench, isCut: boolean): Promise<void> {
+  await bench.checkpoint(isCut, async () => {
+    const run: TakenRun = { address: 0, count: 0 };
+    bench.reuse.durableThrough(bench.sequence);
+    for (let round = bench.prng.below(20); round > 0; round--) {
+      const first = bench.prng.below(bench.shape.keys - 8);
+      if (!bench.cache.admit(8)) return;
+      if (bench.space.take(8, run, true) !== "ok") {
+        bench.cache.applied(8);
+        return;
+      }
+      const addresses = Array.from({ length: run.count }, (_, index) => run.address + index);
+      for (const address of addresses) bench.taken.add(address);
+      bench.cache.admitLess(8, run.count);
+      await bench.writeData(addresses);
+      await bench.log({ first, end: first + run.count, addresses });
+    }
+  });
 }
 
 /** What is pending reaches the log. */
@@ -447,7 +529,7 @@ async function run(shape: Shape, steps: number): Promise<void> {
     let full = 0;
     const isFilled = shape.isFilled === true;
     for (let step = 0; step < steps; step++) {
-      const choice = prng.below(100);
+      const choice = prng.below(103);
       const key = prng.below(shape.keys);
       if (choice < 60) {
         const count = Math.min(
@@ -469,11 +551,11 @@ async function run(shape: Shape, steps: number): Promise<void> {
         await bench.turn();
       } else if (choice < 98) {
         bench.endReads(0);
-        await bench.checkpoint();
+        await busyCheckpoint(bench, false);
       } else if (choice < 99) {
         await logPending(bench);
       } else {
-        if (prng.chance(0.3)) await bench.checkpoint(true);
+        if (prng.chance(0.5)) await busyCheckpoint(bench, true);
         await bench.reopen();
       }
       bench.checkCounters();

@@ -212,6 +212,11 @@ export class SpaceMap implements PageSpace, ChunkSource, Flushable {
 
   /** Freed by the record in frame `sequence`; usable when the ReusePipeline says so. Hot path. */
   free(address: Address, count: number, sequence: number, punch: boolean): void {
+    // The address is what a page on a disk says.
+    if (!this.#cache.disks.holds(address, count)) {
+      this.#data -= count;
+      return;
+    }
     this.#setBusy(address, count, true);
     this.#setUsed(address, count, false);
     this.#data -= count;
