@@ -163,11 +163,23 @@ test("a pool whose end fails is listed with the reason, and opened again", async
     { code: "volume-in-use" },
   );
   deepStrictEqual(await rig.states(), ["fast open true"]);
-  rig.host.failures.set("end", new PenstockError({ code: "pool-faulted", message: "scripted" }));
-  await rejects(rig.registry.export("fast", NOTHING), { code: "pool-faulted" });
+  rig.host.failures.set("end", new PenstockError({ code: "system-eio", message: "scripted" }));
+  await rejects(rig.registry.export("fast", NOTHING), { code: "system-eio" });
   deepStrictEqual([await rig.states(), rig.stored.size], [["fast failed false"], 1]);
   rig.timers[0]?.();
   await rig.registry.inTurn("fast", NOTHING);
+  deepStrictEqual(await rig.states(), ["fast open true"]);
+  // As with a faulted pool, which stays open: it can only be closed as it is.
+  const faulted = new PenstockError({ code: "pool-faulted", message: "scripted" });
+  rig.host.failures.set("end", faulted);
+  rig.host.staysOpen = true;
+  await rejects(rig.registry.destroy("fast", NOTHING), { code: "pool-faulted" });
+  deepStrictEqual(await rig.states(), ["fast open true"]);
+  rig.host.failures.set("end", faulted);
+  await rig.registry.export("fast", NOTHING);
+  deepStrictEqual(rig.host.calls.slice(-2), ["end fast export", "end fast close"]);
+  deepStrictEqual([await rig.states(), rig.stored.size, rig.host.open.size], [[], 0, 0]);
+  await rig.registry.import(NEW.disks, false);
   await rig.registry.close();
   await rejects(rig.registry.create({ ...NEW, name: "late" }), { code: "aborted" });
 });

@@ -142,7 +142,7 @@ export class PoolRegistry {
   /**
    * Closes a pool that nothing uses and forgets it; one that could not be opened is forgotten.
    * @param release runs first, in the pool's turn: ends what uses it
-   * @throws PenstockError `pool-not-found`, or why it could not be closed well; then it is failed
+   * @throws PenstockError `pool-not-found`, or why it could not be closed well
    */
   async export(name: string, release: () => Promise<void>): Promise<void> {
     await this.#end(name, { how: "export", code: "pool-exported", release });
@@ -250,12 +250,23 @@ export class PoolRegistry {
   }
 
   async #endOpen(entry: PoolEntry, how: PoolEnd): Promise<void> {
+    const { host } = this.#options;
+    const { name } = entry;
     entry.state = "closing";
     try {
-      await this.#options.host.end(entry.name, how);
+      await host.end(name, how);
     } catch (thrown) {
-      // It is closed all the same: what became of it is found out when it is opened again.
-      this.#failed(entry, toPenstockError(thrown));
+      const failure = toPenstockError(thrown);
+      const isStuck = failure.code === "pool-faulted" && how === "export";
+      // To import a faulted pool again is the way on: then its log tells what there is.
+      if (isStuck && (await this.#attempt(() => host.end(name, "close"))) === null) return;
+      const isOpen = await host.describe(name).then(
+        () => true,
+        () => false,
+      );
+      if (isOpen) entry.state = "open";
+      // What became of it is found out when it is opened again.
+      else this.#failed(entry, failure);
       throw thrown;
     }
   }

@@ -61,11 +61,20 @@ export class PoolHost {
     await this.#reactorOf(pool).call("deleteVolume", { pool, volume });
   }
 
-  /** @throws as the pool; then it is closed all the same */
+  /** @throws as the pool: `pool-faulted` and `volume-in-use` leave it open */
   async end(pool: string, how: PoolEnd): Promise<void> {
     const reactor = this.#reactorOf(pool);
     this.#pools.delete(pool);
-    await reactor.call("endPool", { pool, how });
+    try {
+      await reactor.call("endPool", { pool, how });
+    } catch (thrown) {
+      const isOpen = await reactor.call("describePool", { pool }).then(
+        () => true,
+        () => false,
+      );
+      if (isOpen) this.#pools.set(pool, reactor);
+      throw thrown;
+    }
   }
 
   /**

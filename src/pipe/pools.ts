@@ -109,7 +109,10 @@ export class Pools {
     return this.#pool(name).deleteVolume(volume);
   }
 
-  /** Its volumes are closed. @throws as the pool; then it is closed all the same */
+  /**
+   * Its volumes are closed.
+   * @throws as the pool: `pool-faulted` and `volume-in-use` leave it open
+   */
   async end(name: string, how: PoolEnd): Promise<void> {
     const pool = this.#pool(name);
     this.#pools.set(name, null);
@@ -118,7 +121,8 @@ export class Pools {
       else if (how === "destroy") await pool.destroy();
       else await pool.close();
     } finally {
-      this.#pools.delete(name);
+      if (pool.isClosed) this.#pools.delete(name);
+      else this.#pools.set(name, pool);
     }
   }
 

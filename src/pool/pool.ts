@@ -119,6 +119,11 @@ export class Pool {
     if (!parts.isReadOnly) this.#volumes.reaper.wake();
   }
 
+  /** Its disks are closed, or being closed. */
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
   get info(): PoolInfo {
     const { checkpointer, disks, space, catalogue, checksum, isReadOnly } = this.parts;
     const { label } = checkpointer;

@@ -25,6 +25,8 @@ export class FakePoolHost {
   readonly open = new Map<string, FakePool>();
   /** What was called, in order. */
   readonly calls: string[] = [];
+  /** A pool whose end fails is open as before. */
+  staysOpen = false;
   /** What the next call of a method ends with. */
   readonly failures = new Map<string, PenstockError>();
 
@@ -100,8 +102,9 @@ export class FakePoolHost {
 
   async end(name: string, how: PoolEnd): Promise<void> {
     const pool = this.#pool(name);
-    this.open.delete(name);
+    if (!this.staysOpen) this.open.delete(name);
     this.#called("end", `${name} ${how}`);
+    this.open.delete(name);
     if (how !== "destroy") return;
     for (const disk of pool.disks) this.media.delete(disk);
   }
