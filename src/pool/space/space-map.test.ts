@@ -582,3 +582,30 @@ test("a map does what sets do, on three disks, the last chunks not whole", () =>
 
 test("a map does what sets do, on a disk that is full", () =>
   run({ diskBlocks: [4096], keptBackBlocks: 700, slots: 256, keys: KEYS, isFilled: true }, 1200));
+
+test("a full disk whose blocks went round can be opened from its label and log", () =>
+  withReactor(IoLevel.fake, async ({ reactor, seed }) => {
+    const shape = { diskBlocks: [4096], keptBackBlocks: 500, slots: 256, keys: KEYS };
+    const { disks } = await mallocDisks(reactor, shape.diskBlocks);
+    const bench = new Bench(reactor, disks, shape, new Prng(seed));
+    bench.open();
+    await bench.checkpoint();
+    bench.space.endReplay();
+    let key = 0;
+    while (bench.space.freeBlocks > 500) {
+      await write(bench, key, 32);
+      await logPending(bench);
+      while (bench.mapped.has(key)) key++;
+    }
+    await bench.checkpoint();
+    const before = bench.label;
+    // No block stays free for long: overwriting takes what the record before has freed.
+    for (let round = 0; round < 1500; round++) {
+      await write(bench, bench.prng.below(key), 1);
+      await logPending(bench);
+      bench.reuse.durableThrough(bench.sequence);
+    }
+    ok(bench.label !== before, "a checkpoint came before the log named every free block");
+    await bench.reopen();
+    await disks.close();
+  }));
