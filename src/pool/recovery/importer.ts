@@ -172,7 +172,7 @@ function nothingReplayed({ logSequence, logPosition, prevCrc }: PoolLabel): Repl
 }
 
 async function replayLog(parts: PoolParts, label: PoolLabel, force: boolean): Promise<Replayed> {
-  const { environment, disks, cache, space, applier, checksum } = parts;
+  const { environment, disks, cache, space, applier, catalogue, checksum } = parts;
   const { reactor } = environment;
   const { logAddress, logBlocks, logUnitBytes } = label;
   const place = { address: logAddress, blocks: logBlocks, unitBytes: logUnitBytes };
@@ -187,7 +187,7 @@ async function replayLog(parts: PoolParts, label: PoolLabel, force: boolean): Pr
     const words = new Uint32Array(buffer, byteOffset, length / 4);
     const { frames } = scan;
     const { isReadOnly } = parts;
-    const made = { reactor, disks, cache, space, sink: applier, isReadOnly };
+    const made = { reactor, disks, cache, space, sink: applier, trees: catalogue, isReadOnly };
     const replay = new LogReplay({ ...made, words, frames });
     replay.check();
     const tail = { reactor, disks, checksum };

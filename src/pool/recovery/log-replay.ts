@@ -17,6 +17,7 @@ import { FRAME_HEADER_BYTES } from "../log/log-frame.ts";
 import { RecordReader, RecordType, type RecordSink, type WriteRecord } from "../log/log-record.ts";
 import type { FoundFrame } from "../log/log-scan.ts";
 import type { PageCache } from "../pages/page-cache.ts";
+import type { PageTree } from "../pages/page-tree.ts";
 import type { SpaceMap } from "../space/space-map.ts";
 import { awaitCall, yieldTurn } from "./await-call.ts";
 import type { MissingBlocks, TailWrite } from "./tail-check.ts";
@@ -38,6 +39,8 @@ export interface LogReplayOptions {
   /** The ring's. */
   readonly words: Uint32Array;
   readonly frames: readonly FoundFrame[];
+  /** Where pages are asked for before their records come: the catalogue. */
+  readonly trees: { byId(objectId: number): { readonly tree: PageTree } | undefined };
   /** Nothing is written: all pages that change must find room in memory. */
   readonly isReadOnly: boolean;
 }
@@ -47,6 +50,8 @@ const UNMAP_BLOCKS_MAX = 201;
 /** So many records are applied before others get their turn. */
 const BATCH_RECORDS = 1024;
 const WORD_BYTES = 4;
+/** Pages of so many records are asked for at once, and so many records before they come. */
+const AHEAD_RECORDS = 32;
 /** How often, and how long, a record waits for room for its pages. */
 const ROOM_ROUNDS_MAX = 20;
 const ROOM_WAIT_MS = 50;
@@ -62,6 +67,7 @@ export class LogReplay {
   readonly #options: LogReplayOptions;
   readonly #reader = new RecordReader();
   readonly #piece: WriteRecord = { ...this.#reader.write };
+  readonly #key = new Uint32Array(1);
 
   constructor(options: LogReplayOptions) {
     this.#options = options;
@@ -102,8 +108,12 @@ export class LogReplay {
   /** After `protect`. @throws PenstockError `pool-faulted` when pages cannot be written */
   async apply(missing: MissingBlocks): Promise<void> {
     const { reactor } = this.#options;
+    const reader = new RecordReader();
+    const ahead = this.#records(reader)[Symbol.iterator]();
+    this.#askForPages(ahead, reader);
     let count = 0;
     for (const { at, sequence } of this.#records()) {
+      if (count % AHEAD_RECORDS === 0) this.#askForPages(ahead, reader);
       if (++count % BATCH_RECORDS === 0) await yieldTurn(reactor);
       const marks = missing.get(at);
       if (marks === undefined) await this.#applyOne(sequence);
@@ -111,14 +121,25 @@ export class LogReplay {
     }
   }
 
+  /** Of the writes among the next records; nobody waits for them here. */
+  #askForPages(ahead: Iterator<PlacedRecord>, reader: RecordReader): void {
+    const { trees } = this.#options;
+    const { write } = reader;
+    for (let count = 0; count < AHEAD_RECORDS && ahead.next().done !== true; count++) {
+      if (reader.type !== RecordType.write) continue;
+      this.#key[0] = write.first;
+      trees.byId(write.objectId)?.tree.prefetch(this.#key, 1);
+    }
+  }
+
   /** All records; the reader has each while it is the current one. */
-  *#records(): Iterable<PlacedRecord> {
+  *#records(reader: RecordReader = this.#reader): Iterable<PlacedRecord> {
     const { words, frames } = this.#options;
     for (const { header, at } of frames) {
       const start = (at + FRAME_HEADER_BYTES) / WORD_BYTES;
       const end = start + header.recordBytes / WORD_BYTES;
       for (let place = start; place < end; ) {
-        const next = this.#reader.read(words, place, end);
+        const next = reader.read(words, place, end);
         if (next === "unknown") throw unknownRecord(header.sequence, words[place] ?? 0);
         if (next === "bad") throw badRecord(header.sequence, words[place] ?? 0);
         yield { at: place, sequence: header.sequence };
