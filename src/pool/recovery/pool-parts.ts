@@ -112,12 +112,20 @@ export function connectPressure({ cache, space, log, checkpointer }: PoolParts):
     nextFlush: null,
     flushEnded: () => {
       isAsked = false;
+      if (!isWantedAgain) return;
+      isWantedAgain = false;
+      pressure.flushWanted();
     },
   };
   let isAsked = false;
+  // What was freed after a flush began needs the next one; who waits for it asks once only.
+  let isWantedAgain = false;
   const pressure: PoolPressure = {
     flushWanted() {
-      if (isAsked) return;
+      if (isAsked) {
+        isWantedAgain = true;
+        return;
+      }
       isAsked = true;
       log.flush(waiter);
     },

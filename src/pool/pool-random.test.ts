@@ -1,0 +1,69 @@
+// Random programs on pools that are killed and lose power: everyday pools, full ones, tiny caches.
+
+import { test } from "node:test";
+import { withReactor } from "../reactor/test-reactor.ts";
+import { PoolProgram, type ProgramOptions } from "../testing/pool-program.ts";
+import { Prng } from "../util/prng.ts";
+
+const MIB = 2 ** 20;
+const SEEDS = process.env.PENSTOCK_LONG === "1" ? 200 : 2;
+/** One seed of a failure: PENSTOCK_SEED=7. */
+const [FIRST, COUNT] =
+  process.env.PENSTOCK_SEED === undefined ? [1, SEEDS] : [Number(process.env.PENSTOCK_SEED), 1];
+const ROUNDS = 4;
+
+const USUAL: ProgramOptions = {
+  diskBytes: [32 * MIB],
+  cacheBytes: MIB,
+  chunkBytes: 64 * 1024,
+  volumeSectorsMax: 20_000,
+  isThin: true,
+  sectorsMax: 64,
+  quick: 0.5,
+  operations: 400,
+  clients: 8,
+};
+
+const FULL = { ...USUAL, volumeSectorsMax: 60_000, sectorsMax: 2048, operations: 300 };
+
+const CASES: Readonly<Record<string, ProgramOptions>> = {
+  "of one disk": USUAL,
+  "of three disks": { ...USUAL, diskBytes: [32 * MIB, 16 * MIB, 24 * MIB] },
+  "with many clients": { ...USUAL, clients: 64, operations: 1000 },
+  "that are full": FULL,
+  "of thick volumes": {
+    ...USUAL,
+    isThin: false,
+    volumeSectorsMax: 25_000,
+    sectorsMax: 1024,
+  },
+  "that are written a sector at a time": { ...USUAL, volumeSectorsMax: 600, sectorsMax: 3 },
+};
+
+for (const [name, options] of Object.entries(CASES)) {
+  test(`pools ${name} hold what they may after any loss`, async () => {
+    for (let seed = FIRST; seed < FIRST + COUNT; seed++) await runSeed(seed, options);
+  });
+}
+
+test("seed 107 of full pools: who waits for what a running flush does not cover gets the next", () =>
+  runSeed(107, FULL));
+
+async function runSeed(seed: number, options: ProgramOptions): Promise<void> {
+  let program: PoolProgram | undefined;
+  try {
+    await withReactor(
+      "fake",
+      async ({ reactor }) => {
+        program = new PoolProgram(reactor, new Prng(seed), options);
+        await program.create();
+        for (let round = 0; round < ROUNDS; round++) await program.round();
+        await program.close();
+      },
+      { seed },
+    );
+  } catch (error) {
+    const last = program?.trace.slice(-40).join("\n  ") ?? "";
+    throw new Error(`seed ${seed}; its last steps:\n  ${last}`, { cause: error });
+  }
+}
