@@ -14,9 +14,6 @@
 import { assert } from "../../util/assert.ts";
 import type { Address } from "../pool-layout.ts";
 
-export const POINTER_WORDS = 6;
-export const POINTER_BYTES = 24;
-
 const UINT16_RANGE = 2 ** 16;
 const UINT32_RANGE = 2 ** 32;
 const GENERATION_RANGE = 2 ** 48;
