@@ -73,6 +73,15 @@ export async function importPool(
   print(`${pool?.name ?? ""}\n`);
 }
 
+export async function addPoolDisk(
+  name: string,
+  device: string,
+  { force, ...options }: ForceOptions,
+): Promise<void> {
+  const [disk = ""] = absolute([device]);
+  await ask(options, ({ pools }) => pools.addPoolDisk({ name, disk, force }));
+}
+
 export async function listPools({ output, ...options }: ListOptions): Promise<void> {
   const { pools } = await ask(options, ({ pools }) => pools.listPools({}));
   const views = pools.map(poolView);

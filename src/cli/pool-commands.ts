@@ -15,6 +15,7 @@ const DEVICES = "a path, or the source of a pipe: /dev/sdb, nvmf://host/NQN";
 export function addPools(program: Command, setExitCode: (code: ExitCode) => void): void {
   const pool = program.command("pool").description("pools: disks that replicas are made on");
   addMaking(pool);
+  addGrowing(pool);
   forClients(pool.command("list"))
     .description("all pools of the engine")
     .addOption(outputOption())
@@ -77,6 +78,20 @@ function addMaking(pool: Command): void {
     .action(async (devices: string[], options: ForceOptions) => {
       const { importPool } = await import("./pool-client.ts");
       await importPool(devices, options);
+    });
+}
+
+/** Of a pool that is there. */
+function addGrowing(pool: Command): void {
+  forClients(pool.command("add-disk"))
+    .description("make a pool larger by one more disk, which stays in it for good")
+    .argument("<pool>", "its name")
+    .argument("<device>", DEVICES)
+    .option("--force", "take a disk that holds something, which is lost", false)
+    .addHelpText("after", "\nExample:\n  penstock pool add-disk fast /dev/nvme2n1")
+    .action(async (name: string, device: string, options: ForceOptions) => {
+      const { addPoolDisk } = await import("./pool-client.ts");
+      await addPoolDisk(name, device, options);
     });
 }
 

@@ -18,7 +18,9 @@ export class PoolEntry {
   readonly name: string;
   readonly createdMs: number;
   /** Canonical; empty when what was stored cannot be read. */
-  readonly disks: readonly string[];
+  disks: readonly string[];
+  /** One that is being added. */
+  adding: string | undefined;
   /** UUID, for as long as the engine knows the pool. */
   readonly hostSeed: string;
   /** The pool's own; "" until it is known. */
@@ -39,6 +41,7 @@ export class PoolEntry {
     this.name = pool.name;
     this.createdMs = pool.createdMs;
     this.disks = pool.disks;
+    this.adding = pool.adding;
     this.uuid = pool.uuid;
     this.generation = pool.generation;
     this.hostSeed = pool.hostSeed ?? newSeed;

@@ -184,6 +184,32 @@ test("a pool whose end fails is listed with the reason, and opened again", async
   await rejects(rig.registry.create({ ...NEW, name: "late" }), { code: "aborted" });
 });
 
+test("a disk is named before it is the pool's, and found out about after a crash", async () => {
+  const rig = new Rig();
+  await rig.registry.create(NEW);
+  rig.host.failures.set("addDisk", new PenstockError({ code: "claimed", message: "scripted" }));
+  await rejects(rig.registry.addDisk("fast", "/dev/c", false), { code: "claimed" });
+  strictEqual(rig.stored.get("fast")?.adding, undefined);
+  await rejects(rig.registry.addDisk("fast", "lvol:///p/v", false), { code: "not-a-disk" });
+  const three = ["file:///dev/b", "file:///dev/a", "file:///dev/c"];
+  const { entry } = await rig.registry.addDisk("fast", "/dev/c", false);
+  deepStrictEqual([entry.disks, rig.stored.get("fast")?.disks], [three, three]);
+
+  for (const [wasAdded, disks] of [[true, three] as const, [false, three.slice(0, 2)] as const]) {
+    const before = new Rig();
+    await before.registry.create(NEW);
+    const stored = before.stored.get("fast") as StoredPool;
+    if (wasAdded) await before.registry.addDisk("fast", "/dev/c", false);
+    before.stored.set("fast", { ...stored, adding: "file:///dev/c" });
+    const next = new Rig(before);
+    await next.registry.load();
+    await next.registry.openLoaded();
+    deepStrictEqual((await next.registry.get("fast")).entry.disks, disks);
+    const { disks: kept, adding } = next.stored.get("fast") as StoredPool;
+    deepStrictEqual([kept, adding], [disks, undefined]);
+  }
+});
+
 test("poolOn and contentOf tell of a disk without opening what is ours", async () => {
   const rig = new Rig();
   await rig.registry.create({ ...NEW, disks: ["/dev/b?direct=1", "nbd://h/x"] });

@@ -26,7 +26,7 @@ import { isPipeName } from "./request-fields.ts";
 import { retryDelayMs } from "./retry-delay.ts";
 
 export interface PoolRegistryOptions {
-  readonly host: Pick<PoolHost, "create" | "import" | "probe" | "describe" | "end">;
+  readonly host: Pick<PoolHost, "create" | "import" | "addDisk" | "probe" | "describe" | "end">;
   readonly store: Pick<RecordStore<StoredPool>, "load" | "put" | "delete">;
   readonly events: Pick<EngineEvents, "add">;
   readonly clock: Clock;
@@ -137,6 +137,31 @@ export class PoolRegistry {
     return await this.#take(entry, { code: "pool-imported", done, undo: "export" }, () =>
       this.#options.host.import(this.#opening(entry, force), ""),
     );
+  }
+
+  /**
+   * Makes a pool larger by one disk. What is stored names the disk before it is the pool's, so that
+   * it is found again after a crash at any point.
+   * @throws GrammarError; PenstockError `pool-not-ready`, `store-failed`, and as `Pool.addDisk`
+   */
+  async addDisk(name: string, disk: string, force: boolean): Promise<ListedPool> {
+    const { text } = planDisk(disk);
+    const entry = this.#entry(name);
+    return await this.inTurn(name, async () => {
+      entry.adding = text;
+      await this.#save(entry);
+      try {
+        const opening = { ...this.#opening(entry, force), disks: [text] };
+        const listing = await this.#options.host.addDisk(opening);
+        this.#settleAdding(entry, listing);
+        await this.#save(entry);
+        this.#say(entry, "info", "pool-disk-added", text);
+        return { entry, listing };
+      } catch (thrown) {
+        await this.#noteNotAdded(entry);
+        throw thrown;
+      }
+    });
   }
 
   /**
@@ -280,8 +305,12 @@ export class PoolRegistry {
       entry.state = "opening";
       try {
         const opening = this.#opening(entry, false);
-        const { info } = await this.#options.host.import(opening, entry.uuid);
-        entry.uuid = info.uuid;
+        const listing = await this.#options.host.import(opening, entry.uuid);
+        entry.uuid = listing.info.uuid;
+        const wasAdding = entry.adding !== undefined;
+        this.#settleAdding(entry, listing);
+        // Else the next start finds it out again.
+        if (wasAdding) await this.#attempt(() => this.#save(entry));
         entry.failures = 0;
         entry.state = "open";
         this.#say(entry, "info", "pool-ready", entry.disks.join(", "));
@@ -325,15 +354,34 @@ export class PoolRegistry {
     return await host.probe({ name: "being looked at", disks, force: false, ...who });
   }
 
-  #opening({ name, disks, hostSeed }: PoolEntry, force: boolean): PoolOpening {
+  /** The pool is open, with the disk that was being added or without. */
+  #settleAdding(entry: PoolEntry, { info }: PoolListing): void {
+    const { adding } = entry;
+    if (adding === undefined) return;
+    if (info.disks.length > entry.disks.length) entry.disks = [...entry.disks, adding];
+    entry.adding = undefined;
+  }
+
+  /** A pool that has faulted has the disk or not: the next import tells. */
+  async #noteNotAdded(entry: PoolEntry): Promise<void> {
+    const listing = await this.#options.host.describe(entry.name).catch(() => null);
+    if (listing === null || listing.info.state === "faulted") return;
+    this.#settleAdding(entry, listing);
+    const failure = await this.#attempt(() => this.#save(entry));
+    if (failure !== null) this.#say(entry, "error", failure.code, failure.message);
+  }
+
+  #opening({ name, disks, adding, hostSeed }: PoolEntry, force: boolean): PoolOpening {
     const { makeUuid, holder, engineUuid } = this.#options;
-    return { name, disks, force, instanceSeed: makeUuid(), hostSeed, holder, engineUuid };
+    const opening = { name, disks, force, instanceSeed: makeUuid(), hostSeed, holder, engineUuid };
+    return adding === undefined ? opening : { ...opening, adding };
   }
 
   async #save(entry: PoolEntry): Promise<void> {
-    const { name, disks, uuid, createdMs, hostSeed } = entry;
+    const { name, disks, adding, uuid, createdMs, hostSeed } = entry;
     const generation = entry.generation + 1;
-    await this.#options.store.put({ name, disks, uuid, createdMs, generation, hostSeed });
+    const stored = { name, disks, uuid, createdMs, generation, hostSeed };
+    await this.#options.store.put(adding === undefined ? stored : { ...stored, adding });
     entry.generation = generation;
   }
 

@@ -65,6 +65,11 @@ function poolService(parts: PoolServiceParts): ServiceImpl<typeof PoolService> {
       answer(parts, "", async () => ({
         pool: poolMessage(await pools.get(readPipeName("name", name))),
       })),
+    addPoolDisk: ({ name, disk, force }) =>
+      answer(parts, "disk", async () => {
+        const pool = readPipeName("name", name);
+        return { pool: poolMessage(await pools.addDisk(pool, readText("disk", disk), force)) };
+      }),
     exportPool: ({ name }) =>
       answer(parts, "", async () => {
         await replicas.exportPool(readPipeName("name", name));

@@ -87,6 +87,27 @@ test("a pool is closed after its pipes, and is there again with what they wrote"
   strictEqual((await second.pools.probe(opening("", [disk])))[0]?.kind, "empty");
 });
 
+test("a disk is added, and an import finds out whether it was", async (t) => {
+  const [one, two, other] = [makeDisk(t), makeDisk(t), makeDisk(t)] as const;
+  const first = await startHost(t);
+  const { info } = await first.pools.create(opening("p", [one]), {});
+  const larger = await first.pools.addDisk(opening("p", [two]));
+  deepStrictEqual([info.disks.length, larger.info.disks.length], [1, 2]);
+  ok(larger.info.capacityBytes > info.capacityBytes);
+  await rejects(first.pools.addDisk(opening("p", [two])), { code: "claimed" });
+  await first.close();
+  for (const adding of [two, other]) {
+    const host = await startHost(t);
+    const disks = adding === two ? [one] : [one, two];
+    const found = await host.pools.import({ ...opening("p", disks), adding }, info.uuid);
+    strictEqual(found.info.disks.length, 2);
+    await host.close();
+  }
+  const host = await startHost(t);
+  const incomplete = host.pools.import(opening("p", [one]), info.uuid);
+  await rejects(incomplete, { code: "pool-incomplete" });
+});
+
 test("a look at a disk keeps nobody from opening it, and sees who has it", async (t) => {
   const disk = makeDisk(t);
   const host = await startHost(t);

@@ -45,6 +45,11 @@ export class PoolHost {
     return await this.#track(this.#reactors.reactor(0).call("probeDisks", { opening }));
   }
 
+  /** @throws as `Pools.addDisk` */
+  async addDisk(opening: PoolOpening): Promise<PoolListing> {
+    return await this.#reactorOf(opening.name).call("addPoolDisk", { opening });
+  }
+
   async describe(pool: string): Promise<PoolListing> {
     return await this.#reactorOf(pool).call("describePool", { pool });
   }

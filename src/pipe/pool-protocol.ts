@@ -12,6 +12,8 @@ export interface PoolOpening {
   readonly name: string;
   /** Texts of sources. */
   readonly disks: readonly string[];
+  /** One that was being added when the engine ended: it is the pool's, or is not. */
+  readonly adding?: string;
   readonly force: boolean;
   /** A UUID of this opening: what it makes up comes from it. */
   readonly instanceSeed: string;
@@ -66,5 +68,7 @@ export interface PoolMethods {
     readonly sizeBytes: number;
   }): Promise<VolumeInfo>;
   deleteVolume(params: { readonly pool: string; readonly volume: string }): Promise<void>;
+  /** `opening` has the one disk. */
+  addPoolDisk(params: { readonly opening: PoolOpening }): Promise<PoolListing>;
   endPool(params: { readonly pool: string; readonly how: PoolEnd }): Promise<void>;
 }

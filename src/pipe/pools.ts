@@ -11,6 +11,7 @@ import { Pool } from "../pool/pool.ts";
 import type { PoolEnvironment, PoolEvent } from "../pool/pool-environment.ts";
 import type { CreateVolumeOptions, PoolInfo, VolumeInfo } from "../pool/pool-info.ts";
 import type { Reactor } from "../reactor/reactor.ts";
+import { assert } from "../util/assert.ts";
 import { PenstockError } from "../util/errors.ts";
 import { FirstFailure } from "../util/first-failure.ts";
 import { uuidOfName } from "../util/uuid.ts";
@@ -70,13 +71,15 @@ export class Pools {
    */
   import(opening: PoolOpening, uuid: string): Promise<PoolListing> {
     return this.#open(opening, async (environment, devices) => {
+      const added = await this.#addedDisk(opening, uuid);
+      const all = [...devices, ...added];
       try {
-        await this.#checkSame(devices, opening.name, uuid);
+        await this.#checkSame(all, opening.name, uuid);
       } catch (thrown) {
-        await closeDevices(devices);
+        await closeDevices(all);
         throw thrown;
       }
-      return await this.#maker.import(environment, devices, { force: opening.force });
+      return await this.#maker.import(environment, all, { force: opening.force });
     });
   }
 
@@ -91,6 +94,15 @@ export class Pools {
     await first.attempt(() => closeDevices(devices));
     first.throwIfAny();
     return found;
+  }
+
+  /** @throws as `Pool.addDisk` and the disk's source */
+  async addDisk(opening: PoolOpening): Promise<PoolListing> {
+    const pool = this.#pool(opening.name);
+    const [device] = await this.#openDisks(opening);
+    assert(device !== undefined, "one disk is added at a time");
+    await pool.addDisk(device, { force: opening.force });
+    return listingOf(pool);
   }
 
   describe(name: string): PoolListing {
@@ -188,6 +200,24 @@ export class Pools {
       await closeDevices(devices);
       throw thrown;
     }
+  }
+
+  /** The disk that was being added, if it is the pool's by now. Never throws. */
+  async #addedDisk(opening: PoolOpening, uuid: string): Promise<readonly Device[]> {
+    const { adding } = opening;
+    if (adding === undefined) return [];
+    let devices: readonly Device[] = [];
+    try {
+      devices = await this.#openDisks({ ...opening, disks: [adding] });
+      const [device] = devices;
+      assert(device !== undefined, "one text is one disk");
+      const content = await this.#maker.probe(device);
+      if (content.kind === "pool" && content.label.poolUuid === uuid) return devices;
+    } catch {
+      // Is it the pool's, then the import says that it is incomplete.
+    }
+    await closeDevices(devices);
+    return [];
   }
 
   #environment({ instanceSeed, holder, engineUuid }: PoolOpening): PoolEnvironment {

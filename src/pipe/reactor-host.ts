@@ -239,6 +239,10 @@ export class ReactorHost implements ReactorMethods {
     return this.#livePools.probe(opening);
   }
 
+  async addPoolDisk({ opening }: Params<"addPoolDisk">): Promise<PoolListing> {
+    return await this.#livePools.addDisk(opening);
+  }
+
   async describePool({ pool }: Params<"describePool">): Promise<PoolListing> {
     return this.#livePools.describe(pool);
   }

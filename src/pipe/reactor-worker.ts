@@ -61,6 +61,7 @@ function main(): void {
     createPool: (params) => host.createPool(params),
     importPool: (params) => host.importPool(params),
     probeDisks: (params) => host.probeDisks(params),
+    addPoolDisk: (params) => host.addPoolDisk(params),
     describePool: (params) => host.describePool(params),
     createVolume: (params) => host.createVolume(params),
     resizeVolume: (params) => host.resizeVolume(params),

@@ -56,6 +56,14 @@ export class FakePoolHost {
     return this.#opened(pool);
   }
 
+  async addDisk({ name, disks: [disk = ""] }: PoolOpening): Promise<PoolListing> {
+    this.#called("addDisk", `${name} ${disk}`);
+    const pool = this.#pool(name);
+    const larger = { ...pool, disks: [...pool.disks, disk] };
+    for (const each of larger.disks) this.media.set(each, larger);
+    return this.#opened(larger);
+  }
+
   async probe({ disks }: PoolOpening): Promise<readonly ProbedDisk[]> {
     return disks.map((name) => {
       const pool = this.media.get(name);

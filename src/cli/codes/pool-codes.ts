@@ -90,6 +90,11 @@ export const POOL_CODES: CodeList = {
     causes: "`penstock pool destroy`, or a call of the RPC.",
     todo: "Nothing: its disks are empty.",
   },
+  "pool-disk-added": {
+    means: "A pool has one more disk.",
+    causes: "`penstock pool add-disk`, or a call of the RPC.",
+    todo: "Nothing.",
+  },
   "pool-exists": {
     means: "The engine has a pool of that name already.",
     causes: "It was made or imported before.",

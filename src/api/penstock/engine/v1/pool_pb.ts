@@ -21,7 +21,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file penstock/engine/v1/pool.proto.
  */
 export const file_penstock_engine_v1_pool: GenFile = /*@__PURE__*/
-  fileDesc("Ch1wZW5zdG9jay9lbmdpbmUvdjEvcG9vbC5wcm90bxIScGVuc3RvY2suZW5naW5lLnYxIrQDCgRQb29sEgwKBG5hbWUYASABKAkSLAoFc3RhdGUYAiABKA4yHS5wZW5zdG9jay5lbmdpbmUudjEuUG9vbFN0YXRlEgwKBHV1aWQYAyABKAkSKwoFZGlza3MYBCADKAsyHC5wZW5zdG9jay5lbmdpbmUudjEuUG9vbERpc2sSFgoOY2FwYWNpdHlfYnl0ZXMYBSABKAQSEgoKdXNlZF9ieXRlcxgGIAEoBBIWCg5yZXNlcnZlZF9ieXRlcxgHIAEoBBIXCg9jb21taXR0ZWRfYnl0ZXMYCCABKAQSEgoKZnJlZV9ieXRlcxgJIAEoBBITCgtjaHVua19ieXRlcxgKIAEoDRIQCghjaGVja3N1bRgLIAEoCRIvCgtjcmVhdGVfdGltZRgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGcmVhc29uGA0gASgJEiwKB2ZhaWx1cmUYDiABKAsyGy5wZW5zdG9jay5lbmdpbmUudjEuRmFpbHVyZRIuCgpyZXRyeV90aW1lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJQCghQb29sRGlzaxIOCgZkZXZpY2UYASABKAkSDAoEdXVpZBgCIAEoCRISCgpzaXplX2J5dGVzGAMgASgEEhIKCmZyZWVfYnl0ZXMYBCABKAQi7QEKB1JlcGxpY2ESDAoEcG9vbBgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHV1aWQYAyABKAkSEgoKc2l6ZV9ieXRlcxgEIAEoBBISCgp1c2VkX2J5dGVzGAUgASgEEgwKBHRoaW4YBiABKAgSLwoFc3RhdGUYByABKA4yIC5wZW5zdG9jay5lbmdpbmUudjEuUmVwbGljYVN0YXRlEi8KC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglzaGFyZV91cmkYCSABKAkSDQoFcGlwZXMYCiADKAkinQEKEUNyZWF0ZVBvb2xSZXF1ZXN0EgwKBG5hbWUYASABKAkSDQoFZGlza3MYAiADKAkSFQoIY2hlY2tzdW0YAyABKAlIAIgBARIgChNvdmVyX2NvbW1pdF9wZXJjZW50GAQgASgNSAGIAQESDQoFZm9yY2UYBSABKAhCCwoJX2NoZWNrc3VtQhYKFF9vdmVyX2NvbW1pdF9wZXJjZW50IjwKEkNyZWF0ZVBvb2xSZXNwb25zZRImCgRwb29sGAEgASgLMhgucGVuc3RvY2suZW5naW5lLnYxLlBvb2wiMQoRSW1wb3J0UG9vbFJlcXVlc3QSDQoFZGlza3MYASADKAkSDQoFZm9yY2UYAiABKAgiPAoSSW1wb3J0UG9vbFJlc3BvbnNlEiYKBHBvb2wYASABKAsyGC5wZW5zdG9jay5lbmdpbmUudjEuUG9vbCISChBMaXN0UG9vbHNSZXF1ZXN0IjwKEUxpc3RQb29sc1Jlc3BvbnNlEicKBXBvb2xzGAEgAygLMhgucGVuc3RvY2suZW5naW5lLnYxLlBvb2wiHgoOR2V0UG9vbFJlcXVlc3QSDAoEbmFtZRgBIAEoCSI5Cg9HZXRQb29sUmVzcG9uc2USJgoEcG9vbBgBIAEoCzIYLnBlbnN0b2NrLmVuZ2luZS52MS5Qb29sIiEKEUV4cG9ydFBvb2xSZXF1ZXN0EgwKBG5hbWUYASABKAkiFAoSRXhwb3J0UG9vbFJlc3BvbnNlIjEKEkRlc3Ryb3lQb29sUmVxdWVzdBIMCgRuYW1lGAEgASgJEg0KBWZvcmNlGAIgASgIIhUKE0Rlc3Ryb3lQb29sUmVzcG9uc2UicAoUQ3JlYXRlUmVwbGljYVJlcXVlc3QSDAoEcG9vbBgBIAEoCRIMCgRuYW1lGAIgASgJEhIKCnNpemVfYnl0ZXMYAyABKAQSDAoEdGhpbhgEIAEoCBIRCgR1dWlkGAUgASgJSACIAQFCBwoFX3V1aWQiRQoVQ3JlYXRlUmVwbGljYVJlc3BvbnNlEiwKB3JlcGxpY2EYASABKAsyGy5wZW5zdG9jay5lbmdpbmUudjEuUmVwbGljYSIxChNMaXN0UmVwbGljYXNSZXF1ZXN0EhEKBHBvb2wYASABKAlIAIgBAUIHCgVfcG9vbCJFChRMaXN0UmVwbGljYXNSZXNwb25zZRItCghyZXBsaWNhcxgBIAMoCzIbLnBlbnN0b2NrLmVuZ2luZS52MS5SZXBsaWNhIi8KEUdldFJlcGxpY2FSZXF1ZXN0EgwKBHBvb2wYASABKAkSDAoEbmFtZRgCIAEoCSJCChJHZXRSZXBsaWNhUmVzcG9uc2USLAoHcmVwbGljYRgBIAEoCzIbLnBlbnN0b2NrLmVuZ2luZS52MS5SZXBsaWNhIkAKE1NoYXJlUmVwbGljYVJlcXVlc3QSDAoEcG9vbBgBIAEoCRIMCgRuYW1lGAIgASgJEg0KBXNoYXJlGAMgASgJIkQKFFNoYXJlUmVwbGljYVJlc3BvbnNlEiwKB3JlcGxpY2EYASABKAsyGy5wZW5zdG9jay5lbmdpbmUudjEuUmVwbGljYSIzChVVbnNoYXJlUmVwbGljYVJlcXVlc3QSDAoEcG9vbBgBIAEoCRIMCgRuYW1lGAIgASgJIkYKFlVuc2hhcmVSZXBsaWNhUmVzcG9uc2USLAoHcmVwbGljYRgBIAEoCzIbLnBlbnN0b2NrLmVuZ2luZS52MS5SZXBsaWNhIkYKFFJlc2l6ZVJlcGxpY2FSZXF1ZXN0EgwKBHBvb2wYASABKAkSDAoEbmFtZRgCIAEoCRISCgpzaXplX2J5dGVzGAMgASgEIkUKFVJlc2l6ZVJlcGxpY2FSZXNwb25zZRIsCgdyZXBsaWNhGAEgASgLMhsucGVuc3RvY2suZW5naW5lLnYxLlJlcGxpY2EiMwoVRGVzdHJveVJlcGxpY2FSZXF1ZXN0EgwKBHBvb2wYASABKAkSDAoEbmFtZRgCIAEoCSIYChZEZXN0cm95UmVwbGljYVJlc3BvbnNlIhIKEExpc3REaXNrc1JlcXVlc3QiPAoRTGlzdERpc2tzUmVzcG9uc2USJwoFZGlza3MYASADKAsyGC5wZW5zdG9jay5lbmdpbmUudjEuRGlzayKVAQoERGlzaxIOCgZkZXZpY2UYASABKAkSDAoEa2luZBgCIAEoCRISCgpzaXplX2J5dGVzGAMgASgEEigKA3VzZRgEIAEoDjIbLnBlbnN0b2NrLmVuZ2luZS52MS5EaXNrVXNlEg8KB2NvbnRlbnQYBSABKAkSEQoJcmVhZF9vbmx5GAYgASgIEg0KBW1vZGVsGAcgASgJKrYBCglQb29sU3RhdGUSGgoWUE9PTF9TVEFURV9VTlNQRUNJRklFRBAAEhYKElBPT0xfU1RBVEVfT1BFTklORxABEhUKEVBPT0xfU1RBVEVfT05MSU5FEAISFwoTUE9PTF9TVEFURV9ERUdSQURFRBADEhYKElBPT0xfU1RBVEVfRkFVTFRFRBAEEhUKEVBPT0xfU1RBVEVfRkFJTEVEEAUSFgoSUE9PTF9TVEFURV9DTE9TSU5HEAYqYgoMUmVwbGljYVN0YXRlEh0KGVJFUExJQ0FfU1RBVEVfVU5TUEVDSUZJRUQQABIXChNSRVBMSUNBX1NUQVRFX1JFQURZEAESGgoWUkVQTElDQV9TVEFURV9ERUxFVElORxACKmIKB0Rpc2tVc2USGAoURElTS19VU0VfVU5TUEVDSUZJRUQQABIRCg1ESVNLX1VTRV9GUkVFEAESEQoNRElTS19VU0VfVVNFRBACEhcKE0RJU0tfVVNFX1VOUkVBREFCTEUQAzK8BAoLUG9vbFNlcnZpY2USWwoKQ3JlYXRlUG9vbBIlLnBlbnN0b2NrLmVuZ2luZS52MS5DcmVhdGVQb29sUmVxdWVzdBomLnBlbnN0b2NrLmVuZ2luZS52MS5DcmVhdGVQb29sUmVzcG9uc2USWwoKSW1wb3J0UG9vbBIlLnBlbnN0b2NrLmVuZ2luZS52MS5JbXBvcnRQb29sUmVxdWVzdBomLnBlbnN0b2NrLmVuZ2luZS52MS5JbXBvcnRQb29sUmVzcG9uc2USXQoJTGlzdFBvb2xzEiQucGVuc3RvY2suZW5naW5lLnYxLkxpc3RQb29sc1JlcXVlc3QaJS5wZW5zdG9jay5lbmdpbmUudjEuTGlzdFBvb2xzUmVzcG9uc2UiA5ACARJXCgdHZXRQb29sEiIucGVuc3RvY2suZW5naW5lLnYxLkdldFBvb2xSZXF1ZXN0GiMucGVuc3RvY2suZW5naW5lLnYxLkdldFBvb2xSZXNwb25zZSIDkAIBElsKCkV4cG9ydFBvb2wSJS5wZW5zdG9jay5lbmdpbmUudjEuRXhwb3J0UG9vbFJlcXVlc3QaJi5wZW5zdG9jay5lbmdpbmUudjEuRXhwb3J0UG9vbFJlc3BvbnNlEl4KC0Rlc3Ryb3lQb29sEiYucGVuc3RvY2suZW5naW5lLnYxLkRlc3Ryb3lQb29sUmVxdWVzdBonLnBlbnN0b2NrLmVuZ2luZS52MS5EZXN0cm95UG9vbFJlc3BvbnNlMtsFCg5SZXBsaWNhU2VydmljZRJkCg1DcmVhdGVSZXBsaWNhEigucGVuc3RvY2suZW5naW5lLnYxLkNyZWF0ZVJlcGxpY2FSZXF1ZXN0GikucGVuc3RvY2suZW5naW5lLnYxLkNyZWF0ZVJlcGxpY2FSZXNwb25zZRJmCgxMaXN0UmVwbGljYXMSJy5wZW5zdG9jay5lbmdpbmUudjEuTGlzdFJlcGxpY2FzUmVxdWVzdBooLnBlbnN0b2NrLmVuZ2luZS52MS5MaXN0UmVwbGljYXNSZXNwb25zZSIDkAIBEmAKCkdldFJlcGxpY2ESJS5wZW5zdG9jay5lbmdpbmUudjEuR2V0UmVwbGljYVJlcXVlc3QaJi5wZW5zdG9jay5lbmdpbmUudjEuR2V0UmVwbGljYVJlc3BvbnNlIgOQAgESYQoMU2hhcmVSZXBsaWNhEicucGVuc3RvY2suZW5naW5lLnYxLlNoYXJlUmVwbGljYVJlcXVlc3QaKC5wZW5zdG9jay5lbmdpbmUudjEuU2hhcmVSZXBsaWNhUmVzcG9uc2USZwoOVW5zaGFyZVJlcGxpY2ESKS5wZW5zdG9jay5lbmdpbmUudjEuVW5zaGFyZVJlcGxpY2FSZXF1ZXN0GioucGVuc3RvY2suZW5naW5lLnYxLlVuc2hhcmVSZXBsaWNhUmVzcG9uc2USZAoNUmVzaXplUmVwbGljYRIoLnBlbnN0b2NrLmVuZ2luZS52MS5SZXNpemVSZXBsaWNhUmVxdWVzdBopLnBlbnN0b2NrLmVuZ2luZS52MS5SZXNpemVSZXBsaWNhUmVzcG9uc2USZwoORGVzdHJveVJlcGxpY2ESKS5wZW5zdG9jay5lbmdpbmUudjEuRGVzdHJveVJlcGxpY2FSZXF1ZXN0GioucGVuc3RvY2suZW5naW5lLnYxLkRlc3Ryb3lSZXBsaWNhUmVzcG9uc2UybgoNRGV2aWNlU2VydmljZRJdCglMaXN0RGlza3MSJC5wZW5zdG9jay5lbmdpbmUudjEuTGlzdERpc2tzUmVxdWVzdBolLnBlbnN0b2NrLmVuZ2luZS52MS5MaXN0RGlza3NSZXNwb25zZSIDkAIBYgZwcm90bzM", [file_google_protobuf_timestamp, file_penstock_engine_v1_engine]);
+  fileDesc("Ch1wZW5zdG9jay9lbmdpbmUvdjEvcG9vbC5wcm90bxIScGVuc3RvY2suZW5naW5lLnYxIrQDCgRQb29sEgwKBG5hbWUYASABKAkSLAoFc3RhdGUYAiABKA4yHS5wZW5zdG9jay5lbmdpbmUudjEuUG9vbFN0YXRlEgwKBHV1aWQYAyABKAkSKwoFZGlza3MYBCADKAsyHC5wZW5zdG9jay5lbmdpbmUudjEuUG9vbERpc2sSFgoOY2FwYWNpdHlfYnl0ZXMYBSABKAQSEgoKdXNlZF9ieXRlcxgGIAEoBBIWCg5yZXNlcnZlZF9ieXRlcxgHIAEoBBIXCg9jb21taXR0ZWRfYnl0ZXMYCCABKAQSEgoKZnJlZV9ieXRlcxgJIAEoBBITCgtjaHVua19ieXRlcxgKIAEoDRIQCghjaGVja3N1bRgLIAEoCRIvCgtjcmVhdGVfdGltZRgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGcmVhc29uGA0gASgJEiwKB2ZhaWx1cmUYDiABKAsyGy5wZW5zdG9jay5lbmdpbmUudjEuRmFpbHVyZRIuCgpyZXRyeV90aW1lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJQCghQb29sRGlzaxIOCgZkZXZpY2UYASABKAkSDAoEdXVpZBgCIAEoCRISCgpzaXplX2J5dGVzGAMgASgEEhIKCmZyZWVfYnl0ZXMYBCABKAQi7QEKB1JlcGxpY2ESDAoEcG9vbBgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHV1aWQYAyABKAkSEgoKc2l6ZV9ieXRlcxgEIAEoBBISCgp1c2VkX2J5dGVzGAUgASgEEgwKBHRoaW4YBiABKAgSLwoFc3RhdGUYByABKA4yIC5wZW5zdG9jay5lbmdpbmUudjEuUmVwbGljYVN0YXRlEi8KC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglzaGFyZV91cmkYCSABKAkSDQoFcGlwZXMYCiADKAkinQEKEUNyZWF0ZVBvb2xSZXF1ZXN0EgwKBG5hbWUYASABKAkSDQoFZGlza3MYAiADKAkSFQoIY2hlY2tzdW0YAyABKAlIAIgBARIgChNvdmVyX2NvbW1pdF9wZXJjZW50GAQgASgNSAGIAQESDQoFZm9yY2UYBSABKAhCCwoJX2NoZWNrc3VtQhYKFF9vdmVyX2NvbW1pdF9wZXJjZW50IjwKEkNyZWF0ZVBvb2xSZXNwb25zZRImCgRwb29sGAEgASgLMhgucGVuc3RvY2suZW5naW5lLnYxLlBvb2wiMQoRSW1wb3J0UG9vbFJlcXVlc3QSDQoFZGlza3MYASADKAkSDQoFZm9yY2UYAiABKAgiPAoSSW1wb3J0UG9vbFJlc3BvbnNlEiYKBHBvb2wYASABKAsyGC5wZW5zdG9jay5lbmdpbmUudjEuUG9vbCISChBMaXN0UG9vbHNSZXF1ZXN0IjwKEUxpc3RQb29sc1Jlc3BvbnNlEicKBXBvb2xzGAEgAygLMhgucGVuc3RvY2suZW5naW5lLnYxLlBvb2wiHgoOR2V0UG9vbFJlcXVlc3QSDAoEbmFtZRgBIAEoCSI5Cg9HZXRQb29sUmVzcG9uc2USJgoEcG9vbBgBIAEoCzIYLnBlbnN0b2NrLmVuZ2luZS52MS5Qb29sIj8KEkFkZFBvb2xEaXNrUmVxdWVzdBIMCgRuYW1lGAEgASgJEgwKBGRpc2sYAiABKAkSDQoFZm9yY2UYAyABKAgiPQoTQWRkUG9vbERpc2tSZXNwb25zZRImCgRwb29sGAEgASgLMhgucGVuc3RvY2suZW5naW5lLnYxLlBvb2wiIQoRRXhwb3J0UG9vbFJlcXVlc3QSDAoEbmFtZRgBIAEoCSIUChJFeHBvcnRQb29sUmVzcG9uc2UiMQoSRGVzdHJveVBvb2xSZXF1ZXN0EgwKBG5hbWUYASABKAkSDQoFZm9yY2UYAiABKAgiFQoTRGVzdHJveVBvb2xSZXNwb25zZSJwChRDcmVhdGVSZXBsaWNhUmVxdWVzdBIMCgRwb29sGAEgASgJEgwKBG5hbWUYAiABKAkSEgoKc2l6ZV9ieXRlcxgDIAEoBBIMCgR0aGluGAQgASgIEhEKBHV1aWQYBSABKAlIAIgBAUIHCgVfdXVpZCJFChVDcmVhdGVSZXBsaWNhUmVzcG9uc2USLAoHcmVwbGljYRgBIAEoCzIbLnBlbnN0b2NrLmVuZ2luZS52MS5SZXBsaWNhIjEKE0xpc3RSZXBsaWNhc1JlcXVlc3QSEQoEcG9vbBgBIAEoCUgAiAEBQgcKBV9wb29sIkUKFExpc3RSZXBsaWNhc1Jlc3BvbnNlEi0KCHJlcGxpY2FzGAEgAygLMhsucGVuc3RvY2suZW5naW5lLnYxLlJlcGxpY2EiLwoRR2V0UmVwbGljYVJlcXVlc3QSDAoEcG9vbBgBIAEoCRIMCgRuYW1lGAIgASgJIkIKEkdldFJlcGxpY2FSZXNwb25zZRIsCgdyZXBsaWNhGAEgASgLMhsucGVuc3RvY2suZW5naW5lLnYxLlJlcGxpY2EiQAoTU2hhcmVSZXBsaWNhUmVxdWVzdBIMCgRwb29sGAEgASgJEgwKBG5hbWUYAiABKAkSDQoFc2hhcmUYAyABKAkiRAoUU2hhcmVSZXBsaWNhUmVzcG9uc2USLAoHcmVwbGljYRgBIAEoCzIbLnBlbnN0b2NrLmVuZ2luZS52MS5SZXBsaWNhIjMKFVVuc2hhcmVSZXBsaWNhUmVxdWVzdBIMCgRwb29sGAEgASgJEgwKBG5hbWUYAiABKAkiRgoWVW5zaGFyZVJlcGxpY2FSZXNwb25zZRIsCgdyZXBsaWNhGAEgASgLMhsucGVuc3RvY2suZW5naW5lLnYxLlJlcGxpY2EiRgoUUmVzaXplUmVwbGljYVJlcXVlc3QSDAoEcG9vbBgBIAEoCRIMCgRuYW1lGAIgASgJEhIKCnNpemVfYnl0ZXMYAyABKAQiRQoVUmVzaXplUmVwbGljYVJlc3BvbnNlEiwKB3JlcGxpY2EYASABKAsyGy5wZW5zdG9jay5lbmdpbmUudjEuUmVwbGljYSIzChVEZXN0cm95UmVwbGljYVJlcXVlc3QSDAoEcG9vbBgBIAEoCRIMCgRuYW1lGAIgASgJIhgKFkRlc3Ryb3lSZXBsaWNhUmVzcG9uc2UiEgoQTGlzdERpc2tzUmVxdWVzdCI8ChFMaXN0RGlza3NSZXNwb25zZRInCgVkaXNrcxgBIAMoCzIYLnBlbnN0b2NrLmVuZ2luZS52MS5EaXNrIpUBCgREaXNrEg4KBmRldmljZRgBIAEoCRIMCgRraW5kGAIgASgJEhIKCnNpemVfYnl0ZXMYAyABKAQSKAoDdXNlGAQgASgOMhsucGVuc3RvY2suZW5naW5lLnYxLkRpc2tVc2USDwoHY29udGVudBgFIAEoCRIRCglyZWFkX29ubHkYBiABKAgSDQoFbW9kZWwYByABKAkqtgEKCVBvb2xTdGF0ZRIaChZQT09MX1NUQVRFX1VOU1BFQ0lGSUVEEAASFgoSUE9PTF9TVEFURV9PUEVOSU5HEAESFQoRUE9PTF9TVEFURV9PTkxJTkUQAhIXChNQT09MX1NUQVRFX0RFR1JBREVEEAMSFgoSUE9PTF9TVEFURV9GQVVMVEVEEAQSFQoRUE9PTF9TVEFURV9GQUlMRUQQBRIWChJQT09MX1NUQVRFX0NMT1NJTkcQBipiCgxSZXBsaWNhU3RhdGUSHQoZUkVQTElDQV9TVEFURV9VTlNQRUNJRklFRBAAEhcKE1JFUExJQ0FfU1RBVEVfUkVBRFkQARIaChZSRVBMSUNBX1NUQVRFX0RFTEVUSU5HEAIqYgoHRGlza1VzZRIYChRESVNLX1VTRV9VTlNQRUNJRklFRBAAEhEKDURJU0tfVVNFX0ZSRUUQARIRCg1ESVNLX1VTRV9VU0VEEAISFwoTRElTS19VU0VfVU5SRUFEQUJMRRADMpwFCgtQb29sU2VydmljZRJbCgpDcmVhdGVQb29sEiUucGVuc3RvY2suZW5naW5lLnYxLkNyZWF0ZVBvb2xSZXF1ZXN0GiYucGVuc3RvY2suZW5naW5lLnYxLkNyZWF0ZVBvb2xSZXNwb25zZRJbCgpJbXBvcnRQb29sEiUucGVuc3RvY2suZW5naW5lLnYxLkltcG9ydFBvb2xSZXF1ZXN0GiYucGVuc3RvY2suZW5naW5lLnYxLkltcG9ydFBvb2xSZXNwb25zZRJdCglMaXN0UG9vbHMSJC5wZW5zdG9jay5lbmdpbmUudjEuTGlzdFBvb2xzUmVxdWVzdBolLnBlbnN0b2NrLmVuZ2luZS52MS5MaXN0UG9vbHNSZXNwb25zZSIDkAIBElcKB0dldFBvb2wSIi5wZW5zdG9jay5lbmdpbmUudjEuR2V0UG9vbFJlcXVlc3QaIy5wZW5zdG9jay5lbmdpbmUudjEuR2V0UG9vbFJlc3BvbnNlIgOQAgESXgoLQWRkUG9vbERpc2sSJi5wZW5zdG9jay5lbmdpbmUudjEuQWRkUG9vbERpc2tSZXF1ZXN0GicucGVuc3RvY2suZW5naW5lLnYxLkFkZFBvb2xEaXNrUmVzcG9uc2USWwoKRXhwb3J0UG9vbBIlLnBlbnN0b2NrLmVuZ2luZS52MS5FeHBvcnRQb29sUmVxdWVzdBomLnBlbnN0b2NrLmVuZ2luZS52MS5FeHBvcnRQb29sUmVzcG9uc2USXgoLRGVzdHJveVBvb2wSJi5wZW5zdG9jay5lbmdpbmUudjEuRGVzdHJveVBvb2xSZXF1ZXN0GicucGVuc3RvY2suZW5naW5lLnYxLkRlc3Ryb3lQb29sUmVzcG9uc2Uy2wUKDlJlcGxpY2FTZXJ2aWNlEmQKDUNyZWF0ZVJlcGxpY2ESKC5wZW5zdG9jay5lbmdpbmUudjEuQ3JlYXRlUmVwbGljYVJlcXVlc3QaKS5wZW5zdG9jay5lbmdpbmUudjEuQ3JlYXRlUmVwbGljYVJlc3BvbnNlEmYKDExpc3RSZXBsaWNhcxInLnBlbnN0b2NrLmVuZ2luZS52MS5MaXN0UmVwbGljYXNSZXF1ZXN0GigucGVuc3RvY2suZW5naW5lLnYxLkxpc3RSZXBsaWNhc1Jlc3BvbnNlIgOQAgESYAoKR2V0UmVwbGljYRIlLnBlbnN0b2NrLmVuZ2luZS52MS5HZXRSZXBsaWNhUmVxdWVzdBomLnBlbnN0b2NrLmVuZ2luZS52MS5HZXRSZXBsaWNhUmVzcG9uc2UiA5ACARJhCgxTaGFyZVJlcGxpY2ESJy5wZW5zdG9jay5lbmdpbmUudjEuU2hhcmVSZXBsaWNhUmVxdWVzdBooLnBlbnN0b2NrLmVuZ2luZS52MS5TaGFyZVJlcGxpY2FSZXNwb25zZRJnCg5VbnNoYXJlUmVwbGljYRIpLnBlbnN0b2NrLmVuZ2luZS52MS5VbnNoYXJlUmVwbGljYVJlcXVlc3QaKi5wZW5zdG9jay5lbmdpbmUudjEuVW5zaGFyZVJlcGxpY2FSZXNwb25zZRJkCg1SZXNpemVSZXBsaWNhEigucGVuc3RvY2suZW5naW5lLnYxLlJlc2l6ZVJlcGxpY2FSZXF1ZXN0GikucGVuc3RvY2suZW5naW5lLnYxLlJlc2l6ZVJlcGxpY2FSZXNwb25zZRJnCg5EZXN0cm95UmVwbGljYRIpLnBlbnN0b2NrLmVuZ2luZS52MS5EZXN0cm95UmVwbGljYVJlcXVlc3QaKi5wZW5zdG9jay5lbmdpbmUudjEuRGVzdHJveVJlcGxpY2FSZXNwb25zZTJuCg1EZXZpY2VTZXJ2aWNlEl0KCUxpc3REaXNrcxIkLnBlbnN0b2NrLmVuZ2luZS52MS5MaXN0RGlza3NSZXF1ZXN0GiUucGVuc3RvY2suZW5naW5lLnYxLkxpc3REaXNrc1Jlc3BvbnNlIgOQAgFiBnByb3RvMw", [file_google_protobuf_timestamp, file_penstock_engine_v1_engine]);
 
 /**
  * @generated from message penstock.engine.v1.Pool
@@ -406,6 +406,54 @@ export const GetPoolResponseSchema: GenMessage<GetPoolResponse> = /*@__PURE__*/
   messageDesc(file_penstock_engine_v1_pool, 10);
 
 /**
+ * @generated from message penstock.engine.v1.AddPoolDiskRequest
+ */
+export type AddPoolDiskRequest = Message<"penstock.engine.v1.AddPoolDiskRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * As one of those in CreatePoolRequest.
+   *
+   * @generated from field: string disk = 2;
+   */
+  disk: string;
+
+  /**
+   * Take a disk that holds something: it is lost.
+   *
+   * @generated from field: bool force = 3;
+   */
+  force: boolean;
+};
+
+/**
+ * Describes the message penstock.engine.v1.AddPoolDiskRequest.
+ * Use `create(AddPoolDiskRequestSchema)` to create a new message.
+ */
+export const AddPoolDiskRequestSchema: GenMessage<AddPoolDiskRequest> = /*@__PURE__*/
+  messageDesc(file_penstock_engine_v1_pool, 11);
+
+/**
+ * @generated from message penstock.engine.v1.AddPoolDiskResponse
+ */
+export type AddPoolDiskResponse = Message<"penstock.engine.v1.AddPoolDiskResponse"> & {
+  /**
+   * @generated from field: penstock.engine.v1.Pool pool = 1;
+   */
+  pool?: Pool | undefined;
+};
+
+/**
+ * Describes the message penstock.engine.v1.AddPoolDiskResponse.
+ * Use `create(AddPoolDiskResponseSchema)` to create a new message.
+ */
+export const AddPoolDiskResponseSchema: GenMessage<AddPoolDiskResponse> = /*@__PURE__*/
+  messageDesc(file_penstock_engine_v1_pool, 12);
+
+/**
  * @generated from message penstock.engine.v1.ExportPoolRequest
  */
 export type ExportPoolRequest = Message<"penstock.engine.v1.ExportPoolRequest"> & {
@@ -420,7 +468,7 @@ export type ExportPoolRequest = Message<"penstock.engine.v1.ExportPoolRequest"> 
  * Use `create(ExportPoolRequestSchema)` to create a new message.
  */
 export const ExportPoolRequestSchema: GenMessage<ExportPoolRequest> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 11);
+  messageDesc(file_penstock_engine_v1_pool, 13);
 
 /**
  * @generated from message penstock.engine.v1.ExportPoolResponse
@@ -433,7 +481,7 @@ export type ExportPoolResponse = Message<"penstock.engine.v1.ExportPoolResponse"
  * Use `create(ExportPoolResponseSchema)` to create a new message.
  */
 export const ExportPoolResponseSchema: GenMessage<ExportPoolResponse> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 12);
+  messageDesc(file_penstock_engine_v1_pool, 14);
 
 /**
  * @generated from message penstock.engine.v1.DestroyPoolRequest
@@ -457,7 +505,7 @@ export type DestroyPoolRequest = Message<"penstock.engine.v1.DestroyPoolRequest"
  * Use `create(DestroyPoolRequestSchema)` to create a new message.
  */
 export const DestroyPoolRequestSchema: GenMessage<DestroyPoolRequest> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 13);
+  messageDesc(file_penstock_engine_v1_pool, 15);
 
 /**
  * @generated from message penstock.engine.v1.DestroyPoolResponse
@@ -470,7 +518,7 @@ export type DestroyPoolResponse = Message<"penstock.engine.v1.DestroyPoolRespons
  * Use `create(DestroyPoolResponseSchema)` to create a new message.
  */
 export const DestroyPoolResponseSchema: GenMessage<DestroyPoolResponse> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 14);
+  messageDesc(file_penstock_engine_v1_pool, 16);
 
 /**
  * @generated from message penstock.engine.v1.CreateReplicaRequest
@@ -515,7 +563,7 @@ export type CreateReplicaRequest = Message<"penstock.engine.v1.CreateReplicaRequ
  * Use `create(CreateReplicaRequestSchema)` to create a new message.
  */
 export const CreateReplicaRequestSchema: GenMessage<CreateReplicaRequest> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 15);
+  messageDesc(file_penstock_engine_v1_pool, 17);
 
 /**
  * @generated from message penstock.engine.v1.CreateReplicaResponse
@@ -532,7 +580,7 @@ export type CreateReplicaResponse = Message<"penstock.engine.v1.CreateReplicaRes
  * Use `create(CreateReplicaResponseSchema)` to create a new message.
  */
 export const CreateReplicaResponseSchema: GenMessage<CreateReplicaResponse> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 16);
+  messageDesc(file_penstock_engine_v1_pool, 18);
 
 /**
  * @generated from message penstock.engine.v1.ListReplicasRequest
@@ -551,7 +599,7 @@ export type ListReplicasRequest = Message<"penstock.engine.v1.ListReplicasReques
  * Use `create(ListReplicasRequestSchema)` to create a new message.
  */
 export const ListReplicasRequestSchema: GenMessage<ListReplicasRequest> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 17);
+  messageDesc(file_penstock_engine_v1_pool, 19);
 
 /**
  * @generated from message penstock.engine.v1.ListReplicasResponse
@@ -568,7 +616,7 @@ export type ListReplicasResponse = Message<"penstock.engine.v1.ListReplicasRespo
  * Use `create(ListReplicasResponseSchema)` to create a new message.
  */
 export const ListReplicasResponseSchema: GenMessage<ListReplicasResponse> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 18);
+  messageDesc(file_penstock_engine_v1_pool, 20);
 
 /**
  * @generated from message penstock.engine.v1.GetReplicaRequest
@@ -592,7 +640,7 @@ export type GetReplicaRequest = Message<"penstock.engine.v1.GetReplicaRequest"> 
  * Use `create(GetReplicaRequestSchema)` to create a new message.
  */
 export const GetReplicaRequestSchema: GenMessage<GetReplicaRequest> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 19);
+  messageDesc(file_penstock_engine_v1_pool, 21);
 
 /**
  * @generated from message penstock.engine.v1.GetReplicaResponse
@@ -609,7 +657,7 @@ export type GetReplicaResponse = Message<"penstock.engine.v1.GetReplicaResponse"
  * Use `create(GetReplicaResponseSchema)` to create a new message.
  */
 export const GetReplicaResponseSchema: GenMessage<GetReplicaResponse> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 20);
+  messageDesc(file_penstock_engine_v1_pool, 22);
 
 /**
  * @generated from message penstock.engine.v1.ShareReplicaRequest
@@ -639,7 +687,7 @@ export type ShareReplicaRequest = Message<"penstock.engine.v1.ShareReplicaReques
  * Use `create(ShareReplicaRequestSchema)` to create a new message.
  */
 export const ShareReplicaRequestSchema: GenMessage<ShareReplicaRequest> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 21);
+  messageDesc(file_penstock_engine_v1_pool, 23);
 
 /**
  * @generated from message penstock.engine.v1.ShareReplicaResponse
@@ -656,7 +704,7 @@ export type ShareReplicaResponse = Message<"penstock.engine.v1.ShareReplicaRespo
  * Use `create(ShareReplicaResponseSchema)` to create a new message.
  */
 export const ShareReplicaResponseSchema: GenMessage<ShareReplicaResponse> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 22);
+  messageDesc(file_penstock_engine_v1_pool, 24);
 
 /**
  * @generated from message penstock.engine.v1.UnshareReplicaRequest
@@ -678,7 +726,7 @@ export type UnshareReplicaRequest = Message<"penstock.engine.v1.UnshareReplicaRe
  * Use `create(UnshareReplicaRequestSchema)` to create a new message.
  */
 export const UnshareReplicaRequestSchema: GenMessage<UnshareReplicaRequest> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 23);
+  messageDesc(file_penstock_engine_v1_pool, 25);
 
 /**
  * @generated from message penstock.engine.v1.UnshareReplicaResponse
@@ -695,7 +743,7 @@ export type UnshareReplicaResponse = Message<"penstock.engine.v1.UnshareReplicaR
  * Use `create(UnshareReplicaResponseSchema)` to create a new message.
  */
 export const UnshareReplicaResponseSchema: GenMessage<UnshareReplicaResponse> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 24);
+  messageDesc(file_penstock_engine_v1_pool, 26);
 
 /**
  * @generated from message penstock.engine.v1.ResizeReplicaRequest
@@ -724,7 +772,7 @@ export type ResizeReplicaRequest = Message<"penstock.engine.v1.ResizeReplicaRequ
  * Use `create(ResizeReplicaRequestSchema)` to create a new message.
  */
 export const ResizeReplicaRequestSchema: GenMessage<ResizeReplicaRequest> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 25);
+  messageDesc(file_penstock_engine_v1_pool, 27);
 
 /**
  * @generated from message penstock.engine.v1.ResizeReplicaResponse
@@ -741,7 +789,7 @@ export type ResizeReplicaResponse = Message<"penstock.engine.v1.ResizeReplicaRes
  * Use `create(ResizeReplicaResponseSchema)` to create a new message.
  */
 export const ResizeReplicaResponseSchema: GenMessage<ResizeReplicaResponse> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 26);
+  messageDesc(file_penstock_engine_v1_pool, 28);
 
 /**
  * @generated from message penstock.engine.v1.DestroyReplicaRequest
@@ -763,7 +811,7 @@ export type DestroyReplicaRequest = Message<"penstock.engine.v1.DestroyReplicaRe
  * Use `create(DestroyReplicaRequestSchema)` to create a new message.
  */
 export const DestroyReplicaRequestSchema: GenMessage<DestroyReplicaRequest> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 27);
+  messageDesc(file_penstock_engine_v1_pool, 29);
 
 /**
  * @generated from message penstock.engine.v1.DestroyReplicaResponse
@@ -776,7 +824,7 @@ export type DestroyReplicaResponse = Message<"penstock.engine.v1.DestroyReplicaR
  * Use `create(DestroyReplicaResponseSchema)` to create a new message.
  */
 export const DestroyReplicaResponseSchema: GenMessage<DestroyReplicaResponse> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 28);
+  messageDesc(file_penstock_engine_v1_pool, 30);
 
 /**
  * @generated from message penstock.engine.v1.ListDisksRequest
@@ -789,7 +837,7 @@ export type ListDisksRequest = Message<"penstock.engine.v1.ListDisksRequest"> & 
  * Use `create(ListDisksRequestSchema)` to create a new message.
  */
 export const ListDisksRequestSchema: GenMessage<ListDisksRequest> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 29);
+  messageDesc(file_penstock_engine_v1_pool, 31);
 
 /**
  * @generated from message penstock.engine.v1.ListDisksResponse
@@ -806,7 +854,7 @@ export type ListDisksResponse = Message<"penstock.engine.v1.ListDisksResponse"> 
  * Use `create(ListDisksResponseSchema)` to create a new message.
  */
 export const ListDisksResponseSchema: GenMessage<ListDisksResponse> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 30);
+  messageDesc(file_penstock_engine_v1_pool, 32);
 
 /**
  * A disk or a partition.
@@ -863,7 +911,7 @@ export type Disk = Message<"penstock.engine.v1.Disk"> & {
  * Use `create(DiskSchema)` to create a new message.
  */
 export const DiskSchema: GenMessage<Disk> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 31);
+  messageDesc(file_penstock_engine_v1_pool, 33);
 
 /**
  * @generated from enum penstock.engine.v1.PoolState
@@ -1043,6 +1091,16 @@ export const PoolService: GenService<{
     methodKind: "unary";
     input: typeof GetPoolRequestSchema;
     output: typeof GetPoolResponseSchema;
+  },
+  /**
+   * Makes a pool larger by one more disk, which must be empty. For good: none can be taken out.
+   *
+   * @generated from rpc penstock.engine.v1.PoolService.AddPoolDisk
+   */
+  addPoolDisk: {
+    methodKind: "unary";
+    input: typeof AddPoolDiskRequestSchema;
+    output: typeof AddPoolDiskResponseSchema;
   },
   /**
    * Closes a pool and forgets it. What it holds stays on its disks, ready to be imported anywhere.
