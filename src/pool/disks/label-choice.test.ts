@@ -1,3 +1,5 @@
+// Which label counts, with every subset of its copies damaged.
+
 import { deepStrictEqual, strictEqual, throws } from "node:assert/strict";
 import { test } from "node:test";
 import { testUuid } from "../../testing/pool-disks-rig.ts";

@@ -1,3 +1,5 @@
+// The codec of labels: every byte flipped, every field forged.
+
 import { deepStrictEqual, strictEqual } from "node:assert/strict";
 import { test } from "node:test";
 import { testLabel } from "../../testing/pool-labels.ts";

@@ -1,3 +1,5 @@
+// Disks as addresses, and the joint sticky flush.
+
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { test } from "node:test";
 import { Operation } from "../../block/operation.ts";

@@ -1,3 +1,5 @@
+// What is found on a disk by reading.
+
 import { deepStrictEqual } from "node:assert/strict";
 import { test } from "node:test";
 import { PromiseDevice } from "../../block/promise-device.ts";

@@ -1,3 +1,5 @@
+// The table of what a log's end means, row by row.
+
 import { strictEqual } from "node:assert/strict";
 import { test } from "node:test";
 import { judgeLogEnd, type LogEndFacts, type LogEndVerdict } from "./log-end.ts";

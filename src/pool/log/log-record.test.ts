@@ -1,3 +1,5 @@
+// Records of the log, as they are put and read.
+
 import { deepStrictEqual, strictEqual } from "node:assert/strict";
 import { test } from "node:test";
 import { Prng } from "../../util/prng.ts";
@@ -62,7 +64,7 @@ test("an unmap's record is read as it was put, of all blocks there may be, too",
   }
 });
 
-test("records of objects, of their end, of properties and of nothing are read as they were put", () => {
+test("records of objects, their end, properties and nothing are read as they were put", () => {
   const object = Uint32Array.from({ length: OBJECT_WORDS + 4 }, (_, index) => index * 7);
   object[OBJECT_WORDS + 1] = 0;
   const properties = Buffer.from("nineteen bytes here");

@@ -1,3 +1,5 @@
+// Writing the log: frames, flushes, room.
+
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { test } from "node:test";
 import { Status } from "../../block/status.ts";

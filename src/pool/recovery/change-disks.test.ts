@@ -1,3 +1,5 @@
+// More disks and larger ones, and crashes meanwhile.
+
 import { deepStrictEqual, ok, rejects, strictEqual } from "node:assert/strict";
 import { test } from "node:test";
 import type { PromiseDevice } from "../../block/promise-device.ts";

@@ -67,7 +67,7 @@ function labelsOn(place: Scene): (PoolLabel | null)[] {
   });
 }
 
-/** Byte of the disk at which the first copy of the frame with this sequence begins, and its size. */
+/** Byte of the disk at which a frame begins, and the size of a copy. */
 function frameAt(place: Scene, label: PoolLabel, sequence: number): [number, number] {
   const start = label.logAddress * BLOCK_BYTES;
   const ring = new Uint8Array(label.logBlocks * BLOCK_BYTES);
@@ -129,7 +129,7 @@ test("an import without the newest label is refused, as frames tell of it", asyn
   });
 });
 
-test("frames that are missing in the middle of the log refuse an import, unless forced", async () => {
+test("frames missing in the middle of the log refuse an import, unless forced", async () => {
   const place = scene(30);
   const { world } = place;
   let label: PoolLabel | undefined;
@@ -174,7 +174,7 @@ test("frames that are missing in the middle of the log refuse an import, unless 
   });
 });
 
-test("a failed sync is remembered: what was dropped then is not believed by the next import", async () => {
+test("a failed sync is remembered: what it dropped is not believed later", async () => {
   for (let seed = 0; seed < 20; seed++) {
     const diskCount = 1 + (seed % 2);
     const place = scene(100 + seed, diskCount);

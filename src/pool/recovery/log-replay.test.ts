@@ -1,3 +1,5 @@
+// Replay into a sink that notes what it gets, and the tail's check.
+
 import { deepStrictEqual, ok, strictEqual, throws } from "node:assert/strict";
 import { test } from "node:test";
 import { Operation } from "../../block/operation.ts";

@@ -94,7 +94,7 @@ async function partly(world: PoolWorld, promise: Promise<unknown>, events: numbe
 
 for (const [what, end] of ENDINGS) {
   for (const diskCount of [1, 2]) {
-    test(`a checkpoint that ends by ${what} after any event loses nothing, ${diskCount} disks`, async () => {
+    test(`a checkpoint ended by ${what} after any event loses nothing, ${diskCount} disks`, async () => {
       let isOver = false;
       for (let events = 1; !isOver; events += EVENTS_STEP) {
         ok(events < EVENTS_MAX, "a checkpoint comes to its end");
@@ -106,7 +106,7 @@ for (const [what, end] of ENDINGS) {
     });
   }
 
-  test(`an import that ends by ${what} after any event is made again and finds the same`, async () => {
+  test(`an import ended by ${what} after any event is made again and finds the same`, async () => {
     let isOver = false;
     for (let events = 1; !isOver; events += EVENTS_STEP) {
       ok(events < EVENTS_MAX, "an import comes to its end");
