@@ -229,6 +229,30 @@ test("a pool that is open for reading only shows what was acknowledged, and writ
   });
 });
 
+test("a volume is another instance after a power loss, not after a kill or an export", async () => {
+  const world = new PoolWorld({ seed: 6, diskBytes: [64 * MIB] });
+  const ids: string[] = [];
+  const session = async (end: (pool: Pool) => Promise<void> | void): Promise<void> => {
+    await world.run(async () => {
+      const pool = await world.open();
+      if (ids.length === 0) await pool.createVolume({ name: "v", sizeBytes: 8 * MIB });
+      const device = await openForTest(pool, "v");
+      ids.push(device.device.info.instanceId);
+      await device.writeAt(0, stamped(1));
+      await device.close();
+      await end(pool);
+    });
+  };
+  await session(() => world.kill());
+  await session((pool) => world.exported(pool));
+  await session(() => world.powerLoss());
+  await session(() => world.kill());
+  const [first, second, third, fourth] = ids;
+  strictEqual(second, first);
+  strictEqual(third, first);
+  ok(fourth !== first);
+});
+
 test("a data write that fails fails its request only", async () => {
   const world = new PoolWorld({ seed: 3, diskBytes: [64 * MIB] });
   const { faults } = world.world.disk();

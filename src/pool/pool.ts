@@ -100,6 +100,7 @@ export class Pool {
       const how = { force: options.force ?? false, damagedCopies };
       return new Pool(parts, await importPool(parts, label, how));
     } catch (error) {
+      await parts.checkpointer.idle();
       await closeAll(devices);
       releaseMemory(parts);
       throw error;
