@@ -25,7 +25,7 @@ import { makeTempDir } from "../testing/temp-dir.ts";
 import { testSeed } from "../testing/test-seed.ts";
 import { CALL_SOURCES, FILTERS, SOURCES } from "./registry.ts";
 
-const FAKE_PROGRAMS = forLongRun(120, 20_000);
+const FAKE_PROGRAMS = forLongRun(80, 20_000);
 /** At each real level. */
 const REAL_PROGRAMS = forLongRun(15, 3000);
 /** A program takes milliseconds; what waits for a child's time-out takes 5 s. */

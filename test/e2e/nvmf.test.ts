@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { LibraryDevice } from "../../src/library/library-device.ts";
 import { freePort } from "../../src/testing/free-port.ts";
+import { forLongRun } from "../../src/testing/long-run.ts";
 import { PENSTOCK, startEngine, startPenstock } from "../../src/testing/penstock-process.ts";
 import { runCommand } from "../../src/testing/run-command.ts";
 import { makeTempDir } from "../../src/testing/temp-dir.ts";
@@ -33,7 +34,7 @@ async function until(isSo: () => Promise<boolean>): Promise<void> {
   }
 }
 
-for (const placement of ["together", "apart"]) {
+for (const placement of forLongRun(["apart"], ["together", "apart"])) {
   test(`an engine serves subsystems and namespaces on one port, placed ${placement}`, async (t) => {
     const run = await engineWith(t, ["--reactors", "3", "--placement", placement]);
     const port = await freePort();

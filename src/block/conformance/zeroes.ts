@@ -10,9 +10,14 @@ import { expectBytes, type Kit, WINDOW_BYTES } from "./kit.ts";
 
 const ZEROES = Buffer.alloc(WINDOW_BYTES);
 const { fua, noUnmap, fastZero } = RequestFlag;
+/** Every day each flag once. */
+const ZERO_FLAGS = [0, fua, noUnmap, fastZero];
 const FLAGS = {
   discard: [0, fua],
-  writeZeroes: [0, fua, noUnmap, noUnmap | fua, fastZero, fastZero | noUnmap],
+  writeZeroes:
+    process.env.PENSTOCK_LONG === "1"
+      ? [...ZERO_FLAGS, noUnmap | fua, fastZero | noUnmap]
+      : ZERO_FLAGS,
 } as const;
 
 /** Ranges of every alignment to pages and to larger units. */
