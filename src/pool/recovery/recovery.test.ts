@@ -94,7 +94,7 @@ async function partly(world: PoolWorld, promise: Promise<unknown>, events: numbe
 
 for (const [what, end] of ENDINGS) {
   for (const diskCount of [1, 2]) {
-    test(`a checkpoint ended by ${what} at any event is harmless, disks: ${diskCount}`, async () => {
+    test(`a checkpoint that ${what} ends is harmless, disks: ${diskCount}`, async () => {
       let isOver = false;
       for (let events = 1; !isOver; events += EVENTS_STEP) {
         ok(events < EVENTS_MAX, "a checkpoint comes to its end");
