@@ -14,7 +14,7 @@ import { type Address, addressOf } from "../pool-layout.ts";
 import type { ChunkSource } from "./block-lease.ts";
 
 /** Chunks that one call looks at: the rest is done when it is asked again. */
-const LOOKS_MAX = 64;
+const LOOKS_MAX = 256;
 const BORROWED_MIN = 16;
 /** With one disk the copies come from different chunks. */
 const CHUNKS_MIN = 2;
@@ -22,6 +22,8 @@ const CHUNKS_MIN = 2;
 export class PageStock implements PageWaiter {
   nextWaiter: PageWaiter | null = null;
   #isLoading = false;
+  /** A call has looked at as many chunks as one may. */
+  #isSearching = false;
   readonly #source: ChunkSource;
   /** Records of each disk. */
   readonly #chunks: number[][] = [];
@@ -42,15 +44,16 @@ export class PageStock implements PageWaiter {
     return sum;
   }
 
-  /** True while a leaf is on its way: `ChunkSource.chunksCame` tells when to ask again. */
+  /** There may be more than was found: `ChunkSource.chunksCame` tells when to ask again. */
   get isLoading(): boolean {
-    return this.#isLoading;
+    return this.#isLoading || this.#isSearching;
   }
 
   /** Looks for chunks until so many pages can be taken, or nothing more is to be had now. */
   refill(pages: number): void {
     const { table } = this.#source;
     const disks = this.#chunks.length;
+    this.#isSearching = false;
     const share = Math.ceil((2 * pages) / Math.min(disks, 2));
     for (let looks = 0; looks < LOOKS_MAX && !this.#isLoading; looks++) {
       // The two disks with the most room, then any.
@@ -64,7 +67,9 @@ export class PageStock implements PageWaiter {
       if (disk < 0 || (isEnough && !this.#isNarrow(disk))) return;
       this.#add(disk);
     }
-    if (!this.#isLoading) this.#source.chunksCame();
+    if (this.#isLoading) return;
+    this.#isSearching = true;
+    this.#source.chunksCame();
   }
 
   /** Blocks for both copies. False: there are none. Never looks into trees. */
