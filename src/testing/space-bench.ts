@@ -15,7 +15,14 @@ import { type FrozenPages, PageCache, type PageWaiter } from "../pool/pages/page
 import { PageKind } from "../pool/pages/page-format.ts";
 import { ABSENT, type EntrySink, MISSING, PageTree } from "../pool/pages/page-tree.ts";
 import { emptyPointer, type RootPointer } from "../pool/pages/root-pointer.ts";
-import { type Address, addressOf, BLOCK_BYTES, blockOf, diskOf } from "../pool/pool-layout.ts";
+import {
+  type Address,
+  addressOf,
+  BLOCK_BYTES,
+  blockOf,
+  diskOf,
+  type Run,
+} from "../pool/pool-layout.ts";
 import { ReusePipeline } from "../pool/space/reuse-pipeline.ts";
 import { SpaceMap } from "../pool/space/space-map.ts";
 
@@ -86,8 +93,8 @@ export class SpaceBench {
     this.prng = prng;
   }
 
-  /** As an import does: from the label, or as a new pool. */
-  open(): void {
+  /** As an import does: from the label, or as a new pool. `more`: what its log holds. */
+  open(more: readonly Run[] = []): void {
     const { label, shape, disks, reactor } = this;
     this.cache = new PageCache({
       reactor,
@@ -121,10 +128,9 @@ export class SpaceBench {
     this.cache.pressure = this.space.pressure;
     if (label !== null) return;
     for (const [disk, blocks] of shape.diskBlocks.entries()) {
-      const runs = [
-        { address: addressOf(disk, 0), count: 16 },
-        { address: addressOf(disk, blocks - 16), count: 16 },
-      ];
+      const front = { address: addressOf(disk, 0), count: 16 };
+      const back = { address: addressOf(disk, blocks - 16), count: 16 };
+      const runs = disk === 0 && more.length > 0 ? [...more, back] : [front, back];
       this.space.addDisk(disk, blocks, runs);
       for (const { address, count } of runs) {
         for (let block = 0; block < count; block++) this.held.add(address + block);

@@ -6,11 +6,10 @@ import { test } from "node:test";
 import { IoLevel } from "../../reactor/io.ts";
 import { withReactor } from "../../reactor/test-reactor.ts";
 import { mallocDisks } from "../../testing/pool-disks-rig.ts";
-import { Prng } from "../../util/prng.ts";
-import type { Address } from "../pool-layout.ts";
-import type { TakenRun } from "./space-map.ts";
-
 import { KEYS, type Shape, SpaceBench } from "../../testing/space-bench.ts";
+import { Prng } from "../../util/prng.ts";
+import { type Address, addressOf } from "../pool-layout.ts";
+import type { TakenRun } from "./space-map.ts";
 /** Takes as many as there are now; in flight until applied. */
 async function take(bench: SpaceBench, count: number): Promise<Address[] | "no-space"> {
   const { space, taken } = bench;
@@ -206,6 +205,20 @@ test("a full disk whose blocks went round can be opened from its label and log",
       bench.reuse.durableThrough(bench.sequence);
     }
     ok(bench.label !== before, "a checkpoint came before the log named every free block");
+    await bench.reopen();
+    await disks.close();
+  }));
+
+test("a new disk whose first chunks are all held has room behind them", () =>
+  withReactor(IoLevel.fake, async ({ reactor, seed }) => {
+    const shape = { diskBlocks: [50_000], keptBackBlocks: 100, slots: 64, keys: 10 };
+    const { disks } = await mallocDisks(reactor, shape.diskBlocks);
+    const bench = new SpaceBench(reactor, disks, shape, new Prng(seed));
+    bench.open([{ address: addressOf(0, 0), count: 64 * 600 }]);
+    await bench.checkpoint();
+    bench.space.endReplay();
+    ok(await write(bench, 0, 4));
+    await logPending(bench);
     await bench.reopen();
     await disks.close();
   }));
