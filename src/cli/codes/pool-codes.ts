@@ -240,6 +240,11 @@ export const POOL_CODES: CodeList = {
     causes: "256 pools.",
     todo: "Export some, or run another engine.",
   },
+  "transfer-too-small": {
+    means: "A disk takes too little at once for a pool: less than 256 KiB.",
+    causes: "A disk over the network whose target has a low limit (MDTS of an NVMe target).",
+    todo: "Raise the target's limit, or take another disk.",
+  },
   "volume-exists": {
     means: "The pool has a replica of that name or UUID already.",
     causes: "It was made before.",

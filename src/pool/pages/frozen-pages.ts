@@ -13,7 +13,7 @@ import { Operation } from "../../block/operation.ts";
 import { Status } from "../../block/status.ts";
 import { assert } from "../../util/assert.ts";
 import type { DiskRequest, DiskRequestOwner } from "../disks/disk-request.ts";
-import { BLOCK_BYTES } from "../pool-layout.ts";
+import { BLOCK_BYTES, diskOf } from "../pool-layout.ts";
 import type { FrozenPages, PageCache } from "./page-cache.ts";
 import { readHeader, sealPage } from "./page-format.ts";
 
@@ -96,8 +96,10 @@ export class FrozenWriter implements FrozenPages, DiskRequestOwner {
     const request = disks.take(this);
     request.operation = Operation.write;
     const address = this.#addressAt(this.#next);
+    const { maxTransferBytes } = disks.at(diskOf(address)).device.info;
+    const most = Math.min(RUN_PAGES_MAX, Math.floor(maxTransferBytes / BLOCK_BYTES));
     let count = 0;
-    while (count < RUN_PAGES_MAX && this.#addressAt(this.#next) === address + count) {
+    while (count < most && this.#addressAt(this.#next) === address + count) {
       const copy = this.#order[this.#next] as number; // below the length: it has an address
       const index = copy >>> 1;
       const at = (this.#slots[index] as number) * BLOCK_BYTES;

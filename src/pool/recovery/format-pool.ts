@@ -33,6 +33,8 @@ import { writeLabel } from "./label-writer.ts";
 
 const MIB = 2 ** 20;
 export const DISK_BYTES_MIN = 16 * MIB;
+/** The largest record of the log, of properties, in both copies of its frame. */
+const TRANSFER_BYTES_MIN = 256 * 1024;
 /** It holds the log. */
 const FIRST_DISK_BYTES_MIN = 32 * MIB;
 const CHUNK_BYTES_DEFAULT = MIB;
@@ -79,8 +81,16 @@ export async function formatPool(
   return label;
 }
 
-/** @throws PenstockError `disk-too-small` */
+/** @throws PenstockError `disk-too-small`, `transfer-too-small` */
 export function checkDiskSize({ info }: Device, bytesMin: number): void {
+  const { name, maxTransferBytes } = info;
+  if (maxTransferBytes < TRANSFER_BYTES_MIN) {
+    throw new PenstockError({
+      code: "transfer-too-small",
+      message: `${name} takes ${maxTransferBytes} bytes at once; a pool needs 256 KiB`,
+      details: { device: name, maxTransferBytes, neededBytes: TRANSFER_BYTES_MIN },
+    });
+  }
   if (info.sizeBytes >= bytesMin) return;
   throw new PenstockError({
     code: "disk-too-small",

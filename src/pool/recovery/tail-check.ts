@@ -50,8 +50,10 @@ export async function checkTail(
   const lane = async (slab: Slab): Promise<void> => {
     for (let next = queue.next(); next.done !== true; next = queue.next()) {
       const write = next.value;
-      for (let done = 0; done < write.count; done += LANE_BLOCKS) {
-        const blocks = Math.min(LANE_BLOCKS, write.count - done);
+      const { maxTransferBytes } = disks.at(diskOf(write.address)).device.info;
+      const most = Math.min(LANE_BLOCKS, Math.floor(maxTransferBytes / BLOCK_BYTES));
+      for (let done = 0; done < write.count; done += most) {
+        const blocks = Math.min(most, write.count - done);
         if (!(await readBlocks(disks, slab, write.address + done, blocks))) continue;
         for (let index = 0; index < blocks; index++) {
           const wanted = write.checksums[write.checksumsAt + done + index];
