@@ -1,6 +1,6 @@
 /** What a pool keeps when its process dies, the power fails or a disk does, in the middle of work. */
 
-import { ok, rejects, strictEqual } from "node:assert/strict";
+import { deepStrictEqual, ok, rejects, strictEqual } from "node:assert/strict";
 import { test } from "node:test";
 import type { PromiseDevice } from "../block/promise-device.ts";
 import { Errno } from "../reactor/errno.ts";
@@ -275,6 +275,44 @@ test("a data write that fails fails its request only", async () => {
     await device.close();
     const { problems } = await walkPool(pool.parts);
     strictEqual(problems.join("; "), "");
+    await world.exported(pool);
+  });
+});
+
+test("a data write that ends without an answer faults the pool, and everybody who waits ends", async () => {
+  const world = new PoolWorld({ seed: 7, diskBytes: [64 * MIB] });
+  const { faults } = world.world.disk();
+  await world.run(async () => {
+    const pool = await world.open();
+    await pool.createVolume({ name: "v", sizeBytes: 8 * MIB });
+    const device = await openForTest(pool, "v");
+    await device.writeAt(0, stamped(1));
+    const data = { offset: 2 * MIB, length: 61 * MIB };
+    const effect = { kind: "error", errno: Errno.ETIMEDOUT } as const;
+    const fault = faults.inject({ effect, operations: ["write"], range: data });
+    const writes = Array.from({ length: 50 }, (_, block) => {
+      return device.writeAt(MIB + 2 * block * BLOCK, stamped(9));
+    });
+    const ends = await Promise.allSettled([
+      ...writes,
+      device.discard(2 * MIB, MIB),
+      device.flush(),
+    ]);
+    fault.remove();
+    ok(ends.some(({ status }) => status === "rejected"));
+    strictEqual(pool.info.state, "faulted");
+    await rejects(device.writeAt(0, stamped(2)), { code: "media-error" });
+    strictEqual(versionOf(await device.readAt(0, BLOCK)), 1);
+    await device.close();
+    await pool.close();
+    world.kill();
+  });
+  await world.run(async () => {
+    const pool = await world.open();
+    const device = await openForTest(pool, "v");
+    strictEqual(versionOf(await device.readAt(0, BLOCK)), 1);
+    await device.close();
+    deepStrictEqual((await walkPool(pool.parts)).problems, []);
     await world.exported(pool);
   });
 });
