@@ -13,6 +13,16 @@ interface Finding {
 
 const FINDINGS: readonly Finding[] = [
   {
+    what: "a volume that was cut twice has no block beyond its end",
+    schedule: parseSchedule(`{"scenario":"pool","seed":15,"settings":{"volumes":1,"disks":1,
+      "clients":1,"sectors":64,"chunkKib":128,"blockSectors":1,"direct":0,"tight":0,"leftKib":0},
+      "steps":[
+      {"at":0,"kind":"write","client":0,"first":29,"count":1},
+      {"at":0,"kind":"event","name":"resize","target":0,"ms":387},
+      {"at":19,"kind":"event","name":"resize","target":0,"ms":0},
+      {"at":11,"kind":"kill","process":0,"ms":0}]}`),
+  },
+  {
     what: "NvmfDevice names no place of a difference that has gone when it looks for it",
     schedule: parseSchedule(`{"scenario":"nvmf","seed":2039,"settings":{"initiators":1,
       "clients":1,"sectors":128,"blockSectors":1,"malloc":0,"direct":0,"lyingFlush":0,

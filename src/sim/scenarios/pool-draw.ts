@@ -1,0 +1,152 @@
+/** Schedules of the scenario `pool`: what may happen in each of its modes. Pure. */
+
+import { Prng } from "../../util/prng.ts";
+import { drawMs, drawProgram, type DrawnFault, pickWeighted, type Weighted } from "../draw.ts";
+import type { DiskOperation, Schedule } from "../schedule.ts";
+
+const KINDS = [
+  { weight: 26, value: "read" },
+  { weight: 42, value: "write" },
+  { weight: 7, value: "flush" },
+  { weight: 8, value: "discard" },
+  { weight: 6, value: "zeroes" },
+  { weight: 4, value: "compare" },
+  { weight: 7, value: "compare-and-write" },
+] as const;
+
+/** What may go wrong in a run. */
+export const POOL_MODES = ["kill", "power", "disk", "rot", "tight"] as const;
+export type PoolMode = (typeof POOL_MODES)[number];
+
+/** A schedule in which only that may happen which `mode` says. */
+export function drawPool(seed: number, mode: PoolMode): Schedule {
+  const prng = new Prng(`pool ${seed}`);
+  const blockSectors = prng.pick([1, 1, 8]);
+  const volumes = 1 + prng.below(4);
+  const settings = {
+    volumes,
+    disks: 1 + prng.below(3),
+    clients: volumes * (1 + prng.below(2)),
+    sectors: prng.pick([64, 256, 256, 2048]),
+    chunkKib: prng.pick([64, 256, 1024, 4096]),
+    blockSectors,
+    direct: prng.pick([0, 0, 1]),
+    tight: mode === "tight" ? 1 : 0,
+    leftKib: prng.pick([16, 128, 512]),
+  };
+  const steps = drawProgram(prng, {
+    clients: settings.clients,
+    sectors: settings.sectors,
+    countMax: prng.pick([16, 64, 256]),
+    kinds: KINDS,
+    fuaChance: 0.1,
+    operations: 1600,
+    faults: 36 + prng.below(16),
+    paceMs: prng.pick([0.1, 0.3, 0.8]),
+    drawFault: (fork) => pickWeighted(fork, FAULTS[mode])(fork, settings.disks),
+  });
+  return { scenario: "pool", seed, settings, steps };
+}
+
+type DrawFault = (prng: Prng, disks: number) => DrawnFault;
+type WeightedFault = Weighted<DrawFault>;
+
+function event(name: string, weight: number): WeightedFault {
+  return {
+    weight,
+    value: (prng) => ({ kind: "event", name, target: prng.below(4), ms: prng.below(1000) }),
+  };
+}
+
+const EVENTS: readonly WeightedFault[] = [
+  event("create", 4),
+  event("delete", 4),
+  event("replace", 4),
+  event("resize", 5),
+  event("properties", 3),
+  event("pool-properties", 1),
+  event("add-disk", 1),
+  event("grow", 2),
+  event("checkpoint", 5),
+  event("scrub", 1),
+  event("export", 2),
+  event("close", 1),
+];
+
+const KILLS: readonly WeightedFault[] = [
+  { weight: 6, value: (prng) => ({ kind: "kill", process: 0, ms: drawMs(prng, 0, 4) }) },
+  { weight: 1, value: (prng) => ({ kind: "pause", process: 0, ms: drawMs(prng, 0, 5) }) },
+  {
+    weight: 1,
+    value: (prng) => ({ kind: "clock-jump", process: 0, ms: drawMs(prng, 1, 10_000) }),
+  },
+];
+
+const POWER: readonly WeightedFault[] = [
+  {
+    weight: 6,
+    value: (prng) => {
+      const keep = prng.pick([-1, -1, 0, 1, 0.5]);
+      return { kind: "power-loss", host: 0, keep, ms: drawMs(prng, 0, 4) };
+    },
+  },
+];
+
+/** Sectors of the first disk. */
+const DISK_SECTORS = 65_536;
+
+const DISKS: readonly WeightedFault[] = [
+  {
+    weight: 7,
+    value: (prng, disks) => {
+      const on = prng.pick<DiskOperation>(["read", "write", "write", "sync", "sync", "zero"]);
+      const disk = prng.below(disks);
+      const times = 1 + prng.below(2);
+      const ms = drawMs(prng, 1, 20);
+      return { kind: "disk-error", host: 0, disk, on, first: 0, count: DISK_SECTORS, times, ms };
+    },
+  },
+  {
+    weight: 3,
+    value: (prng, disks) => {
+      const on = prng.pick<DiskOperation>(["read", "write", "sync", "zero"]);
+      const [disk, times] = [prng.below(disks), 1 + prng.below(3)];
+      return { kind: "disk-hang", host: 0, disk, on, times, ms: drawMs(prng, 1, 15) };
+    },
+  },
+  {
+    weight: 1,
+    value: (prng, disks) => {
+      const [disk, delayMs] = [prng.below(disks), drawMs(prng, 1, 10)];
+      return { kind: "disk-slow", host: 0, disk, delayMs, times: 4, ms: drawMs(prng, 1, 10) };
+    },
+  },
+  {
+    weight: 2,
+    value: (prng) => {
+      return { kind: "disk-full", host: 0, pages: prng.below(24), ms: drawMs(prng, 2, 20) };
+    },
+  },
+  { weight: 1, value: (prng, disks) => ({ kind: "drop-cache", host: 0, disk: prng.below(disks) }) },
+];
+
+/** Where labels, the log and the first chunks are: the rest of the disks is hardly used. */
+const ROT_SPACES = [128, 4096, 8192, 8192] as const;
+
+const ROT: readonly WeightedFault[] = [
+  {
+    weight: 10,
+    value: (prng, disks) => {
+      const first = prng.below(prng.pick(ROT_SPACES));
+      return { kind: "rot", host: 0, disk: prng.below(disks), first, count: 1 };
+    },
+  },
+];
+
+const FAULTS: Readonly<Record<PoolMode, readonly WeightedFault[]>> = {
+  kill: [...EVENTS, ...KILLS],
+  power: [...EVENTS, ...KILLS, ...POWER],
+  disk: [...EVENTS, ...KILLS, ...POWER, ...DISKS],
+  rot: [...EVENTS, ...KILLS, ...ROT],
+  tight: [...EVENTS, ...KILLS, ...POWER],
+};

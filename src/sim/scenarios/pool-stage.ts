@@ -1,0 +1,645 @@
+/**
+ * PoolStage: a process of a simulated world that has a pool on several disks, clients on its
+ * volumes, and who runs it: makes, resizes and deletes volumes, exports and imports the pool.
+ *
+ *   boot: open disks -> create or import -> look (PoolModel, walk) -> open volumes -> clients
+ *
+ * Each volume has its own history and its own stamps, so that content of another one is noticed
+ * (safety rule 16). What lists must say is in `PoolModel`: what was acknowledged, for good.
+ */
+
+import { Status } from "../../block/status.ts";
+import { FileDevice } from "../../devices/file.ts";
+import type { PoolEnvironment, PoolEvent } from "../../pool/pool-environment.ts";
+import type { Reactor } from "../../reactor/reactor.ts";
+import { type ModelChange, PoolModel } from "../../testing/pool-model.ts";
+import { assert } from "../../util/assert.ts";
+import { toPenstockError } from "../../util/errors.ts";
+import { uuidOfName } from "../../util/uuid.ts";
+import type { HistoryOp } from "../history.ts";
+import type { Run, Stage } from "../run.ts";
+import { type EventStep, settingOf } from "../schedule.ts";
+import { SECTOR_BYTES } from "../sector-pattern.ts";
+import type { SimProcess } from "../sim-process.ts";
+import { PoolChecks } from "./pool-checks.ts";
+import type { PoolDoor, StagedPool } from "./pool-door.ts";
+import { PoolSlots } from "./pool-slots.ts";
+import type { PoolSlot, PoolVolume } from "./pool-volume.ts";
+
+/** From a fault of the pool to its next import. */
+const REOPEN_MS = 3;
+const BUFFER_BYTES = 16 * 1024 * 1024;
+const MIB = 1024 * 1024;
+const FIRST_DISK_MIB = 32;
+const DISK_MIB = 16;
+const DISK_MIB_MAX = 48;
+const BLOCK_SECTORS = 8;
+const EPOCH_MS = 1_790_000_000_000;
+/** The pool's own entry in its model. */
+const POOL = "pool";
+
+/** Of the pool itself; plain JSON. */
+interface PoolText extends Readonly<Record<string, unknown>> {
+  /** Of its disks. */
+  readonly sizes: readonly number[];
+  readonly properties: Readonly<Record<string, string>>;
+}
+
+interface Session {
+  readonly reactor: Reactor;
+  readonly pool: StagedPool;
+}
+
+/** One call to the pool. */
+interface Call {
+  readonly what: string;
+  readonly slot: PoolSlot | null;
+  readonly change: ModelChange | null;
+  readonly work: (pool: StagedPool) => Promise<unknown>;
+  readonly done?: (pool: StagedPool) => void;
+  /** It was not done; otherwise such an answer makes the pool suspect. */
+  readonly refused?: () => void;
+}
+
+export class PoolStage implements Stage {
+  readonly #run: Run;
+  readonly #door: PoolDoor;
+  readonly #checks: PoolChecks;
+  readonly #slots: PoolSlots;
+  readonly #process: SimProcess<Session>;
+  readonly #self = new PoolModel<PoolText>();
+  readonly #changes = new Set<ModelChange>();
+  #session: Session | null = null;
+  /** The pool has been made once, durably. */
+  #isMade = false;
+  #isReopening = false;
+  /** It must be imported again before it can be used. */
+  #isSuspect = false;
+  /** The next import goes on without what is lost. */
+  #mustForce = false;
+  /** The pool's, open. */
+  #disks: readonly FileDevice[] = [];
+  /** A scrub of this one is under way. */
+  #scrubbed: Session | null = null;
+  /** Calls to the pool that have not ended. */
+  #calls = 0;
+  #uuids = 0;
+  #failedSyncs = 0;
+  /** Where reads fail for good. */
+  #damaged: { readonly slot: PoolSlot; readonly first: number }[] = [];
+
+  constructor(run: Run, door: PoolDoor) {
+    this.#run = run;
+    this.#door = door;
+    const { schedule, world } = run;
+    this.#checks = new PoolChecks(run, { isTight: settingOf(schedule, "tight") === 1 });
+    this.#slots = new PoolSlots(run, (slot, op, status, errorOffset) =>
+      this.#answered(slot, op, status, errorOffset),
+    );
+    world.diskPaths = Array.from({ length: this.#setting("disks") + 1 }, (_, index) => {
+      return `/disk${index}.img`;
+    });
+    this.#process = world.process<Session>({
+      name: "engine",
+      host: "node",
+      bufferBytes: BUFFER_BYTES,
+      boot: (reactor) => this.#boot(reactor),
+      onUp: (session) => this.#opened(session),
+      onDown: () => this.#down(),
+    });
+    world.onPowerLoss = () => {
+      this.#checks.powerLost();
+      this.#slots.eachHistory((history) => history.powerLoss(true));
+    };
+    world.onCacheDrop = () => this.#slots.eachHistory((history) => history.dropCache());
+    world.onRot = () => this.#checks.rotten();
+    this.#process.start();
+  }
+
+  event(step: EventStep): boolean {
+    const slot = this.#slots.at(step.target);
+    // `ms` is what the step is about: a size, whether thin.
+    const number = Math.floor(step.ms);
+    switch (step.name) {
+      case "create":
+        return this.#create(slot, this.#slots.sizeOf(number), number % 3 !== 0);
+      case "delete":
+        return this.#delete(slot, false);
+      case "replace":
+        return this.#delete(slot, true);
+      case "resize":
+        return this.#resize(slot, this.#slots.sizeOf(number));
+      case "properties":
+        return this.#setProperties(slot, number);
+      case "pool-properties":
+        return this.#setPoolProperties(number);
+      case "add-disk":
+        return this.#addDisk();
+      case "grow":
+        return this.#grow(number);
+      case "checkpoint":
+        return this.#checkpoint();
+      case "scrub":
+        return this.#scrub();
+      case "export":
+        return this.#reopen("export");
+      case "close":
+        return this.#reopen("close");
+      default:
+        throw new Error(`no event ${step.name}`);
+    }
+  }
+
+  /** Makes every volume, in full size, and writes anew what cannot be read. */
+  mend(): void {
+    this.#noteFailedSyncs();
+    if (this.#session === null || !this.#process.isRunning) return;
+    if (this.#isSuspect || this.#session.pool.info.state === "faulted") {
+      this.#reopen("close");
+      return;
+    }
+    for (const slot of this.#slots.all) {
+      if (slot.isBusy) continue;
+      if (slot.volume === null) this.#create(slot, this.#slots.sectors, true);
+      else if (slot.volume.sizeSectors < this.#slots.sectors) {
+        // What it would reserve may not be there any more.
+        if (slot.volume.isThin) this.#resize(slot, this.#slots.sectors);
+        else this.#delete(slot, true);
+      }
+    }
+    for (const { slot, first } of this.#damaged.splice(0)) {
+      const count = Math.min(BLOCK_SECTORS, this.#slots.sectors - first);
+      slot.clients[0]?.submit({ kind: "write", first, count });
+    }
+  }
+
+  isReady(): boolean {
+    // After that it may never be as it should: nobody needs to wait for it.
+    if (this.#run.violations.length > 0) return true;
+    if (this.#session === null || this.#isReopening || this.#isSuspect || this.#calls > 0) {
+      return false;
+    }
+    const isIdle = this.#damaged.length === 0;
+    return isIdle && this.#slots.all.every((slot) => this.#slots.isWhole(slot));
+  }
+
+  /** What is flushed outlives a loss of power, and an export what is not. */
+  async examine(): Promise<void> {
+    if (!this.#checks.mayBeDamaged) {
+      for (const { clients } of this.#slots.all) {
+        clients[0]?.submit({ kind: "flush", first: 0, count: 0 });
+      }
+      if (!(await this.#run.quiet())) return;
+      this.#run.world.losePower("node", 0, 1);
+      if (!(await this.#readBack())) return;
+    }
+    this.#reopen("export");
+    await this.#readBack();
+  }
+
+  #setting(name: string): number {
+    return settingOf(this.#run.schedule, name);
+  }
+
+  async #readBack(): Promise<boolean> {
+    for (const { clients } of this.#slots.all) {
+      const [client] = clients;
+      if (client !== undefined && !(await this.#run.readBack(client, this))) return false;
+    }
+    return true;
+  }
+
+  async #boot(reactor: Reactor): Promise<Session> {
+    const pool = await this.#open(reactor);
+    this.#noteFailedSyncs();
+    this.#see(pool);
+    this.#report("the pool is not what its trees say", await this.#door.walk(pool));
+    for (const slot of this.#slots.all) {
+      if (slot.volume === null) continue;
+      slot.device = await pool.openVolume(slot.name, { stageName: `lvol:///pool/${slot.name}` });
+    }
+    return { reactor, pool };
+  }
+
+  async #open(reactor: Reactor): Promise<StagedPool> {
+    const counts = this.#self.possible(POOL).map((state) => state?.sizes.length ?? 0);
+    const [least, most] = [Math.min(...counts), Math.max(...counts)];
+    try {
+      return await (this.#isMade ? this.#import(reactor, least) : this.#make(reactor));
+    } catch (thrown) {
+      // Nobody knows whether the last one belongs to it.
+      const isLacking = toPenstockError(thrown).code === "pool-incomplete" && most > least;
+      if (isLacking) return await this.#import(reactor, most);
+      if (this.#checks.ofImport(thrown)) this.#mustForce = true;
+      throw thrown;
+    }
+  }
+
+  async #import(reactor: Reactor, disks: number): Promise<StagedPool> {
+    const devices = await this.#openDisks(reactor, disks);
+    const options = { cacheBytes: MIB, force: this.#mustForce };
+    const pool = await this.#door.import(this.#environment(reactor), devices, options);
+    this.#checks.ofFindings(pool.findings);
+    if (this.#mustForce) {
+      // What was flushed before a sync failed unheard may be gone with the log.
+      this.#slots.eachHistory((history) => history.powerLoss(true));
+    }
+    return pool;
+  }
+
+  /** No fault strikes before it is up for the first time. */
+  async #make(reactor: Reactor): Promise<StagedPool> {
+    const devices = await this.#openDisks(reactor, this.#setting("disks"));
+    const pool = await this.#door.create(this.#environment(reactor), devices, {
+      name: POOL,
+      cacheBytes: MIB,
+      chunkBytes: this.#setting("chunkKib") * 1024,
+      checksum: "crc32c",
+      overCommitPercent: 0,
+    });
+    this.#self.begin(POOL, () => ({ sizes: sizesOf(pool), properties: {} })).acknowledged();
+    for (const slot of this.#slots.all) {
+      const { volume } = slot;
+      assert(volume !== null, "a slot begins with a volume");
+      await pool.createVolume(this.#slots.creationOf(slot, volume));
+      this.#slots.beginCreation(slot, volume).acknowledged();
+    }
+    if (this.#setting("tight") === 1) {
+      const sizeBytes = pool.info.capacityBytes - this.#setting("leftKib") * 1024;
+      const filler = this.#slots.makeFiller(sizeBytes);
+      await pool.createVolume(filler);
+    }
+    this.#isMade = true;
+    return pool;
+  }
+
+  async #openDisks(reactor: Reactor, disks: number): Promise<readonly FileDevice[]> {
+    const opening = Array.from({ length: disks }, (_, disk) => this.#openDisk(reactor, disk));
+    this.#disks = await Promise.all(opening);
+    return this.#disks;
+  }
+
+  #openDisk(reactor: Reactor, disk: number): Promise<FileDevice> {
+    const { world } = this.#run;
+    const path = world.diskPaths[disk];
+    assert(path !== undefined, "every disk has a path");
+    // It may have grown since it was made.
+    const firstBytes = (disk === 0 ? FIRST_DISK_MIB : DISK_MIB) * MIB;
+    const sizeBytes = Math.max(firstBytes, world.host("node").file(path)?.sizeBytes ?? 0);
+    const blockSizeBytes = this.#setting("blockSectors") * SECTOR_BYTES;
+    const direct = this.#setting("direct") === 1;
+    return FileDevice.open(reactor, { path, sizeBytes, blockSizeBytes, direct });
+  }
+
+  #environment(reactor: Reactor): PoolEnvironment {
+    const { world, schedule } = this.#run;
+    return {
+      reactor,
+      makeUuid: () => uuidOfName(`pool ${schedule.seed} ${++this.#uuids}`),
+      nowMs: () => EPOCH_MS + Math.floor(world.nowMs),
+      onEvent: (event) => this.#heard(event, reactor),
+      holder: "the simulator",
+      engineUuid: uuidOfName("the simulator"),
+    };
+  }
+
+  #heard({ code, message }: PoolEvent, reactor: Reactor): void {
+    this.#checks.ofEvent(code, message);
+    const isFaulted = code === "pool-faulted" || code === "pool-flush-failed";
+    if (isFaulted && reactor === this.#process.reactor) this.#suspect();
+  }
+
+  /** What is there after an import is what was acknowledged, and stays. */
+  #see(pool: StagedPool): void {
+    for (const change of this.#changes) change.unanswered();
+    this.#changes.clear();
+    const self: PoolText = {
+      sizes: sizesOf(pool),
+      properties: this.#slots.textsOf(pool.properties(null)),
+    };
+    const problems = [...this.#self.seen(new Map([[POOL, self]])), ...this.#slots.see(pool)];
+    // A log that is lost in part takes with it whatever was in there.
+    if (!this.#mustForce) this.#report("the lists are wrong", problems);
+    this.#mustForce = false;
+  }
+
+  #report(what: string, problems: readonly string[]): void {
+    const [first] = problems;
+    if (first !== undefined) this.#run.fail("pool", `${what}: ${first}`, problems);
+  }
+
+  #opened(session: Session): void {
+    this.#session = session;
+    this.#isReopening = false;
+    this.#isSuspect = false;
+    this.#checks.opened();
+    this.#slots.eachHistory((history) => history.closeAll());
+    for (const slot of this.#slots.all) this.#slots.attach(slot);
+  }
+
+  #down(): void {
+    this.#session = null;
+    this.#isReopening = false;
+    this.#calls = 0;
+    this.#slots.died();
+    // A sync that failed as its process died: the kernel has told nobody.
+    this.#noteFailedSyncs();
+  }
+
+  #noteFailedSyncs(): void {
+    const failed = this.#checks.syncsFailed;
+    if (failed > this.#failedSyncs) this.#slots.eachHistory((history) => history.doom());
+    this.#failedSyncs = failed;
+  }
+
+  /** Closes the pool, in good order when it still can, and imports it again. */
+  #reopen(how: "export" | "close"): boolean {
+    const session = this.#session;
+    if (session === null || !this.#process.isRunning || this.#calls > 0) return false;
+    this.#run.world.trace(`${how} of the pool`);
+    this.#session = null;
+    this.#isReopening = true;
+    this.#isSuspect = false;
+    this.#reopenOf(session, how).then(
+      (opened) => this.#opened(opened),
+      (thrown: unknown) => {
+        // What explains a failed import has been looked at; its process is started again.
+        this.#run.world.trace(`cannot be opened again: ${toPenstockError(thrown).message}`);
+        this.#process.kill();
+        this.#process.start();
+      },
+    );
+    return true;
+  }
+
+  async #reopenOf({ pool, reactor }: Session, how: "export" | "close"): Promise<Session> {
+    await Promise.all(this.#slots.all.map((slot) => this.#slots.detach(slot)));
+    try {
+      await pool[how]();
+    } catch (thrown) {
+      this.#checks.ofCall(how, thrown);
+      // Whoever could not export it closes it.
+      if (how === "export") await pool.close().catch(() => undefined);
+    }
+    return await this.#boot(reactor);
+  }
+
+  #suspect(): void {
+    if (this.#isSuspect || this.#session === null) return;
+    this.#isSuspect = true;
+    const session = this.#session;
+    const again = (): void => {
+      if (session !== this.#session || !this.#isSuspect) return;
+      if (!this.#reopen("close")) this.#run.world.after(REOPEN_MS, again);
+    };
+    this.#run.world.after(REOPEN_MS, again);
+  }
+
+  #create(slot: PoolSlot, sizeSectors: number, isThin: boolean): boolean {
+    if (!this.#isFree(slot) || slot.volume !== null) return false;
+    const volume = this.#slots.make(slot, sizeSectors, isThin);
+    slot.next = volume;
+    this.#call({
+      what: `creation of ${slot.name}`,
+      slot,
+      change: this.#slots.beginCreation(slot, volume),
+      work: (pool) => pool.createVolume(this.#slots.creationOf(slot, volume)),
+      done: () => this.#openVolume(slot, volume),
+      refused: () => {
+        slot.next = null;
+      },
+    });
+    return true;
+  }
+
+  #openVolume(slot: PoolSlot, volume: PoolVolume): void {
+    slot.volume = volume;
+    slot.next = null;
+    this.#call({
+      what: `opening of ${slot.name}`,
+      slot,
+      change: null,
+      work: async (pool) => {
+        const stageName = `lvol:///pool/${slot.name}`;
+        slot.device = await pool.openVolume(slot.name, { stageName });
+      },
+      done: () => this.#slots.attach(slot),
+    });
+  }
+
+  /** @param isReplaced one of the same name is made at once */
+  #delete(slot: PoolSlot, isReplaced: boolean): boolean {
+    if (!this.#isFree(slot) || slot.volume === null) return false;
+    const { name } = slot;
+    const change = this.#slots.model.begin(name, () => null);
+    this.#call({
+      what: `deletion of ${name}`,
+      slot,
+      change,
+      work: async (pool) => {
+        await this.#slots.detach(slot);
+        await pool.deleteVolume(name);
+      },
+      done: () => {
+        slot.volume = null;
+        if (isReplaced) this.#create(slot, this.#slots.sectors, true);
+      },
+    });
+    return true;
+  }
+
+  #resize(slot: PoolSlot, sizeSectors: number): boolean {
+    const { volume, name } = slot;
+    if (!this.#isFree(slot) || volume === null || slot.device === null) return false;
+    if (volume.sizeSectors === sizeSectors) return false;
+    const sizeBytes = sizeSectors * SECTOR_BYTES;
+    const isSmaller = sizeSectors < volume.sizeSectors;
+    this.#slots.beginResize(slot, volume, sizeSectors);
+    this.#call({
+      what: `resize of ${name} to ${sizeSectors}`,
+      slot,
+      change: this.#slots.model.begin(name, (state) => state && { ...state, sizeBytes }),
+      work: async (pool) => {
+        // It grows under its users, but is cut only when it has none.
+        if (isSmaller) await this.#slots.detach(slot);
+        await pool.resizeVolume(name, sizeBytes);
+      },
+      done: () => {
+        this.#slots.endResize(slot, sizeSectors, "ok");
+        if (isSmaller) this.#openVolume(slot, volume);
+        else if (slot.device?.info.sizeBytes !== sizeBytes) {
+          this.#run.fail("pool", `${name} has another size than was acknowledged`);
+        }
+      },
+      refused: () => this.#slots.endResize(slot, volume.sizeSectors, "refused"),
+    });
+    return true;
+  }
+
+  #setProperties(slot: PoolSlot, number: number): boolean {
+    if (!this.#isFree(slot) || slot.volume === null) return false;
+    const { name } = slot;
+    const changes = propertiesOf(number);
+    this.#call({
+      what: `properties of ${name}`,
+      slot,
+      change: this.#slots.model.begin(name, (state) => {
+        return state && { ...state, properties: changed(state.properties, changes) };
+      }),
+      work: (pool) => pool.setProperties(name, this.#slots.bytesOf(changes)),
+    });
+    return true;
+  }
+
+  #setPoolProperties(number: number): boolean {
+    if (this.#session === null || this.#isSuspect || this.#changes.size > 0) return false;
+    const changes = propertiesOf(number);
+    this.#call({
+      what: "properties of the pool",
+      slot: null,
+      change: this.#self.begin(POOL, (state) => {
+        return state && { ...state, properties: changed(state.properties, changes) };
+      }),
+      work: (pool) => pool.setProperties(null, this.#slots.bytesOf(changes)),
+    });
+    return true;
+  }
+
+  #checkpoint(): boolean {
+    if (this.#session === null || this.#isSuspect) return false;
+    this.#door.checkpoint(this.#session.pool);
+    return true;
+  }
+
+  #addDisk(): boolean {
+    const session = this.#session;
+    const disk = this.#disks.length;
+    if (session === null || this.#isSuspect || this.#changes.size > 0) return false;
+    if (disk === this.#run.world.diskPaths.length) return false;
+    this.#call({
+      what: "another disk",
+      slot: null,
+      change: this.#self.begin(POOL, (state) => {
+        return state && { ...state, sizes: [...state.sizes, DISK_MIB * MIB] };
+      }),
+      work: async (pool) => {
+        const device = await this.#openDisk(session.reactor, disk);
+        this.#disks = [...this.#disks, device];
+        // An attempt that a crash has ended may have left a label there.
+        await pool.addDisk(device, { force: true });
+      },
+    });
+    return true;
+  }
+
+  /** One of the disks is larger now. */
+  #grow(number: number): boolean {
+    const disk = number % Math.max(1, this.#disks.length);
+    const device = this.#disks[disk];
+    if (this.#session === null || this.#isSuspect || this.#changes.size > 0) return false;
+    if (device === undefined || device.info.sizeBytes >= DISK_MIB_MAX * MIB) return false;
+    const sizeBytes = device.info.sizeBytes + (1 + (number % 5)) * MIB;
+    // Of all: an attempt that a crash has ended may have left another one larger.
+    const sizes = this.#disks.map(({ info }) => info.sizeBytes).with(disk, sizeBytes);
+    this.#call({
+      what: `growth of disk ${disk}`,
+      slot: null,
+      change: this.#self.begin(POOL, (state) => {
+        return state && { ...state, sizes };
+      }),
+      work: async (pool) => {
+        await device.grow(sizeBytes);
+        await pool.grow();
+      },
+    });
+    return true;
+  }
+
+  #scrub(): boolean {
+    if (this.#session === null || this.#isSuspect) return false;
+    // One at a time.
+    if (this.#scrubbed === this.#session) return false;
+    this.#scrubbed = this.#session;
+    this.#call({
+      what: "scrub",
+      slot: null,
+      change: null,
+      work: async (pool) => {
+        this.#checks.ofScrub(await this.#door.scrub(pool));
+        this.#scrubbed = null;
+      },
+    });
+    return true;
+  }
+
+  #isFree(slot: PoolSlot): boolean {
+    return this.#session !== null && !this.#isSuspect && !slot.isBusy;
+  }
+
+  #call({ what, slot, change, work, done, refused }: Call): void {
+    const session = this.#session;
+    assert(session !== null, "calls go to a pool");
+    const { world } = this.#run;
+    world.trace(`${what} begins`);
+    this.#calls++;
+    if (slot !== null) slot.isBusy = true;
+    if (change !== null) this.#changes.add(change);
+    const end = (outcome: keyof ModelChange): boolean => {
+      if (session !== this.#session) return false;
+      world.trace(`${what}: ${outcome}`);
+      this.#calls--;
+      if (slot !== null) slot.isBusy = false;
+      if (change !== null && this.#changes.delete(change)) change[outcome]();
+      return true;
+    };
+    work(session.pool).then(
+      () => {
+        if (end("acknowledged")) done?.(session.pool);
+      },
+      (thrown: unknown) => {
+        if (session !== this.#session) return;
+        const outcome = this.#checks.ofCall(what, thrown);
+        if (!end(outcome)) return;
+        if (outcome === "refused" && refused !== undefined) refused();
+        else this.#suspect();
+      },
+    );
+  }
+
+  #answered(slot: PoolSlot, op: HistoryOp, status: Status, errorOffset: number): string | null {
+    this.#noteFailedSyncs();
+    const { volume } = slot;
+    assert(volume !== null, "answers come of a volume");
+    if (status === Status.mediaError) {
+      if (this.#session?.pool.info.state === "faulted") this.#suspect();
+      if (op.kind === "read" && this.#run.world.isHealed && errorOffset >= 0) {
+        const block = Math.floor(errorOffset / SECTOR_BYTES / BLOCK_SECTORS);
+        this.#damaged.push({ slot, first: block * BLOCK_SECTORS });
+      }
+    }
+    return this.#checks.ofAnswer(op, status, volume);
+  }
+}
+
+function sizesOf(pool: StagedPool): number[] {
+  return pool.info.disks.map(({ sizeBytes }) => sizeBytes);
+}
+
+/** Some changes, of which one takes away. */
+function propertiesOf(number: number): Readonly<Record<string, string | null>> {
+  const key = `user.k${number % 5}`;
+  if (number % 4 === 0) return { [key]: null };
+  return { [key]: "x".repeat(number % 700), "user.last": String(number) };
+}
+
+function changed(
+  properties: Readonly<Record<string, string>>,
+  changes: Readonly<Record<string, string | null>>,
+): Record<string, string> {
+  const next: Record<string, string> = { ...properties };
+  for (const [key, value] of Object.entries(changes)) {
+    if (value === null) delete next[key];
+    else next[key] = value;
+  }
+  return next;
+}
