@@ -1,4 +1,4 @@
-/** What a pool keeps when its process dies, the power fails or a disk does, in the middle of work. */
+/** What a pool keeps when its process, the power or a disk fails, in the middle of work. */
 
 import { deepStrictEqual, ok, rejects, strictEqual } from "node:assert/strict";
 import { test } from "node:test";
@@ -91,7 +91,7 @@ for (const [how, diskBytes, cacheBytes] of [
   ["without power", [64 * MIB], MIB],
   ["without power", [40 * MIB, 32 * MIB, 36 * MIB], 16 * MIB],
 ] as const) {
-  test(`a pool on ${diskBytes.length} disks ${how} at any moment has what was acknowledged`, async (t) => {
+  test(`a pool on ${diskBytes.length} disks ${how} at any moment keeps what it said`, async (t) => {
     const seed = testSeed(t);
     const world = new PoolWorld({ seed, diskBytes, cacheBytes });
     const versions = new Versions();
@@ -119,7 +119,7 @@ for (const [how, diskBytes, cacheBytes] of [
   });
 }
 
-test("a pool whose sync fails ends changes with media-error until it is imported again", async () => {
+test("a pool whose sync fails changes nothing more until it is imported again", async () => {
   const world = new PoolWorld({ seed: 1, diskBytes: [64 * MIB] });
   const { faults } = world.world.disk();
   await world.run(async () => {
@@ -205,7 +205,7 @@ test("what is being deleted when the process dies is gone after the next import"
   }
 });
 
-test("a pool that is open for reading only shows what was acknowledged, and writes nothing", async () => {
+test("a pool that is open for reading only shows what was acknowledged", async () => {
   const world = new PoolWorld({ seed: 5, diskBytes: [64 * MIB], cacheBytes: MIB });
   await world.run(async () => {
     const pool = await world.open();
@@ -279,7 +279,7 @@ test("a data write that fails fails its request only", async () => {
   });
 });
 
-test("a data write that ends without an answer faults the pool, and everybody who waits ends", async () => {
+test("a data write that ends without an answer faults the pool, and all who wait end", async () => {
   const world = new PoolWorld({ seed: 7, diskBytes: [64 * MIB] });
   const { faults } = world.world.disk();
   await world.run(async () => {

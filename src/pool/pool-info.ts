@@ -19,7 +19,7 @@ export interface CreatePoolOptions extends PoolOptions {
   readonly uuid?: string;
   /** Unit of allocation, a power of two from 64 KiB to 4 MiB. */
   readonly chunkBytes?: number;
-  /** Not "none": only a checksum tells data that was lost with the power from data that is there. */
+  /** Not "none": only a checksum tells data that the power took from data that is there. */
   readonly checksum?: Exclude<ChecksumKind, "none">;
   /** What sizes of volumes may add up to, percent of the capacity; 0: any. */
   readonly overCommitPercent?: number;

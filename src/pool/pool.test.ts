@@ -1,3 +1,5 @@
+/** Pools as who uses them sees them: volumes, properties, space, disks. Over fake machines. */
+
 import { deepStrictEqual, ok, rejects, strictEqual } from "node:assert/strict";
 import { test } from "node:test";
 import { FileDevice } from "../devices/file.ts";
@@ -21,7 +23,7 @@ test("Pool.create makes an empty pool with the capacity that the format says", (
     await pool.export();
   }));
 
-test("a volume of a pool keeps its bytes, size, name and properties over export and import", async () => {
+test("a volume keeps bytes, size, name and properties over export and import", async () => {
   const world = new PoolWorld({ seed: 1, diskBytes: [64 * MIB] });
   await world.run(async () => {
     const pool = await world.open();

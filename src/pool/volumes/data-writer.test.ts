@@ -1,3 +1,5 @@
+/** What a volume's requests cost the disk: merged writes, merged reads. */
+
 import { deepStrictEqual, strictEqual } from "node:assert/strict";
 import { test } from "node:test";
 import { Operation } from "../../block/operation.ts";

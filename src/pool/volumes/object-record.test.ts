@@ -1,3 +1,5 @@
+/** The codec of object records, and what names and sizes volumes may have. */
+
 import { deepStrictEqual, strictEqual } from "node:assert/strict";
 import { test } from "node:test";
 import { Prng } from "../../util/prng.ts";

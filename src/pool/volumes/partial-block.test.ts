@@ -1,3 +1,5 @@
+/** Requests that cover parts of blocks, also when no buffer is left. */
+
 import { deepStrictEqual, strictEqual } from "node:assert/strict";
 import { test } from "node:test";
 import { Operation } from "../../block/operation.ts";

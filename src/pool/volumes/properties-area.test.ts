@@ -1,3 +1,5 @@
+/** The codec of properties. */
+
 import { deepStrictEqual, strictEqual, throws } from "node:assert/strict";
 import { test } from "node:test";
 import { Prng } from "../../util/prng.ts";

@@ -33,7 +33,7 @@ export class PropertyPieces {
     this.#step = step;
   }
 
-  /** @param lengthBytes null: not known, all that there is. Pieces that cannot be had are zeroes. */
+  /** @param lengthBytes null: all that there is. Pieces that cannot be had are zeroes. */
   async read(objectId: number, lengthBytes: number | null): Promise<Uint8Array> {
     const count = pieceCount(Math.min(lengthBytes ?? PROPERTIES_BYTES_MAX, PROPERTIES_BYTES_MAX));
     const area = new Uint8Array(count * PIECE_BYTES);

@@ -1,3 +1,5 @@
+/** Records that make no sense, and what the applier tells. Its work is tested by pools. */
+
 import { strictEqual } from "node:assert/strict";
 import { test } from "node:test";
 import { openForTest, PoolWorld } from "../../testing/pool-rig.ts";

@@ -1,3 +1,5 @@
+/** Volumes pass the conformance suite of devices. */
+
 import { deviceConformance } from "../../block/conformance.ts";
 import { openTestVolume } from "../../testing/pool-rig.ts";
 

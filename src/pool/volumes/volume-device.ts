@@ -4,8 +4,9 @@
  *   request --> task (at most PENDING_TASKS_MAX) --> ended
  *                +--more wait in the device's queue
  *
- * State: its tasks. All else is the volume's (`VolumeState`) and the pool's (`DataPath`). Writes are
- * acknowledged when the log has their record: they survive the process, and the power after a flush.
+ * State: its tasks. All else is the volume's (`VolumeState`) and the pool's (`DataPath`). Writes
+ * are acknowledged when the log has their record: they survive the process, and the power after a
+ * flush.
  */
 
 import {
