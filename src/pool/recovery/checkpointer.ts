@@ -13,7 +13,7 @@
 
 import { Status, statusName } from "../../block/status.ts";
 import { assert } from "../../util/assert.ts";
-import { PenstockError } from "../../util/errors.ts";
+import { PenstockError, toPenstockError } from "../../util/errors.ts";
 import { LabelState, type PoolLabel } from "../disks/label-format.ts";
 import type { PoolDisks, PoolFault } from "../disks/pool-disks.ts";
 import type { PoolLog } from "../log/pool-log.ts";
@@ -149,9 +149,21 @@ export class Checkpointer {
       await this.#writeLabel(label);
       log.releaseThrough(label.logSequence - 1, label.generation);
       frozen.committed();
+    } catch (error) {
+      throw this.#broken(error);
     } finally {
       this.#resume();
     }
+  }
+
+  /** Whatever has ended a checkpoint in its middle, there cannot be another one. */
+  #broken(error: unknown): unknown {
+    const { disks } = this.#parts;
+    if (disks.fault === Status.ok) {
+      const reason = `a checkpoint has failed: ${toPenstockError(error).message}`;
+      disks.raise({ status: Status.internal, reason, isSync: false });
+    }
+    return error;
   }
 
   /** Step 1: what is on its way is applied, all is in the trees. The log is held afterwards. */

@@ -2,11 +2,15 @@
 
 import { deepStrictEqual, ok, rejects, strictEqual } from "node:assert/strict";
 import { test } from "node:test";
+import { FileDevice } from "../../devices/file.ts";
 import { Errno } from "../../reactor/errno.ts";
+import { Reactor } from "../../reactor/reactor.ts";
+import { testUuid } from "../../testing/pool-disks-rig.ts";
 import { openForTest, PoolWorld } from "../../testing/pool-rig.ts";
 import { decodeLabel, LABEL_BYTES, LabelState, type PoolLabel } from "../disks/label-format.ts";
 import type { Pool } from "../pool.ts";
 import { BLOCK_BYTES } from "../pool-layout.ts";
+import { findPool } from "./importer.ts";
 
 const MIB = 2 ** 20;
 const DISK_BYTES = 32 * MIB;
@@ -220,6 +224,42 @@ test("a failed sync is remembered: what it dropped is not believed later", async
       await world.exported(pool);
     });
   }
+});
+
+test("a checkpoint that fails for any reason is the pool's fault, and says why", async () => {
+  const place = scene(50);
+  await place.world.run(async () => {
+    const pool = await create(place);
+    const { checkpointer } = pool.parts;
+    const failing = checkpointer.run("in use", () => {
+      throw new Error("no such thing");
+    });
+    await rejects(failing, { message: "no such thing" });
+    await rejects(checkpointer.run("in use"), { code: "pool-faulted", message: /no such thing/ });
+    strictEqual(pool.info.state, "faulted");
+    const device = await openForTest(pool, "v");
+    await rejects(device.writeAt(0, new Uint8Array(4096)));
+    place.world.kill();
+  });
+});
+
+test("findPool refuses a disk that has become smaller, or has larger blocks", async () => {
+  const place = scene(60);
+  const { world } = place;
+  await world.run(async () => world.exported(await create(place)));
+  await world.run(async () => {
+    const reactor = new Reactor({ id: 0, io: world.world.process().io });
+    const how = { force: false, engineUuid: testUuid(1) };
+    const coarse = await FileDevice.open(reactor, { path: PATH, blockSizeBytes: 4096 });
+    await rejects(findPool([coarse], how), { code: "block-size-invalid" });
+    await rejects(findPool([coarse, coarse], how), { code: "disk-in-pool" });
+    await coarse.close();
+    const whole = await FileDevice.open(reactor, { path: PATH });
+    const info = { ...whole.info, sizeBytes: DISK_BYTES - BLOCK_BYTES };
+    Object.assign(whole, { info });
+    await rejects(findPool([whole], how), { code: "disk-too-small" });
+    await whole.close();
+  });
 });
 
 test("an exported pool that is imported again finds nothing to do", async () => {

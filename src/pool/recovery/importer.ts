@@ -25,7 +25,7 @@ import { judgeLogEnd } from "../log/log-end.ts";
 import { frameOwner } from "../log/log-frame.ts";
 import { type LogScan, readRing, scanLog } from "../log/log-scan.ts";
 import type { ReplayStart } from "../log/pool-log.ts";
-import { BLOCK_BYTES } from "../pool-layout.ts";
+import { BLOCK_BYTES, diskOf } from "../pool-layout.ts";
 import { awaitFlush } from "./await-call.ts";
 import { faultError } from "./checkpointer.ts";
 import { type DroppedRange, LogReplay } from "./log-replay.ts";
@@ -71,7 +71,7 @@ const REMOTE_KINDS: readonly string[] = ["nbd", "nvmf"];
 /**
  * Reads all labels of the devices and chooses.
  * @throws PenstockError `not-a-pool`, `pool-incomplete`, `pool-newer`, `pool-in-use`,
- *   `label-damaged`, `disk-in-pool`, `disk-too-small`
+ *   `label-damaged`, `disk-in-pool`, `disk-too-small`, `block-size-invalid`
  */
 export async function findPool(
   devices: readonly Device[],
@@ -89,6 +89,7 @@ export async function findPool(
     });
   }
   for (const [index, device] of ordered.entries()) checkSize(device, label, index);
+  checkUnit(ordered, label);
   const isRemote = ordered.some(({ info }) => REMOTE_KINDS.includes(info.kind));
   const isOpen = label.state === LabelState.inUse || label.state === LabelState.syncFailed;
   if (isRemote && isOpen && label.engineUuid !== engineUuid && !force) {
@@ -108,6 +109,19 @@ function checkSize({ info }: Device, label: PoolLabel, index: number): void {
     code: "disk-too-small",
     message: `${info.name} has ${info.sizeBytes} bytes, and had ${sizeBytes} in the pool`,
     details: { device: info.name, sizeBytes: info.sizeBytes, neededBytes: sizeBytes },
+  });
+}
+
+/** The log's frames are as large as its disk's blocks were when the pool was made. */
+function checkUnit(devices: readonly Device[], label: PoolLabel): void {
+  const info = devices[diskOf(label.logAddress)]?.info;
+  if (info === undefined || info.blockSizeBytes <= label.logUnitBytes) return;
+  throw new PenstockError({
+    code: "block-size-invalid",
+    message:
+      `${info.name} has blocks of ${info.blockSizeBytes} bytes; ` +
+      `pool ${label.name} was made on blocks of ${label.logUnitBytes}`,
+    details: { device: info.name, blockSizeBytes: info.blockSizeBytes },
   });
 }
 
