@@ -87,17 +87,18 @@ const MIB = 2 ** 20;
 const LOG_SHARE = 128;
 const LOG_MIB_MAX = 64;
 const KEPT_BACK_SHARE = 64;
-const KEPT_BACK_FIRST_MIB = 2;
+/** Besides the log. */
+const KEPT_BACK_FIRST_MIB = 1;
 
 /** Sizes of a pool of disks with so many blocks each; of 100 MiB, 96 are for volumes. */
 export function poolSizes(diskBlocks: readonly number[]): PoolSizes {
-  let [sizeBytes, keptBackBytes] = [0, KEPT_BACK_FIRST_MIB * MIB];
+  const first = (diskBlocks[0] ?? 0) * BLOCK_BYTES;
+  const logMib = Math.min(Math.max(Math.floor(first / (LOG_SHARE * MIB)), 1), LOG_MIB_MAX);
+  let [sizeBytes, keptBackBytes] = [0, (KEPT_BACK_FIRST_MIB + logMib) * MIB];
   for (const blocks of diskBlocks) {
     sizeBytes += blocks * BLOCK_BYTES;
     keptBackBytes += Math.ceil((blocks * BLOCK_BYTES) / (KEPT_BACK_SHARE * MIB)) * MIB;
   }
-  const first = (diskBlocks[0] ?? 0) * BLOCK_BYTES;
-  const logMib = Math.min(Math.max(Math.floor(first / (LOG_SHARE * MIB)), 1), LOG_MIB_MAX);
   const capacityBytes = Math.max(sizeBytes - keptBackBytes, 0);
   return { logBytes: logMib * MIB, keptBackBytes, capacityBytes };
 }
