@@ -1,6 +1,6 @@
 /**
- * `device list`, `device disks`, `share list`: what there is to type, with its help. What the lists
- * print comes from the trees of the engine's pipes.
+ * `device list`, `share list`: what there is to type, with its help. What they print comes from the
+ * trees of the engine's pipes, and from its machine.
  */
 
 import type { Command } from "commander";
@@ -12,20 +12,18 @@ export function addListings(program: Command): void {
     .command("device")
     .description("every stage of the engine's pipes, and the disks of its machine");
   forClients(device.command("list"))
-    .description("every source, leg and filter: size, what is on its way, state")
+    .description("every source, leg and filter: size, what is on its way, state; or the disks")
+    .option("--disks", "disks of the machine instead: what is on each, used or free", false)
     .addOption(outputOption())
     .addHelpText("after", DEVICE_HELP)
-    .action(async (options: ListOptions) => {
+    .action(async ({ disks, ...options }: ListOptions & { disks: boolean }) => {
+      if (disks) {
+        const { listDisks } = await import("./pool-client.ts");
+        await listDisks(options);
+        return;
+      }
       const { listDevices } = await import("./listings.ts");
       await listDevices(options);
-    });
-  forClients(device.command("disks"))
-    .description("every disk and partition of the engine's machine: what is on it, or free")
-    .addOption(outputOption())
-    .addHelpText("after", DISKS_HELP)
-    .action(async (options: ListOptions) => {
-      const { listDisks } = await import("./pool-client.ts");
-      await listDisks(options);
     });
   const share = program.command("share").description("what clients of the engine connect to");
   forClients(share.command("list"))
@@ -39,18 +37,13 @@ export function addListings(program: Command): void {
 }
 
 const DEVICE_HELP = `
-A mirror's legs say whether they are in-sync or faulted, and why.
+A mirror's legs say whether they are in-sync or faulted, and why. Disks are opened for reading
+only; a pool can be made of those that are free.
 
 Examples:
   penstock device list
-  penstock device list -o json`;
-
-const DISKS_HELP = `
-They are opened for reading only. A pool can be made of those that are free.
-
-Examples:
-  penstock device disks
-  penstock device disks -o json`;
+  penstock device list -o json
+  penstock device list --disks`;
 
 const SHARE_HELP = `
 Examples:

@@ -3,7 +3,12 @@
  */
 
 import { resolve } from "node:path";
-import type { Pool, Replica } from "../api/penstock/engine/v1/pool_pb.ts";
+import {
+  type Pool,
+  type Replica,
+  type ScrubPoolResponse,
+  ScrubState,
+} from "../api/penstock/engine/v1/pool_pb.ts";
 import { askEngine, type EngineClient } from "../api/engine-client.ts";
 import { withAbsolutePaths } from "./absolute-paths.ts";
 import { engineAddressFor } from "./engine-place.ts";
@@ -18,6 +23,7 @@ import {
   type ReplicaView,
   replicaTable,
   replicaView,
+  scrubText,
   shownSize,
 } from "./pool-view.ts";
 
@@ -32,6 +38,12 @@ export interface ForceOptions extends ClientOptions {
   readonly force: boolean;
 }
 
+export interface ScrubOptions extends ClientOptions {
+  /** MiB per second. */
+  readonly rate?: number;
+  readonly restart: boolean;
+}
+
 export interface CreateReplicaOptions extends ClientOptions {
   /** Bytes. */
   readonly size: number;
@@ -42,6 +54,8 @@ export interface CreateReplicaOptions extends ClientOptions {
 export interface ListReplicasOptions extends ListOptions {
   readonly pool?: string;
 }
+
+const CLEAR_LINE = "\r\u001b[2K";
 
 /** A replica by its names. */
 export interface ReplicaName {
@@ -80,6 +94,28 @@ export async function addPoolDisk(
 ): Promise<void> {
   const [disk = ""] = absolute([device]);
   await ask(options, ({ pools }) => pools.addPoolDisk({ name, disk, force }));
+}
+
+/** @returns whether all that was read is as it was written */
+export async function scrubPool(
+  name: string,
+  { rate, restart, ...options }: ScrubOptions,
+): Promise<boolean> {
+  const request = { name, restart, ...(rate === undefined ? {} : { mibPerSecond: rate }) };
+  return await ask(options, async ({ pools }) => {
+    let last: ScrubPoolResponse | undefined;
+    for await (const progress of pools.scrubPool(request)) {
+      last = progress;
+      if (process.stderr.isTTY) process.stderr.write(`${CLEAR_LINE}${scrubText(progress)}`);
+    }
+    if (process.stderr.isTTY) process.stderr.write(CLEAR_LINE);
+    const found = there<ScrubPoolResponse>(last);
+    for (const { replica, offset } of found.damaged) {
+      print(`damaged ${replica} at ${offset}\n`);
+    }
+    print(`${scrubText(found)}\n`);
+    return found.state === ScrubState.FINISHED && found.damagedBlocks === 0n;
+  });
 }
 
 export async function listPools({ output, ...options }: ListOptions): Promise<void> {

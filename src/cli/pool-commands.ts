@@ -1,21 +1,23 @@
 /** The commands of pools: what there is to type, with its help. */
 
 import { type Command, InvalidArgumentError, Option } from "commander";
-import type { ExitCode } from "./exit-code.ts";
+import { ExitCode } from "./exit-code.ts";
 import { addPoolInspect } from "./pool-inspect-command.ts";
 import { forClients, outputOption } from "./engine-commands.ts";
 import type { ClientOptions, ListOptions } from "./pipe-client.ts";
-import type { CreatePoolOptions, ForceOptions } from "./pool-client.ts";
+import type { CreatePoolOptions, ForceOptions, ScrubOptions } from "./pool-client.ts";
 
 /** Those of CHECKSUM_KINDS that pools are made with; help need not load it, a test compares. */
 export const CHECKSUM_CHOICES = ["crc32c", "crc32", "xxh64"] as const;
 const PERCENT_MAX = 65_535;
+const RATE_MAX = 1_000_000;
 const DEVICES = "a path, or the source of a pipe: /dev/sdb, nvmf://host/NQN";
 
 export function addPools(program: Command, setExitCode: (code: ExitCode) => void): void {
   const pool = program.command("pool").description("pools: disks that replicas are made on");
   addMaking(pool);
   addGrowing(pool);
+  addScrub(pool, setExitCode);
   forClients(pool.command("list"))
     .description("all pools of the engine")
     .addOption(outputOption())
@@ -95,6 +97,26 @@ function addGrowing(pool: Command): void {
     });
 }
 
+function addScrub(pool: Command, setExitCode: (code: ExitCode) => void): void {
+  forClients(pool.command("scrub"))
+    .description("read all that a pool holds and check it, while it is used")
+    .argument("<pool>", "its name")
+    .option("--rate <mib>", "MiB per second (as fast as the disks)", parseRate)
+    .option("--restart", "from the beginning, instead of where the last one was stopped", false)
+    .addHelpText("after", SCRUB_HELP)
+    .action(async (name: string, options: ScrubOptions) => {
+      const { scrubPool } = await import("./pool-client.ts");
+      if (!(await scrubPool(name, options))) setExitCode(ExitCode.failure);
+    });
+}
+
+function parseRate(text: string): number {
+  if (/^\d{1,7}$/.test(text) && Number(text) >= 1 && Number(text) <= RATE_MAX) {
+    return Number(text);
+  }
+  throw new InvalidArgumentError(`Expected a number from 1 to ${RATE_MAX}.`);
+}
+
 function parsePercent(text: string): number {
   if (/^\d{1,5}$/.test(text) && Number(text) >= 1 && Number(text) <= PERCENT_MAX) {
     return Number(text);
@@ -103,11 +125,22 @@ function parsePercent(text: string): number {
 }
 
 const CREATE_HELP = `
-Disks must be empty: \`penstock device disks\` tells which are. A file makes a pool for trials.
+Disks must be empty: \`penstock device list --disks\` tells which are. A file is one for trials.
 
 Examples:
   penstock pool create fast /dev/nvme0n1 /dev/nvme1n1
   penstock pool create trial '/var/tmp/pool.img?size=10GiB'`;
+
+const SCRUB_HELP = `
+Metadata of which one copy is damaged are mended. Blocks of replicas that are damaged are listed:
+reads of them end with errors until they are written anew. SIGINT stops it; the next one goes on
+there.
+
+Exits 1 when something of a replica is damaged, or not all was read.
+
+Examples:
+  penstock pool scrub fast
+  penstock pool scrub fast --rate 100`;
 
 const IMPORT_HELP = `
 The engine brings its own pools back by itself: this is for disks of another machine, and for pools

@@ -12,6 +12,8 @@ import {
   PoolState,
   type Replica,
   ReplicaState,
+  type ScrubPoolResponse,
+  ScrubState,
 } from "../api/penstock/engine/v1/pool_pb.ts";
 import { inOneLine } from "./in-one-line.ts";
 import type { Column } from "./output.ts";
@@ -62,7 +64,7 @@ export interface ReplicaView {
   readonly createdAt: string | null;
 }
 
-/** One of `device disks -o json`. */
+/** One of `device list --disks -o json`. */
 export interface DiskView {
   readonly device: string;
   readonly kind: string;
@@ -130,6 +132,14 @@ export function diskView(disk: Disk): DiskView {
     readOnly,
     model: textOrNull(model),
   };
+}
+
+/** One line. */
+export function scrubText(progress: ScrubPoolResponse): string {
+  const { doneBytes, totalBytes, badCopies, damagedBlocks } = progress;
+  const sizes = `${shownSize(Number(doneBytes))} of ${shownSize(Number(totalBytes))}`;
+  const found = `damaged blocks ${damagedBlocks}, copies of metadata mended ${badCopies}`;
+  return `${lowerCase(ScrubState, progress.state)}: ${sizes}, ${found}`;
 }
 
 /** A column of a table that looks the same however long its texts are, up to a point. */

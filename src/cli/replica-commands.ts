@@ -64,7 +64,7 @@ function addMaking(replica: Command): void {
 function addSharing(replica: Command): void {
   withName(replica.command("share"))
     .description("serve a replica, and print where")
-    .argument("<share>", "nbd, nvmf, or the last stage of a pipe")
+    .argument("[share]", "nvmf, nbd, or the last stage of a pipe", "nvmf")
     .addHelpText("after", SHARE_HELP)
     .action(async (pool: string, name: string, share: string, options: ClientOptions) => {
       const { shareReplica } = await import("./pool-client.ts");
@@ -116,5 +116,5 @@ The share is a pipe of the engine, and is back after a restart. nbd and nvmf are
 own address, under a name made from the pool's and the replica's.
 
 Examples:
-  penstock replica share fast vol1 nvmf
+  penstock replica share fast vol1
   penstock replica share fast vol1 nbd://0.0.0.0:10809/vol1`;

@@ -219,7 +219,7 @@ export class Engine {
   }
 
   #handler(): RpcHandler {
-    const { registry, pools, replicas, events } = this.#parts;
+    const { host, registry, pools, replicas, events } = this.#parts;
     const { onBug } = this.#options;
     return connectNodeAdapter({
       routes: (router) => {
@@ -227,7 +227,7 @@ export class Engine {
         const gather: ServiceParts["gatherStats"] = (pipe) => this.#gatherStats(pipe);
         addServices(router, { registry, events, describe, gatherStats: gather, onBug });
         const disks = (): Promise<readonly ListedDisk[]> => this.#listDisks();
-        addPoolServices(router, { pools, replicas, listDisks: disks, onBug });
+        addPoolServices(router, { host: host.pools, pools, replicas, listDisks: disks, onBug });
         this.#health.addTo(router, servicesOf(router));
         addReflection(router, servicesOf(router));
       },
@@ -267,7 +267,8 @@ export class Engine {
 }
 
 function ofVolume({ volume, message }: PoolEvent): string {
-  return volume === undefined ? message : `${volume}: ${message}`;
+  const isNamed = volume === undefined || message.startsWith(`${volume}: `);
+  return isNamed ? message : `${volume}: ${message}`;
 }
 
 function servicesOf(router: ConnectRouter): readonly DescService[] {

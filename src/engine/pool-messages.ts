@@ -10,8 +10,11 @@ import {
   PoolState,
   type ReplicaSchema,
   ReplicaState,
+  type ScrubPoolResponseSchema,
+  ScrubState,
 } from "../api/penstock/engine/v1/pool_pb.ts";
 import type { PoolListing } from "../pipe/pool-protocol.ts";
+import type { ScrubProgress } from "../pool/check/scrub.ts";
 import type { PoolInfo, VolumeInfo } from "../pool/pool-info.ts";
 import type { DiskUse as DiskUseName, ListedDisk } from "./device-list.ts";
 import { time } from "./messages.ts";
@@ -78,6 +81,32 @@ export function diskMessage(disk: ListedDisk): MessageInitShape<typeof DiskSchem
   const { device, kind, sizeBytes, use, content, readOnly, model } = disk;
   const size = BigInt(sizeBytes);
   return { device, kind, sizeBytes: size, use: DISK_USES[use], content, readOnly, model };
+}
+
+/** Damaged blocks beyond so many are counted only. */
+const DAMAGED_SHOWN_MAX = 100;
+
+const SCRUB_STATES: Readonly<Record<ScrubProgress["state"], ScrubState>> = {
+  running: ScrubState.RUNNING,
+  paused: ScrubState.PAUSED,
+  finished: ScrubState.FINISHED,
+  failed: ScrubState.FAILED,
+};
+
+export function scrubMessage(
+  progress: ScrubProgress,
+): MessageInitShape<typeof ScrubPoolResponseSchema> {
+  const { state, doneBytes, totalBytes, badCopies, damagedCount, damaged } = progress;
+  return {
+    state: SCRUB_STATES[state],
+    doneBytes: BigInt(doneBytes),
+    totalBytes: BigInt(totalBytes),
+    badCopies: BigInt(badCopies),
+    damagedBlocks: BigInt(damagedCount),
+    damaged: damaged
+      .slice(0, DAMAGED_SHOWN_MAX)
+      .map(({ volume, offset }) => ({ replica: volume, offset: BigInt(offset) })),
+  };
 }
 
 function openPool({ info }: PoolListing) {

@@ -3,10 +3,19 @@
  * errors get a code.
  */
 
+import { setTimeout as sleep } from "node:timers/promises";
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { ConnectRouter, ServiceImpl } from "@connectrpc/connect";
-import { DeviceService, PoolService, ReplicaService } from "../api/penstock/engine/v1/pool_pb.ts";
+import {
+  DeviceService,
+  PoolService,
+  ReplicaService,
+  type ScrubPoolRequest,
+  type ScrubPoolResponseSchema,
+} from "../api/penstock/engine/v1/pool_pb.ts";
+import type { PoolHost } from "../pipe/pool-host.ts";
 import type { ListedDisk } from "./device-list.ts";
-import { diskMessage, poolMessage, replicaMessage } from "./pool-messages.ts";
+import { diskMessage, poolMessage, replicaMessage, scrubMessage } from "./pool-messages.ts";
 import type { PoolRegistry } from "./pool-registry.ts";
 import type { ReplicaRegistry } from "./replica-registry.ts";
 import {
@@ -15,13 +24,19 @@ import {
   readName,
   readPercent,
   readPipeName,
+  readRate,
   readText,
   readUuid,
   readVolumeSize,
 } from "./request-fields.ts";
 import { toRpcError } from "./rpc-error.ts";
 
+const MIB = 2 ** 20;
+/** How often a scrub tells how far it has come. */
+const SCRUB_STEP_MS = 500;
+
 export interface PoolServiceParts {
+  readonly host: Pick<PoolHost, "startScrub" | "scrubProgress" | "stopScrub">;
   readonly pools: PoolRegistry;
   readonly replicas: ReplicaRegistry;
   listDisks(): Promise<readonly ListedDisk[]>;
@@ -70,6 +85,7 @@ function poolService(parts: PoolServiceParts): ServiceImpl<typeof PoolService> {
         const pool = readPipeName("name", name);
         return { pool: poolMessage(await pools.addDisk(pool, readText("disk", disk), force)) };
       }),
+    scrubPool: (request, { signal }) => scrub(parts, request, signal),
     exportPool: ({ name }) =>
       answer(parts, "", async () => {
         await replicas.exportPool(readPipeName("name", name));
@@ -135,6 +151,34 @@ function replicaService(parts: PoolServiceParts): ServiceImpl<typeof ReplicaServ
         return {};
       }),
   };
+}
+
+async function* scrub(
+  { host, onBug }: PoolServiceParts,
+  { name, mibPerSecond, restart }: ScrubPoolRequest,
+  signal: AbortSignal,
+): AsyncGenerator<MessageInitShape<typeof ScrubPoolResponseSchema>> {
+  try {
+    const pool = readPipeName("name", name);
+    const rate =
+      mibPerSecond === undefined
+        ? {}
+        : { bytesPerSecond: readRate("mib_per_second", mibPerSecond) * MIB };
+    let progress = await host.startScrub(pool, { restart, ...rate });
+    try {
+      while (progress.state === "running" && !signal.aborted) {
+        yield scrubMessage(progress);
+        await sleep(SCRUB_STEP_MS, undefined, { signal }).catch(() => undefined);
+        progress = await host.scrubProgress(pool);
+      }
+      if (!signal.aborted) yield scrubMessage(progress);
+    } finally {
+      // Also when nobody listens any more.
+      if (progress.state === "running") await host.stopScrub(pool);
+    }
+  } catch (thrown) {
+    throw toRpcError(thrown, onBug);
+  }
 }
 
 /** @param textField the one that an error of a pipe's text is about */

@@ -19,6 +19,7 @@ const SIZE_BYTES_MIN = 512;
 const NAME_BYTES_MAX = 128;
 const SECTOR_BYTES = 512;
 const VOLUME_BYTES_MAX = VOLUME_BLOCKS_MAX * BLOCK_BYTES;
+const MIB_PER_SECOND_MAX = 1_000_000;
 const PERCENT_MIN = 1;
 const PERCENT_MAX = 65_535;
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
@@ -104,6 +105,13 @@ export function readChecksum(field: string, value: string): Exclude<ChecksumKind
 export function readPercent(field: string, value: number): number {
   if (value >= PERCENT_MIN && value <= PERCENT_MAX) return value;
   const expected = `expected ${PERCENT_MIN} to ${PERCENT_MAX}`;
+  throw fieldError("field-out-of-range", field, `found ${value}, ${expected}`);
+}
+
+/** MiB per second. @throws PenstockError `field-out-of-range` */
+export function readRate(field: string, value: number): number {
+  if (value >= 1 && value <= MIB_PER_SECOND_MAX) return value;
+  const expected = `expected 1 to ${MIB_PER_SECOND_MAX}`;
   throw fieldError("field-out-of-range", field, `found ${value}, ${expected}`);
 }
 

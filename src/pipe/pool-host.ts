@@ -3,6 +3,7 @@
  * who lives where, nothing of the pools themselves.
  */
 
+import type { ScrubProgress } from "../pool/check/scrub.ts";
 import type { CreateVolumeOptions, VolumeInfo } from "../pool/pool-info.ts";
 import { PenstockError, toPenstockError } from "../util/errors.ts";
 import type {
@@ -11,6 +12,7 @@ import type {
   PoolListing,
   PoolOpening,
   ProbedDisk,
+  ScrubSettings,
 } from "./pool-protocol.ts";
 import type { ReactorPool, RemoteReactor } from "./reactor-pool.ts";
 import { poolNotFound } from "./sources/lvol-source.ts";
@@ -48,6 +50,20 @@ export class PoolHost {
   /** @throws as `Pools.addDisk` */
   async addDisk(opening: PoolOpening): Promise<PoolListing> {
     return await this.#reactorOf(opening.name).call("addPoolDisk", { opening });
+  }
+
+  /** @throws PenstockError `pool-not-found`, `scrub-running` */
+  async startScrub(pool: string, settings: ScrubSettings): Promise<ScrubProgress> {
+    return await this.#reactorOf(pool).call("scrubPool", { pool, settings });
+  }
+
+  /** @throws PenstockError `pool-not-found` */
+  async scrubProgress(pool: string): Promise<ScrubProgress> {
+    return await this.#reactorOf(pool).call("scrubProgress", { pool });
+  }
+
+  async stopScrub(pool: string): Promise<void> {
+    await this.#reactorOf(pool).call("stopScrub", { pool });
   }
 
   async describe(pool: string): Promise<PoolListing> {

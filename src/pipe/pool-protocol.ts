@@ -1,5 +1,6 @@
 /** What the main thread and a reactor say to each other about pools. Plain values only. */
 
+import type { ScrubProgress } from "../pool/check/scrub.ts";
 import type {
   CreatePoolOptions,
   CreateVolumeOptions,
@@ -33,6 +34,12 @@ export type PoolEnd = "close" | "export" | "destroy";
 export interface PoolListing {
   readonly info: PoolInfo;
   readonly volumes: readonly VolumeInfo[];
+}
+
+export interface ScrubSettings {
+  /** Default: as fast as the disks. */
+  readonly bytesPerSecond?: number;
+  readonly restart: boolean;
 }
 
 /** What is on a disk. */
@@ -70,5 +77,14 @@ export interface PoolMethods {
   deleteVolume(params: { readonly pool: string; readonly volume: string }): Promise<void>;
   /** `opening` has the one disk. */
   addPoolDisk(params: { readonly opening: PoolOpening }): Promise<PoolListing>;
+  /** Begins a scrub. */
+  scrubPool(params: {
+    readonly pool: string;
+    readonly settings: ScrubSettings;
+  }): Promise<ScrubProgress>;
+  /** Of the last scrub; @throws PenstockError `pool-not-found` */
+  scrubProgress(params: { readonly pool: string }): Promise<ScrubProgress>;
+  /** Settles when it has stopped; the next one goes on where it was. */
+  stopScrub(params: { readonly pool: string }): Promise<void>;
   endPool(params: { readonly pool: string; readonly how: PoolEnd }): Promise<void>;
 }

@@ -6,6 +6,7 @@
  */
 
 import type { Device } from "../block/device.ts";
+import type { Scrub, ScrubProgress } from "../pool/check/scrub.ts";
 import { probeDisk } from "../pool/disks/probe-disk.ts";
 import { Pool } from "../pool/pool.ts";
 import type { PoolEnvironment, PoolEvent } from "../pool/pool-environment.ts";
@@ -22,6 +23,7 @@ import type {
   PoolListing,
   PoolOpening,
   ProbedDisk,
+  ScrubSettings,
 } from "./pool-protocol.ts";
 import { poolNotFound } from "./sources/lvol-source.ts";
 import type { VolumeOpener } from "./stage-plan.ts";
@@ -41,6 +43,8 @@ export class Pools {
   readonly #maker: PoolMaker;
   /** Null: being opened or closed. */
   readonly #pools = new Map<string, Pool | null>();
+  /** The last one of each pool. */
+  readonly #scrubs = new WeakMap<Pool, Scrub>();
 
   /** @param report gets what people should know of; may be called in a turn */
   constructor(reactor: Reactor, report: (event: PoolEvent) => void, maker = REAL_MAKER) {
@@ -103,6 +107,30 @@ export class Pools {
     assert(device !== undefined, "one disk is added at a time");
     await pool.addDisk(device, { force: opening.force });
     return listingOf(pool);
+  }
+
+  /** @throws PenstockError `scrub-running`, `pool-not-found` */
+  startScrub(name: string, settings: ScrubSettings): ScrubProgress {
+    const pool = this.#pool(name);
+    const state = this.#scrubs.get(pool)?.progress.state;
+    if (state === "running") {
+      const message = `the pool "${name}" is being scrubbed already`;
+      throw new PenstockError({ code: "scrub-running", message, retryable: true });
+    }
+    const scrub = pool.scrub(settings);
+    this.#scrubs.set(pool, scrub);
+    return scrub.progress;
+  }
+
+  /** @throws PenstockError `pool-not-found`: it has ended, and its scrub before */
+  scrubProgress(name: string): ScrubProgress {
+    const scrub = this.#scrubs.get(this.#pool(name));
+    assert(scrub !== undefined, "a scrub is begun before it is asked for");
+    return scrub.progress;
+  }
+
+  async stopScrub(name: string): Promise<void> {
+    await this.#scrubs.get(this.#pool(name))?.stop();
   }
 
   describe(name: string): PoolListing {

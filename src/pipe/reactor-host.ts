@@ -8,6 +8,7 @@ import { openProxy } from "../block/proxy-device.ts";
 import { serveDevice } from "../block/proxy-server.ts";
 import type { DeviceTicket } from "../block/proxy-wire.ts";
 import type { Io, IoTurnStats, SocketAddress } from "../reactor/io.ts";
+import type { ScrubProgress } from "../pool/check/scrub.ts";
 import type { PoolEvent } from "../pool/pool-environment.ts";
 import type { VolumeInfo } from "../pool/pool-info.ts";
 import { openIo } from "../reactor/open-io.ts";
@@ -241,6 +242,18 @@ export class ReactorHost implements ReactorMethods {
 
   async addPoolDisk({ opening }: Params<"addPoolDisk">): Promise<PoolListing> {
     return await this.#livePools.addDisk(opening);
+  }
+
+  async scrubPool({ pool, settings }: Params<"scrubPool">): Promise<ScrubProgress> {
+    return this.#livePools.startScrub(pool, settings);
+  }
+
+  async scrubProgress({ pool }: Params<"scrubProgress">): Promise<ScrubProgress> {
+    return this.#livePools.scrubProgress(pool);
+  }
+
+  async stopScrub({ pool }: Params<"stopScrub">): Promise<void> {
+    await this.#livePools.stopScrub(pool);
   }
 
   async describePool({ pool }: Params<"describePool">): Promise<PoolListing> {

@@ -68,6 +68,7 @@ test("the session of seed 002 works with penstock in its place", async (t) => {
       "tpool                replica1             false       10.0 MiB\n" +
       "tpool                replica2             true         1.0 GiB\n",
   );
+  match(await penstock("pool scrub tpool"), /^finished: .*, damaged blocks 0, /m);
   strictEqual(await penstock("replica destroy tpool replica1"), "");
   strictEqual(await penstock("replica destroy tpool replica2"), "");
   strictEqual(await penstock("replica list"), "No replicas have been created\n");

@@ -13,7 +13,7 @@ export const POOL_CODES: CodeList = {
   "disk-in-pool": {
     means: "The disk is one of a pool already.",
     causes: "It was given twice, or belongs to another pool.",
-    todo: "`penstock device disks` tells what is on it.",
+    todo: "`penstock device list --disks` tells what is on it.",
   },
   "disk-not-empty": {
     means: "Something is on a disk that a pool was to be made of.",
@@ -28,7 +28,7 @@ export const POOL_CODES: CodeList = {
   "label-damaged": {
     means: "No copy of a pool's label can be read whole.",
     causes: "Both ends of its disks were overwritten, or the disks return other data.",
-    todo: "Keep the disks as they are; `penstock device disks` tells what each looks like.",
+    todo: "Keep the disks as they are; `penstock device list --disks` tells what each looks like.",
   },
   "log-damaged": {
     means: "Writes that a pool has acknowledged are missing from its log.",
@@ -48,7 +48,7 @@ export const POOL_CODES: CodeList = {
   "not-a-pool": {
     means: "The disks do not hold one pool together.",
     causes: "A wrong device, an empty disk, disks of several pools.",
-    todo: "The message says what is on each; `penstock device disks` shows all.",
+    todo: "The message says what is on each; `penstock device list --disks` shows all.",
   },
   "option-needs-another": {
     means: "One of two options that belong together was given alone.",
@@ -229,6 +229,11 @@ export const POOL_CODES: CodeList = {
     means: "All data and metadata of a pool have been read and checked.",
     causes: "A scrub was asked for.",
     todo: "The message says what was found.",
+  },
+  "scrub-running": {
+    means: "The pool is being scrubbed already.",
+    causes: "Another `penstock pool scrub` runs.",
+    todo: "Wait for it, or stop it.",
   },
   "too-many-disks": {
     means: "A pool has as many disks as it can.",

@@ -21,7 +21,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file penstock/engine/v1/pool.proto.
  */
 export const file_penstock_engine_v1_pool: GenFile = /*@__PURE__*/
-  fileDesc("Ch1wZW5zdG9jay9lbmdpbmUvdjEvcG9vbC5wcm90bxIScGVuc3RvY2suZW5naW5lLnYxIrQDCgRQb29sEgwKBG5hbWUYASABKAkSLAoFc3RhdGUYAiABKA4yHS5wZW5zdG9jay5lbmdpbmUudjEuUG9vbFN0YXRlEgwKBHV1aWQYAyABKAkSKwoFZGlza3MYBCADKAsyHC5wZW5zdG9jay5lbmdpbmUudjEuUG9vbERpc2sSFgoOY2FwYWNpdHlfYnl0ZXMYBSABKAQSEgoKdXNlZF9ieXRlcxgGIAEoBBIWCg5yZXNlcnZlZF9ieXRlcxgHIAEoBBIXCg9jb21taXR0ZWRfYnl0ZXMYCCABKAQSEgoKZnJlZV9ieXRlcxgJIAEoBBITCgtjaHVua19ieXRlcxgKIAEoDRIQCghjaGVja3N1bRgLIAEoCRIvCgtjcmVhdGVfdGltZRgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGcmVhc29uGA0gASgJEiwKB2ZhaWx1cmUYDiABKAsyGy5wZW5zdG9jay5lbmdpbmUudjEuRmFpbHVyZRIuCgpyZXRyeV90aW1lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJQCghQb29sRGlzaxIOCgZkZXZpY2UYASABKAkSDAoEdXVpZBgCIAEoCRISCgpzaXplX2J5dGVzGAMgASgEEhIKCmZyZWVfYnl0ZXMYBCABKAQi7QEKB1JlcGxpY2ESDAoEcG9vbBgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHV1aWQYAyABKAkSEgoKc2l6ZV9ieXRlcxgEIAEoBBISCgp1c2VkX2J5dGVzGAUgASgEEgwKBHRoaW4YBiABKAgSLwoFc3RhdGUYByABKA4yIC5wZW5zdG9jay5lbmdpbmUudjEuUmVwbGljYVN0YXRlEi8KC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglzaGFyZV91cmkYCSABKAkSDQoFcGlwZXMYCiADKAkinQEKEUNyZWF0ZVBvb2xSZXF1ZXN0EgwKBG5hbWUYASABKAkSDQoFZGlza3MYAiADKAkSFQoIY2hlY2tzdW0YAyABKAlIAIgBARIgChNvdmVyX2NvbW1pdF9wZXJjZW50GAQgASgNSAGIAQESDQoFZm9yY2UYBSABKAhCCwoJX2NoZWNrc3VtQhYKFF9vdmVyX2NvbW1pdF9wZXJjZW50IjwKEkNyZWF0ZVBvb2xSZXNwb25zZRImCgRwb29sGAEgASgLMhgucGVuc3RvY2suZW5naW5lLnYxLlBvb2wiMQoRSW1wb3J0UG9vbFJlcXVlc3QSDQoFZGlza3MYASADKAkSDQoFZm9yY2UYAiABKAgiPAoSSW1wb3J0UG9vbFJlc3BvbnNlEiYKBHBvb2wYASABKAsyGC5wZW5zdG9jay5lbmdpbmUudjEuUG9vbCISChBMaXN0UG9vbHNSZXF1ZXN0IjwKEUxpc3RQb29sc1Jlc3BvbnNlEicKBXBvb2xzGAEgAygLMhgucGVuc3RvY2suZW5naW5lLnYxLlBvb2wiHgoOR2V0UG9vbFJlcXVlc3QSDAoEbmFtZRgBIAEoCSI5Cg9HZXRQb29sUmVzcG9uc2USJgoEcG9vbBgBIAEoCzIYLnBlbnN0b2NrLmVuZ2luZS52MS5Qb29sIj8KEkFkZFBvb2xEaXNrUmVxdWVzdBIMCgRuYW1lGAEgASgJEgwKBGRpc2sYAiABKAkSDQoFZm9yY2UYAyABKAgiPQoTQWRkUG9vbERpc2tSZXNwb25zZRImCgRwb29sGAEgASgLMhgucGVuc3RvY2suZW5naW5lLnYxLlBvb2wiIQoRRXhwb3J0UG9vbFJlcXVlc3QSDAoEbmFtZRgBIAEoCSIUChJFeHBvcnRQb29sUmVzcG9uc2UiMQoSRGVzdHJveVBvb2xSZXF1ZXN0EgwKBG5hbWUYASABKAkSDQoFZm9yY2UYAiABKAgiFQoTRGVzdHJveVBvb2xSZXNwb25zZSJwChRDcmVhdGVSZXBsaWNhUmVxdWVzdBIMCgRwb29sGAEgASgJEgwKBG5hbWUYAiABKAkSEgoKc2l6ZV9ieXRlcxgDIAEoBBIMCgR0aGluGAQgASgIEhEKBHV1aWQYBSABKAlIAIgBAUIHCgVfdXVpZCJFChVDcmVhdGVSZXBsaWNhUmVzcG9uc2USLAoHcmVwbGljYRgBIAEoCzIbLnBlbnN0b2NrLmVuZ2luZS52MS5SZXBsaWNhIjEKE0xpc3RSZXBsaWNhc1JlcXVlc3QSEQoEcG9vbBgBIAEoCUgAiAEBQgcKBV9wb29sIkUKFExpc3RSZXBsaWNhc1Jlc3BvbnNlEi0KCHJlcGxpY2FzGAEgAygLMhsucGVuc3RvY2suZW5naW5lLnYxLlJlcGxpY2EiLwoRR2V0UmVwbGljYVJlcXVlc3QSDAoEcG9vbBgBIAEoCRIMCgRuYW1lGAIgASgJIkIKEkdldFJlcGxpY2FSZXNwb25zZRIsCgdyZXBsaWNhGAEgASgLMhsucGVuc3RvY2suZW5naW5lLnYxLlJlcGxpY2EiQAoTU2hhcmVSZXBsaWNhUmVxdWVzdBIMCgRwb29sGAEgASgJEgwKBG5hbWUYAiABKAkSDQoFc2hhcmUYAyABKAkiRAoUU2hhcmVSZXBsaWNhUmVzcG9uc2USLAoHcmVwbGljYRgBIAEoCzIbLnBlbnN0b2NrLmVuZ2luZS52MS5SZXBsaWNhIjMKFVVuc2hhcmVSZXBsaWNhUmVxdWVzdBIMCgRwb29sGAEgASgJEgwKBG5hbWUYAiABKAkiRgoWVW5zaGFyZVJlcGxpY2FSZXNwb25zZRIsCgdyZXBsaWNhGAEgASgLMhsucGVuc3RvY2suZW5naW5lLnYxLlJlcGxpY2EiRgoUUmVzaXplUmVwbGljYVJlcXVlc3QSDAoEcG9vbBgBIAEoCRIMCgRuYW1lGAIgASgJEhIKCnNpemVfYnl0ZXMYAyABKAQiRQoVUmVzaXplUmVwbGljYVJlc3BvbnNlEiwKB3JlcGxpY2EYASABKAsyGy5wZW5zdG9jay5lbmdpbmUudjEuUmVwbGljYSIzChVEZXN0cm95UmVwbGljYVJlcXVlc3QSDAoEcG9vbBgBIAEoCRIMCgRuYW1lGAIgASgJIhgKFkRlc3Ryb3lSZXBsaWNhUmVzcG9uc2UiEgoQTGlzdERpc2tzUmVxdWVzdCI8ChFMaXN0RGlza3NSZXNwb25zZRInCgVkaXNrcxgBIAMoCzIYLnBlbnN0b2NrLmVuZ2luZS52MS5EaXNrIpUBCgREaXNrEg4KBmRldmljZRgBIAEoCRIMCgRraW5kGAIgASgJEhIKCnNpemVfYnl0ZXMYAyABKAQSKAoDdXNlGAQgASgOMhsucGVuc3RvY2suZW5naW5lLnYxLkRpc2tVc2USDwoHY29udGVudBgFIAEoCRIRCglyZWFkX29ubHkYBiABKAgSDQoFbW9kZWwYByABKAkqtgEKCVBvb2xTdGF0ZRIaChZQT09MX1NUQVRFX1VOU1BFQ0lGSUVEEAASFgoSUE9PTF9TVEFURV9PUEVOSU5HEAESFQoRUE9PTF9TVEFURV9PTkxJTkUQAhIXChNQT09MX1NUQVRFX0RFR1JBREVEEAMSFgoSUE9PTF9TVEFURV9GQVVMVEVEEAQSFQoRUE9PTF9TVEFURV9GQUlMRUQQBRIWChJQT09MX1NUQVRFX0NMT1NJTkcQBipiCgxSZXBsaWNhU3RhdGUSHQoZUkVQTElDQV9TVEFURV9VTlNQRUNJRklFRBAAEhcKE1JFUExJQ0FfU1RBVEVfUkVBRFkQARIaChZSRVBMSUNBX1NUQVRFX0RFTEVUSU5HEAIqYgoHRGlza1VzZRIYChRESVNLX1VTRV9VTlNQRUNJRklFRBAAEhEKDURJU0tfVVNFX0ZSRUUQARIRCg1ESVNLX1VTRV9VU0VEEAISFwoTRElTS19VU0VfVU5SRUFEQUJMRRADMpwFCgtQb29sU2VydmljZRJbCgpDcmVhdGVQb29sEiUucGVuc3RvY2suZW5naW5lLnYxLkNyZWF0ZVBvb2xSZXF1ZXN0GiYucGVuc3RvY2suZW5naW5lLnYxLkNyZWF0ZVBvb2xSZXNwb25zZRJbCgpJbXBvcnRQb29sEiUucGVuc3RvY2suZW5naW5lLnYxLkltcG9ydFBvb2xSZXF1ZXN0GiYucGVuc3RvY2suZW5naW5lLnYxLkltcG9ydFBvb2xSZXNwb25zZRJdCglMaXN0UG9vbHMSJC5wZW5zdG9jay5lbmdpbmUudjEuTGlzdFBvb2xzUmVxdWVzdBolLnBlbnN0b2NrLmVuZ2luZS52MS5MaXN0UG9vbHNSZXNwb25zZSIDkAIBElcKB0dldFBvb2wSIi5wZW5zdG9jay5lbmdpbmUudjEuR2V0UG9vbFJlcXVlc3QaIy5wZW5zdG9jay5lbmdpbmUudjEuR2V0UG9vbFJlc3BvbnNlIgOQAgESXgoLQWRkUG9vbERpc2sSJi5wZW5zdG9jay5lbmdpbmUudjEuQWRkUG9vbERpc2tSZXF1ZXN0GicucGVuc3RvY2suZW5naW5lLnYxLkFkZFBvb2xEaXNrUmVzcG9uc2USWwoKRXhwb3J0UG9vbBIlLnBlbnN0b2NrLmVuZ2luZS52MS5FeHBvcnRQb29sUmVxdWVzdBomLnBlbnN0b2NrLmVuZ2luZS52MS5FeHBvcnRQb29sUmVzcG9uc2USXgoLRGVzdHJveVBvb2wSJi5wZW5zdG9jay5lbmdpbmUudjEuRGVzdHJveVBvb2xSZXF1ZXN0GicucGVuc3RvY2suZW5naW5lLnYxLkRlc3Ryb3lQb29sUmVzcG9uc2Uy2wUKDlJlcGxpY2FTZXJ2aWNlEmQKDUNyZWF0ZVJlcGxpY2ESKC5wZW5zdG9jay5lbmdpbmUudjEuQ3JlYXRlUmVwbGljYVJlcXVlc3QaKS5wZW5zdG9jay5lbmdpbmUudjEuQ3JlYXRlUmVwbGljYVJlc3BvbnNlEmYKDExpc3RSZXBsaWNhcxInLnBlbnN0b2NrLmVuZ2luZS52MS5MaXN0UmVwbGljYXNSZXF1ZXN0GigucGVuc3RvY2suZW5naW5lLnYxLkxpc3RSZXBsaWNhc1Jlc3BvbnNlIgOQAgESYAoKR2V0UmVwbGljYRIlLnBlbnN0b2NrLmVuZ2luZS52MS5HZXRSZXBsaWNhUmVxdWVzdBomLnBlbnN0b2NrLmVuZ2luZS52MS5HZXRSZXBsaWNhUmVzcG9uc2UiA5ACARJhCgxTaGFyZVJlcGxpY2ESJy5wZW5zdG9jay5lbmdpbmUudjEuU2hhcmVSZXBsaWNhUmVxdWVzdBooLnBlbnN0b2NrLmVuZ2luZS52MS5TaGFyZVJlcGxpY2FSZXNwb25zZRJnCg5VbnNoYXJlUmVwbGljYRIpLnBlbnN0b2NrLmVuZ2luZS52MS5VbnNoYXJlUmVwbGljYVJlcXVlc3QaKi5wZW5zdG9jay5lbmdpbmUudjEuVW5zaGFyZVJlcGxpY2FSZXNwb25zZRJkCg1SZXNpemVSZXBsaWNhEigucGVuc3RvY2suZW5naW5lLnYxLlJlc2l6ZVJlcGxpY2FSZXF1ZXN0GikucGVuc3RvY2suZW5naW5lLnYxLlJlc2l6ZVJlcGxpY2FSZXNwb25zZRJnCg5EZXN0cm95UmVwbGljYRIpLnBlbnN0b2NrLmVuZ2luZS52MS5EZXN0cm95UmVwbGljYVJlcXVlc3QaKi5wZW5zdG9jay5lbmdpbmUudjEuRGVzdHJveVJlcGxpY2FSZXNwb25zZTJuCg1EZXZpY2VTZXJ2aWNlEl0KCUxpc3REaXNrcxIkLnBlbnN0b2NrLmVuZ2luZS52MS5MaXN0RGlza3NSZXF1ZXN0GiUucGVuc3RvY2suZW5naW5lLnYxLkxpc3REaXNrc1Jlc3BvbnNlIgOQAgFiBnByb3RvMw", [file_google_protobuf_timestamp, file_penstock_engine_v1_engine]);
+  fileDesc("Ch1wZW5zdG9jay9lbmdpbmUvdjEvcG9vbC5wcm90bxIScGVuc3RvY2suZW5naW5lLnYxIrQDCgRQb29sEgwKBG5hbWUYASABKAkSLAoFc3RhdGUYAiABKA4yHS5wZW5zdG9jay5lbmdpbmUudjEuUG9vbFN0YXRlEgwKBHV1aWQYAyABKAkSKwoFZGlza3MYBCADKAsyHC5wZW5zdG9jay5lbmdpbmUudjEuUG9vbERpc2sSFgoOY2FwYWNpdHlfYnl0ZXMYBSABKAQSEgoKdXNlZF9ieXRlcxgGIAEoBBIWCg5yZXNlcnZlZF9ieXRlcxgHIAEoBBIXCg9jb21taXR0ZWRfYnl0ZXMYCCABKAQSEgoKZnJlZV9ieXRlcxgJIAEoBBITCgtjaHVua19ieXRlcxgKIAEoDRIQCghjaGVja3N1bRgLIAEoCRIvCgtjcmVhdGVfdGltZRgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGcmVhc29uGA0gASgJEiwKB2ZhaWx1cmUYDiABKAsyGy5wZW5zdG9jay5lbmdpbmUudjEuRmFpbHVyZRIuCgpyZXRyeV90aW1lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJQCghQb29sRGlzaxIOCgZkZXZpY2UYASABKAkSDAoEdXVpZBgCIAEoCRISCgpzaXplX2J5dGVzGAMgASgEEhIKCmZyZWVfYnl0ZXMYBCABKAQi7QEKB1JlcGxpY2ESDAoEcG9vbBgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHV1aWQYAyABKAkSEgoKc2l6ZV9ieXRlcxgEIAEoBBISCgp1c2VkX2J5dGVzGAUgASgEEgwKBHRoaW4YBiABKAgSLwoFc3RhdGUYByABKA4yIC5wZW5zdG9jay5lbmdpbmUudjEuUmVwbGljYVN0YXRlEi8KC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglzaGFyZV91cmkYCSABKAkSDQoFcGlwZXMYCiADKAkinQEKEUNyZWF0ZVBvb2xSZXF1ZXN0EgwKBG5hbWUYASABKAkSDQoFZGlza3MYAiADKAkSFQoIY2hlY2tzdW0YAyABKAlIAIgBARIgChNvdmVyX2NvbW1pdF9wZXJjZW50GAQgASgNSAGIAQESDQoFZm9yY2UYBSABKAhCCwoJX2NoZWNrc3VtQhYKFF9vdmVyX2NvbW1pdF9wZXJjZW50IjwKEkNyZWF0ZVBvb2xSZXNwb25zZRImCgRwb29sGAEgASgLMhgucGVuc3RvY2suZW5naW5lLnYxLlBvb2wiMQoRSW1wb3J0UG9vbFJlcXVlc3QSDQoFZGlza3MYASADKAkSDQoFZm9yY2UYAiABKAgiPAoSSW1wb3J0UG9vbFJlc3BvbnNlEiYKBHBvb2wYASABKAsyGC5wZW5zdG9jay5lbmdpbmUudjEuUG9vbCISChBMaXN0UG9vbHNSZXF1ZXN0IjwKEUxpc3RQb29sc1Jlc3BvbnNlEicKBXBvb2xzGAEgAygLMhgucGVuc3RvY2suZW5naW5lLnYxLlBvb2wiHgoOR2V0UG9vbFJlcXVlc3QSDAoEbmFtZRgBIAEoCSI5Cg9HZXRQb29sUmVzcG9uc2USJgoEcG9vbBgBIAEoCzIYLnBlbnN0b2NrLmVuZ2luZS52MS5Qb29sIj8KEkFkZFBvb2xEaXNrUmVxdWVzdBIMCgRuYW1lGAEgASgJEgwKBGRpc2sYAiABKAkSDQoFZm9yY2UYAyABKAgiPQoTQWRkUG9vbERpc2tSZXNwb25zZRImCgRwb29sGAEgASgLMhgucGVuc3RvY2suZW5naW5lLnYxLlBvb2wiYQoQU2NydWJQb29sUmVxdWVzdBIMCgRuYW1lGAEgASgJEhsKDm1pYl9wZXJfc2Vjb25kGAIgASgNSACIAQESDwoHcmVzdGFydBgDIAEoCEIRCg9fbWliX3Blcl9zZWNvbmQiygEKEVNjcnViUG9vbFJlc3BvbnNlEi0KBXN0YXRlGAEgASgOMh4ucGVuc3RvY2suZW5naW5lLnYxLlNjcnViU3RhdGUSEgoKZG9uZV9ieXRlcxgCIAEoBBITCgt0b3RhbF9ieXRlcxgDIAEoBBISCgpiYWRfY29waWVzGAQgASgEEhYKDmRhbWFnZWRfYmxvY2tzGAUgASgEEjEKB2RhbWFnZWQYBiADKAsyIC5wZW5zdG9jay5lbmdpbmUudjEuRGFtYWdlZEJsb2NrIi8KDERhbWFnZWRCbG9jaxIPCgdyZXBsaWNhGAEgASgJEg4KBm9mZnNldBgCIAEoBCIhChFFeHBvcnRQb29sUmVxdWVzdBIMCgRuYW1lGAEgASgJIhQKEkV4cG9ydFBvb2xSZXNwb25zZSIxChJEZXN0cm95UG9vbFJlcXVlc3QSDAoEbmFtZRgBIAEoCRINCgVmb3JjZRgCIAEoCCIVChNEZXN0cm95UG9vbFJlc3BvbnNlInAKFENyZWF0ZVJlcGxpY2FSZXF1ZXN0EgwKBHBvb2wYASABKAkSDAoEbmFtZRgCIAEoCRISCgpzaXplX2J5dGVzGAMgASgEEgwKBHRoaW4YBCABKAgSEQoEdXVpZBgFIAEoCUgAiAEBQgcKBV91dWlkIkUKFUNyZWF0ZVJlcGxpY2FSZXNwb25zZRIsCgdyZXBsaWNhGAEgASgLMhsucGVuc3RvY2suZW5naW5lLnYxLlJlcGxpY2EiMQoTTGlzdFJlcGxpY2FzUmVxdWVzdBIRCgRwb29sGAEgASgJSACIAQFCBwoFX3Bvb2wiRQoUTGlzdFJlcGxpY2FzUmVzcG9uc2USLQoIcmVwbGljYXMYASADKAsyGy5wZW5zdG9jay5lbmdpbmUudjEuUmVwbGljYSIvChFHZXRSZXBsaWNhUmVxdWVzdBIMCgRwb29sGAEgASgJEgwKBG5hbWUYAiABKAkiQgoSR2V0UmVwbGljYVJlc3BvbnNlEiwKB3JlcGxpY2EYASABKAsyGy5wZW5zdG9jay5lbmdpbmUudjEuUmVwbGljYSJAChNTaGFyZVJlcGxpY2FSZXF1ZXN0EgwKBHBvb2wYASABKAkSDAoEbmFtZRgCIAEoCRINCgVzaGFyZRgDIAEoCSJEChRTaGFyZVJlcGxpY2FSZXNwb25zZRIsCgdyZXBsaWNhGAEgASgLMhsucGVuc3RvY2suZW5naW5lLnYxLlJlcGxpY2EiMwoVVW5zaGFyZVJlcGxpY2FSZXF1ZXN0EgwKBHBvb2wYASABKAkSDAoEbmFtZRgCIAEoCSJGChZVbnNoYXJlUmVwbGljYVJlc3BvbnNlEiwKB3JlcGxpY2EYASABKAsyGy5wZW5zdG9jay5lbmdpbmUudjEuUmVwbGljYSJGChRSZXNpemVSZXBsaWNhUmVxdWVzdBIMCgRwb29sGAEgASgJEgwKBG5hbWUYAiABKAkSEgoKc2l6ZV9ieXRlcxgDIAEoBCJFChVSZXNpemVSZXBsaWNhUmVzcG9uc2USLAoHcmVwbGljYRgBIAEoCzIbLnBlbnN0b2NrLmVuZ2luZS52MS5SZXBsaWNhIjMKFURlc3Ryb3lSZXBsaWNhUmVxdWVzdBIMCgRwb29sGAEgASgJEgwKBG5hbWUYAiABKAkiGAoWRGVzdHJveVJlcGxpY2FSZXNwb25zZSISChBMaXN0RGlza3NSZXF1ZXN0IjwKEUxpc3REaXNrc1Jlc3BvbnNlEicKBWRpc2tzGAEgAygLMhgucGVuc3RvY2suZW5naW5lLnYxLkRpc2silQEKBERpc2sSDgoGZGV2aWNlGAEgASgJEgwKBGtpbmQYAiABKAkSEgoKc2l6ZV9ieXRlcxgDIAEoBBIoCgN1c2UYBCABKA4yGy5wZW5zdG9jay5lbmdpbmUudjEuRGlza1VzZRIPCgdjb250ZW50GAUgASgJEhEKCXJlYWRfb25seRgGIAEoCBINCgVtb2RlbBgHIAEoCSq2AQoJUG9vbFN0YXRlEhoKFlBPT0xfU1RBVEVfVU5TUEVDSUZJRUQQABIWChJQT09MX1NUQVRFX09QRU5JTkcQARIVChFQT09MX1NUQVRFX09OTElORRACEhcKE1BPT0xfU1RBVEVfREVHUkFERUQQAxIWChJQT09MX1NUQVRFX0ZBVUxURUQQBBIVChFQT09MX1NUQVRFX0ZBSUxFRBAFEhYKElBPT0xfU1RBVEVfQ0xPU0lORxAGKmIKDFJlcGxpY2FTdGF0ZRIdChlSRVBMSUNBX1NUQVRFX1VOU1BFQ0lGSUVEEAASFwoTUkVQTElDQV9TVEFURV9SRUFEWRABEhoKFlJFUExJQ0FfU1RBVEVfREVMRVRJTkcQAiqMAQoKU2NydWJTdGF0ZRIbChdTQ1JVQl9TVEFURV9VTlNQRUNJRklFRBAAEhcKE1NDUlVCX1NUQVRFX1JVTk5JTkcQARIWChJTQ1JVQl9TVEFURV9QQVVTRUQQAhIYChRTQ1JVQl9TVEFURV9GSU5JU0hFRBADEhYKElNDUlVCX1NUQVRFX0ZBSUxFRBAEKmIKB0Rpc2tVc2USGAoURElTS19VU0VfVU5TUEVDSUZJRUQQABIRCg1ESVNLX1VTRV9GUkVFEAESEQoNRElTS19VU0VfVVNFRBACEhcKE0RJU0tfVVNFX1VOUkVBREFCTEUQAzL4BQoLUG9vbFNlcnZpY2USWwoKQ3JlYXRlUG9vbBIlLnBlbnN0b2NrLmVuZ2luZS52MS5DcmVhdGVQb29sUmVxdWVzdBomLnBlbnN0b2NrLmVuZ2luZS52MS5DcmVhdGVQb29sUmVzcG9uc2USWwoKSW1wb3J0UG9vbBIlLnBlbnN0b2NrLmVuZ2luZS52MS5JbXBvcnRQb29sUmVxdWVzdBomLnBlbnN0b2NrLmVuZ2luZS52MS5JbXBvcnRQb29sUmVzcG9uc2USXQoJTGlzdFBvb2xzEiQucGVuc3RvY2suZW5naW5lLnYxLkxpc3RQb29sc1JlcXVlc3QaJS5wZW5zdG9jay5lbmdpbmUudjEuTGlzdFBvb2xzUmVzcG9uc2UiA5ACARJXCgdHZXRQb29sEiIucGVuc3RvY2suZW5naW5lLnYxLkdldFBvb2xSZXF1ZXN0GiMucGVuc3RvY2suZW5naW5lLnYxLkdldFBvb2xSZXNwb25zZSIDkAIBEl4KC0FkZFBvb2xEaXNrEiYucGVuc3RvY2suZW5naW5lLnYxLkFkZFBvb2xEaXNrUmVxdWVzdBonLnBlbnN0b2NrLmVuZ2luZS52MS5BZGRQb29sRGlza1Jlc3BvbnNlEloKCVNjcnViUG9vbBIkLnBlbnN0b2NrLmVuZ2luZS52MS5TY3J1YlBvb2xSZXF1ZXN0GiUucGVuc3RvY2suZW5naW5lLnYxLlNjcnViUG9vbFJlc3BvbnNlMAESWwoKRXhwb3J0UG9vbBIlLnBlbnN0b2NrLmVuZ2luZS52MS5FeHBvcnRQb29sUmVxdWVzdBomLnBlbnN0b2NrLmVuZ2luZS52MS5FeHBvcnRQb29sUmVzcG9uc2USXgoLRGVzdHJveVBvb2wSJi5wZW5zdG9jay5lbmdpbmUudjEuRGVzdHJveVBvb2xSZXF1ZXN0GicucGVuc3RvY2suZW5naW5lLnYxLkRlc3Ryb3lQb29sUmVzcG9uc2Uy2wUKDlJlcGxpY2FTZXJ2aWNlEmQKDUNyZWF0ZVJlcGxpY2ESKC5wZW5zdG9jay5lbmdpbmUudjEuQ3JlYXRlUmVwbGljYVJlcXVlc3QaKS5wZW5zdG9jay5lbmdpbmUudjEuQ3JlYXRlUmVwbGljYVJlc3BvbnNlEmYKDExpc3RSZXBsaWNhcxInLnBlbnN0b2NrLmVuZ2luZS52MS5MaXN0UmVwbGljYXNSZXF1ZXN0GigucGVuc3RvY2suZW5naW5lLnYxLkxpc3RSZXBsaWNhc1Jlc3BvbnNlIgOQAgESYAoKR2V0UmVwbGljYRIlLnBlbnN0b2NrLmVuZ2luZS52MS5HZXRSZXBsaWNhUmVxdWVzdBomLnBlbnN0b2NrLmVuZ2luZS52MS5HZXRSZXBsaWNhUmVzcG9uc2UiA5ACARJhCgxTaGFyZVJlcGxpY2ESJy5wZW5zdG9jay5lbmdpbmUudjEuU2hhcmVSZXBsaWNhUmVxdWVzdBooLnBlbnN0b2NrLmVuZ2luZS52MS5TaGFyZVJlcGxpY2FSZXNwb25zZRJnCg5VbnNoYXJlUmVwbGljYRIpLnBlbnN0b2NrLmVuZ2luZS52MS5VbnNoYXJlUmVwbGljYVJlcXVlc3QaKi5wZW5zdG9jay5lbmdpbmUudjEuVW5zaGFyZVJlcGxpY2FSZXNwb25zZRJkCg1SZXNpemVSZXBsaWNhEigucGVuc3RvY2suZW5naW5lLnYxLlJlc2l6ZVJlcGxpY2FSZXF1ZXN0GikucGVuc3RvY2suZW5naW5lLnYxLlJlc2l6ZVJlcGxpY2FSZXNwb25zZRJnCg5EZXN0cm95UmVwbGljYRIpLnBlbnN0b2NrLmVuZ2luZS52MS5EZXN0cm95UmVwbGljYVJlcXVlc3QaKi5wZW5zdG9jay5lbmdpbmUudjEuRGVzdHJveVJlcGxpY2FSZXNwb25zZTJuCg1EZXZpY2VTZXJ2aWNlEl0KCUxpc3REaXNrcxIkLnBlbnN0b2NrLmVuZ2luZS52MS5MaXN0RGlza3NSZXF1ZXN0GiUucGVuc3RvY2suZW5naW5lLnYxLkxpc3REaXNrc1Jlc3BvbnNlIgOQAgFiBnByb3RvMw", [file_google_protobuf_timestamp, file_penstock_engine_v1_engine]);
 
 /**
  * @generated from message penstock.engine.v1.Pool
@@ -454,6 +454,111 @@ export const AddPoolDiskResponseSchema: GenMessage<AddPoolDiskResponse> = /*@__P
   messageDesc(file_penstock_engine_v1_pool, 12);
 
 /**
+ * @generated from message penstock.engine.v1.ScrubPoolRequest
+ */
+export type ScrubPoolRequest = Message<"penstock.engine.v1.ScrubPoolRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * How fast to read: 1 to 1000000. Default: as fast as the disks.
+   *
+   * @generated from field: optional uint32 mib_per_second = 2;
+   */
+  mibPerSecond?: number | undefined;
+
+  /**
+   * From the beginning.
+   *
+   * @generated from field: bool restart = 3;
+   */
+  restart: boolean;
+};
+
+/**
+ * Describes the message penstock.engine.v1.ScrubPoolRequest.
+ * Use `create(ScrubPoolRequestSchema)` to create a new message.
+ */
+export const ScrubPoolRequestSchema: GenMessage<ScrubPoolRequest> = /*@__PURE__*/
+  messageDesc(file_penstock_engine_v1_pool, 13);
+
+/**
+ * @generated from message penstock.engine.v1.ScrubPoolResponse
+ */
+export type ScrubPoolResponse = Message<"penstock.engine.v1.ScrubPoolResponse"> & {
+  /**
+   * @generated from field: penstock.engine.v1.ScrubState state = 1;
+   */
+  state: ScrubState;
+
+  /**
+   * @generated from field: uint64 done_bytes = 2;
+   */
+  doneBytes: bigint;
+
+  /**
+   * About: it changes while the pool is used.
+   *
+   * @generated from field: uint64 total_bytes = 3;
+   */
+  totalBytes: bigint;
+
+  /**
+   * Copies of metadata that were bad beside a good one; they have been written anew.
+   *
+   * @generated from field: uint64 bad_copies = 4;
+   */
+  badCopies: bigint;
+
+  /**
+   * Blocks of replicas that are not what was written there.
+   *
+   * @generated from field: uint64 damaged_blocks = 5;
+   */
+  damagedBlocks: bigint;
+
+  /**
+   * Some of those.
+   *
+   * @generated from field: repeated penstock.engine.v1.DamagedBlock damaged = 6;
+   */
+  damaged: DamagedBlock[];
+};
+
+/**
+ * Describes the message penstock.engine.v1.ScrubPoolResponse.
+ * Use `create(ScrubPoolResponseSchema)` to create a new message.
+ */
+export const ScrubPoolResponseSchema: GenMessage<ScrubPoolResponse> = /*@__PURE__*/
+  messageDesc(file_penstock_engine_v1_pool, 14);
+
+/**
+ * @generated from message penstock.engine.v1.DamagedBlock
+ */
+export type DamagedBlock = Message<"penstock.engine.v1.DamagedBlock"> & {
+  /**
+   * The replica's name.
+   *
+   * @generated from field: string replica = 1;
+   */
+  replica: string;
+
+  /**
+   * @generated from field: uint64 offset = 2;
+   */
+  offset: bigint;
+};
+
+/**
+ * Describes the message penstock.engine.v1.DamagedBlock.
+ * Use `create(DamagedBlockSchema)` to create a new message.
+ */
+export const DamagedBlockSchema: GenMessage<DamagedBlock> = /*@__PURE__*/
+  messageDesc(file_penstock_engine_v1_pool, 15);
+
+/**
  * @generated from message penstock.engine.v1.ExportPoolRequest
  */
 export type ExportPoolRequest = Message<"penstock.engine.v1.ExportPoolRequest"> & {
@@ -468,7 +573,7 @@ export type ExportPoolRequest = Message<"penstock.engine.v1.ExportPoolRequest"> 
  * Use `create(ExportPoolRequestSchema)` to create a new message.
  */
 export const ExportPoolRequestSchema: GenMessage<ExportPoolRequest> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 13);
+  messageDesc(file_penstock_engine_v1_pool, 16);
 
 /**
  * @generated from message penstock.engine.v1.ExportPoolResponse
@@ -481,7 +586,7 @@ export type ExportPoolResponse = Message<"penstock.engine.v1.ExportPoolResponse"
  * Use `create(ExportPoolResponseSchema)` to create a new message.
  */
 export const ExportPoolResponseSchema: GenMessage<ExportPoolResponse> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 14);
+  messageDesc(file_penstock_engine_v1_pool, 17);
 
 /**
  * @generated from message penstock.engine.v1.DestroyPoolRequest
@@ -505,7 +610,7 @@ export type DestroyPoolRequest = Message<"penstock.engine.v1.DestroyPoolRequest"
  * Use `create(DestroyPoolRequestSchema)` to create a new message.
  */
 export const DestroyPoolRequestSchema: GenMessage<DestroyPoolRequest> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 15);
+  messageDesc(file_penstock_engine_v1_pool, 18);
 
 /**
  * @generated from message penstock.engine.v1.DestroyPoolResponse
@@ -518,7 +623,7 @@ export type DestroyPoolResponse = Message<"penstock.engine.v1.DestroyPoolRespons
  * Use `create(DestroyPoolResponseSchema)` to create a new message.
  */
 export const DestroyPoolResponseSchema: GenMessage<DestroyPoolResponse> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 16);
+  messageDesc(file_penstock_engine_v1_pool, 19);
 
 /**
  * @generated from message penstock.engine.v1.CreateReplicaRequest
@@ -563,7 +668,7 @@ export type CreateReplicaRequest = Message<"penstock.engine.v1.CreateReplicaRequ
  * Use `create(CreateReplicaRequestSchema)` to create a new message.
  */
 export const CreateReplicaRequestSchema: GenMessage<CreateReplicaRequest> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 17);
+  messageDesc(file_penstock_engine_v1_pool, 20);
 
 /**
  * @generated from message penstock.engine.v1.CreateReplicaResponse
@@ -580,7 +685,7 @@ export type CreateReplicaResponse = Message<"penstock.engine.v1.CreateReplicaRes
  * Use `create(CreateReplicaResponseSchema)` to create a new message.
  */
 export const CreateReplicaResponseSchema: GenMessage<CreateReplicaResponse> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 18);
+  messageDesc(file_penstock_engine_v1_pool, 21);
 
 /**
  * @generated from message penstock.engine.v1.ListReplicasRequest
@@ -599,7 +704,7 @@ export type ListReplicasRequest = Message<"penstock.engine.v1.ListReplicasReques
  * Use `create(ListReplicasRequestSchema)` to create a new message.
  */
 export const ListReplicasRequestSchema: GenMessage<ListReplicasRequest> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 19);
+  messageDesc(file_penstock_engine_v1_pool, 22);
 
 /**
  * @generated from message penstock.engine.v1.ListReplicasResponse
@@ -616,7 +721,7 @@ export type ListReplicasResponse = Message<"penstock.engine.v1.ListReplicasRespo
  * Use `create(ListReplicasResponseSchema)` to create a new message.
  */
 export const ListReplicasResponseSchema: GenMessage<ListReplicasResponse> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 20);
+  messageDesc(file_penstock_engine_v1_pool, 23);
 
 /**
  * @generated from message penstock.engine.v1.GetReplicaRequest
@@ -640,7 +745,7 @@ export type GetReplicaRequest = Message<"penstock.engine.v1.GetReplicaRequest"> 
  * Use `create(GetReplicaRequestSchema)` to create a new message.
  */
 export const GetReplicaRequestSchema: GenMessage<GetReplicaRequest> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 21);
+  messageDesc(file_penstock_engine_v1_pool, 24);
 
 /**
  * @generated from message penstock.engine.v1.GetReplicaResponse
@@ -657,7 +762,7 @@ export type GetReplicaResponse = Message<"penstock.engine.v1.GetReplicaResponse"
  * Use `create(GetReplicaResponseSchema)` to create a new message.
  */
 export const GetReplicaResponseSchema: GenMessage<GetReplicaResponse> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 22);
+  messageDesc(file_penstock_engine_v1_pool, 25);
 
 /**
  * @generated from message penstock.engine.v1.ShareReplicaRequest
@@ -687,7 +792,7 @@ export type ShareReplicaRequest = Message<"penstock.engine.v1.ShareReplicaReques
  * Use `create(ShareReplicaRequestSchema)` to create a new message.
  */
 export const ShareReplicaRequestSchema: GenMessage<ShareReplicaRequest> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 23);
+  messageDesc(file_penstock_engine_v1_pool, 26);
 
 /**
  * @generated from message penstock.engine.v1.ShareReplicaResponse
@@ -704,7 +809,7 @@ export type ShareReplicaResponse = Message<"penstock.engine.v1.ShareReplicaRespo
  * Use `create(ShareReplicaResponseSchema)` to create a new message.
  */
 export const ShareReplicaResponseSchema: GenMessage<ShareReplicaResponse> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 24);
+  messageDesc(file_penstock_engine_v1_pool, 27);
 
 /**
  * @generated from message penstock.engine.v1.UnshareReplicaRequest
@@ -726,7 +831,7 @@ export type UnshareReplicaRequest = Message<"penstock.engine.v1.UnshareReplicaRe
  * Use `create(UnshareReplicaRequestSchema)` to create a new message.
  */
 export const UnshareReplicaRequestSchema: GenMessage<UnshareReplicaRequest> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 25);
+  messageDesc(file_penstock_engine_v1_pool, 28);
 
 /**
  * @generated from message penstock.engine.v1.UnshareReplicaResponse
@@ -743,7 +848,7 @@ export type UnshareReplicaResponse = Message<"penstock.engine.v1.UnshareReplicaR
  * Use `create(UnshareReplicaResponseSchema)` to create a new message.
  */
 export const UnshareReplicaResponseSchema: GenMessage<UnshareReplicaResponse> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 26);
+  messageDesc(file_penstock_engine_v1_pool, 29);
 
 /**
  * @generated from message penstock.engine.v1.ResizeReplicaRequest
@@ -772,7 +877,7 @@ export type ResizeReplicaRequest = Message<"penstock.engine.v1.ResizeReplicaRequ
  * Use `create(ResizeReplicaRequestSchema)` to create a new message.
  */
 export const ResizeReplicaRequestSchema: GenMessage<ResizeReplicaRequest> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 27);
+  messageDesc(file_penstock_engine_v1_pool, 30);
 
 /**
  * @generated from message penstock.engine.v1.ResizeReplicaResponse
@@ -789,7 +894,7 @@ export type ResizeReplicaResponse = Message<"penstock.engine.v1.ResizeReplicaRes
  * Use `create(ResizeReplicaResponseSchema)` to create a new message.
  */
 export const ResizeReplicaResponseSchema: GenMessage<ResizeReplicaResponse> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 28);
+  messageDesc(file_penstock_engine_v1_pool, 31);
 
 /**
  * @generated from message penstock.engine.v1.DestroyReplicaRequest
@@ -811,7 +916,7 @@ export type DestroyReplicaRequest = Message<"penstock.engine.v1.DestroyReplicaRe
  * Use `create(DestroyReplicaRequestSchema)` to create a new message.
  */
 export const DestroyReplicaRequestSchema: GenMessage<DestroyReplicaRequest> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 29);
+  messageDesc(file_penstock_engine_v1_pool, 32);
 
 /**
  * @generated from message penstock.engine.v1.DestroyReplicaResponse
@@ -824,7 +929,7 @@ export type DestroyReplicaResponse = Message<"penstock.engine.v1.DestroyReplicaR
  * Use `create(DestroyReplicaResponseSchema)` to create a new message.
  */
 export const DestroyReplicaResponseSchema: GenMessage<DestroyReplicaResponse> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 30);
+  messageDesc(file_penstock_engine_v1_pool, 33);
 
 /**
  * @generated from message penstock.engine.v1.ListDisksRequest
@@ -837,7 +942,7 @@ export type ListDisksRequest = Message<"penstock.engine.v1.ListDisksRequest"> & 
  * Use `create(ListDisksRequestSchema)` to create a new message.
  */
 export const ListDisksRequestSchema: GenMessage<ListDisksRequest> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 31);
+  messageDesc(file_penstock_engine_v1_pool, 34);
 
 /**
  * @generated from message penstock.engine.v1.ListDisksResponse
@@ -854,7 +959,7 @@ export type ListDisksResponse = Message<"penstock.engine.v1.ListDisksResponse"> 
  * Use `create(ListDisksResponseSchema)` to create a new message.
  */
 export const ListDisksResponseSchema: GenMessage<ListDisksResponse> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 32);
+  messageDesc(file_penstock_engine_v1_pool, 35);
 
 /**
  * A disk or a partition.
@@ -911,7 +1016,7 @@ export type Disk = Message<"penstock.engine.v1.Disk"> & {
  * Use `create(DiskSchema)` to create a new message.
  */
 export const DiskSchema: GenMessage<Disk> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 33);
+  messageDesc(file_penstock_engine_v1_pool, 36);
 
 /**
  * @generated from enum penstock.engine.v1.PoolState
@@ -1006,6 +1111,51 @@ export const ReplicaStateSchema: GenEnum<ReplicaState> = /*@__PURE__*/
   enumDesc(file_penstock_engine_v1_pool, 1);
 
 /**
+ * @generated from enum penstock.engine.v1.ScrubState
+ */
+export const ScrubState = {
+  /**
+   * @generated from enum value: SCRUB_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * @generated from enum value: SCRUB_STATE_RUNNING = 1;
+   */
+  RUNNING: 1,
+
+  /**
+   * It was stopped: the next one goes on from here.
+   *
+   * @generated from enum value: SCRUB_STATE_PAUSED = 2;
+   */
+  PAUSED: 2,
+
+  /**
+   * @generated from enum value: SCRUB_STATE_FINISHED = 3;
+   */
+  FINISHED: 3,
+
+  /**
+   * The pool's disks have failed.
+   *
+   * @generated from enum value: SCRUB_STATE_FAILED = 4;
+   */
+  FAILED: 4,
+} as const;
+
+/**
+ * @generated from enum penstock.engine.v1.ScrubState
+ */
+export type ScrubState = (typeof ScrubState)[keyof typeof ScrubState] | UnknownEnum;
+
+/**
+ * Describes the enum penstock.engine.v1.ScrubState.
+ */
+export const ScrubStateSchema: GenEnum<ScrubState> = /*@__PURE__*/
+  enumDesc(file_penstock_engine_v1_pool, 2);
+
+/**
  * @generated from enum penstock.engine.v1.DiskUse
  */
 export const DiskUse = {
@@ -1045,7 +1195,7 @@ export type DiskUse = (typeof DiskUse)[keyof typeof DiskUse] | UnknownEnum;
  * Describes the enum penstock.engine.v1.DiskUse.
  */
 export const DiskUseSchema: GenEnum<DiskUse> = /*@__PURE__*/
-  enumDesc(file_penstock_engine_v1_pool, 2);
+  enumDesc(file_penstock_engine_v1_pool, 3);
 
 /**
  * The pools of the engine.
@@ -1101,6 +1251,17 @@ export const PoolService: GenService<{
     methodKind: "unary";
     input: typeof AddPoolDiskRequestSchema;
     output: typeof AddPoolDiskResponseSchema;
+  },
+  /**
+   * Reads all that a pool holds and checks it, while the pool is used; tells how far it has come now
+   * and then. Goes on where the last one was. Ends when all is read, or with the client's call.
+   *
+   * @generated from rpc penstock.engine.v1.PoolService.ScrubPool
+   */
+  scrubPool: {
+    methodKind: "server_streaming";
+    input: typeof ScrubPoolRequestSchema;
+    output: typeof ScrubPoolResponseSchema;
   },
   /**
    * Closes a pool and forgets it. What it holds stays on its disks, ready to be imported anywhere.
