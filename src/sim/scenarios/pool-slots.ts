@@ -5,10 +5,10 @@
 
 import { Status } from "../../block/status.ts";
 import type { CreateVolumeOptions } from "../../pool/pool-info.ts";
-import { type ModelChange, PoolModel } from "../../testing/pool-model.ts";
 import { assert } from "../../util/assert.ts";
 import { uuidOfName } from "../../util/uuid.ts";
 import type { History, HistoryOp } from "../history.ts";
+import { type ModelChange, PoolModel } from "../pool-model.ts";
 import type { Run } from "../run.ts";
 import { settingOf } from "../schedule.ts";
 import { SECTOR_BYTES } from "../sector-pattern.ts";

@@ -9,20 +9,20 @@
  */
 
 import { Status } from "../../block/status.ts";
-import { FileDevice } from "../../devices/file.ts";
 import type { PoolEnvironment, PoolEvent } from "../../pool/pool-environment.ts";
 import type { Reactor } from "../../reactor/reactor.ts";
-import { type ModelChange, PoolModel } from "../../testing/pool-model.ts";
 import { assert } from "../../util/assert.ts";
 import { toPenstockError } from "../../util/errors.ts";
-import { uuidOfName } from "../../util/uuid.ts";
 import type { HistoryOp } from "../history.ts";
+import { type ModelChange, PoolModel } from "../pool-model.ts";
 import type { Run, Stage } from "../run.ts";
 import { type EventStep, settingOf } from "../schedule.ts";
 import { SECTOR_BYTES } from "../sector-pattern.ts";
 import type { SimProcess } from "../sim-process.ts";
 import { PoolChecks } from "./pool-checks.ts";
 import type { PoolDoor, StagedPool } from "./pool-door.ts";
+import { DISK_BYTES, HOST, PoolHost } from "./pool-host.ts";
+import { changed, propertiesOf } from "./pool-properties.ts";
 import { PoolSlots } from "./pool-slots.ts";
 import type { PoolSlot, PoolVolume } from "./pool-volume.ts";
 
@@ -30,11 +30,7 @@ import type { PoolSlot, PoolVolume } from "./pool-volume.ts";
 const REOPEN_MS = 3;
 const BUFFER_BYTES = 16 * 1024 * 1024;
 const MIB = 1024 * 1024;
-const FIRST_DISK_MIB = 32;
-const DISK_MIB = 16;
-const DISK_MIB_MAX = 48;
 const BLOCK_SECTORS = 8;
-const EPOCH_MS = 1_790_000_000_000;
 /** The pool's own entry in its model. */
 const POOL = "pool";
 
@@ -64,6 +60,7 @@ interface Call {
 export class PoolStage implements Stage {
   readonly #run: Run;
   readonly #door: PoolDoor;
+  readonly #host: PoolHost;
   readonly #checks: PoolChecks;
   readonly #slots: PoolSlots;
   readonly #process: SimProcess<Session>;
@@ -77,13 +74,10 @@ export class PoolStage implements Stage {
   #isSuspect = false;
   /** The next import goes on without what is lost. */
   #mustForce = false;
-  /** The pool's, open. */
-  #disks: readonly FileDevice[] = [];
   /** A scrub of this one is under way. */
   #scrubbed: Session | null = null;
   /** Calls to the pool that have not ended. */
   #calls = 0;
-  #uuids = 0;
   #failedSyncs = 0;
   /** Where reads fail for good. */
   #damaged: { readonly slot: PoolSlot; readonly first: number }[] = [];
@@ -96,12 +90,10 @@ export class PoolStage implements Stage {
     this.#slots = new PoolSlots(run, (slot, op, status, errorOffset) =>
       this.#answered(slot, op, status, errorOffset),
     );
-    world.diskPaths = Array.from({ length: this.#setting("disks") + 1 }, (_, index) => {
-      return `/disk${index}.img`;
-    });
+    this.#host = new PoolHost(run);
     this.#process = world.process<Session>({
       name: "engine",
-      host: "node",
+      host: HOST,
       bufferBytes: BUFFER_BYTES,
       boot: (reactor) => this.#boot(reactor),
       onUp: (session) => this.#opened(session),
@@ -190,7 +182,7 @@ export class PoolStage implements Stage {
         clients[0]?.submit({ kind: "flush", first: 0, count: 0 });
       }
       if (!(await this.#run.quiet())) return;
-      this.#run.world.losePower("node", 0, 1);
+      this.#run.world.losePower(HOST, 0, 1);
       if (!(await this.#readBack())) return;
     }
     this.#reopen("export");
@@ -236,7 +228,7 @@ export class PoolStage implements Stage {
   }
 
   async #import(reactor: Reactor, disks: number): Promise<StagedPool> {
-    const devices = await this.#openDisks(reactor, disks);
+    const devices = await this.#host.openDisks(reactor, disks);
     const options = { cacheBytes: MIB, force: this.#mustForce };
     const pool = await this.#door.import(this.#environment(reactor), devices, options);
     this.#checks.ofFindings(pool.findings);
@@ -249,7 +241,7 @@ export class PoolStage implements Stage {
 
   /** No fault strikes before it is up for the first time. */
   async #make(reactor: Reactor): Promise<StagedPool> {
-    const devices = await this.#openDisks(reactor, this.#setting("disks"));
+    const devices = await this.#host.openDisks(reactor, this.#setting("disks"));
     const pool = await this.#door.create(this.#environment(reactor), devices, {
       name: POOL,
       cacheBytes: MIB,
@@ -273,34 +265,8 @@ export class PoolStage implements Stage {
     return pool;
   }
 
-  async #openDisks(reactor: Reactor, disks: number): Promise<readonly FileDevice[]> {
-    const opening = Array.from({ length: disks }, (_, disk) => this.#openDisk(reactor, disk));
-    this.#disks = await Promise.all(opening);
-    return this.#disks;
-  }
-
-  #openDisk(reactor: Reactor, disk: number): Promise<FileDevice> {
-    const { world } = this.#run;
-    const path = world.diskPaths[disk];
-    assert(path !== undefined, "every disk has a path");
-    // It may have grown since it was made.
-    const firstBytes = (disk === 0 ? FIRST_DISK_MIB : DISK_MIB) * MIB;
-    const sizeBytes = Math.max(firstBytes, world.host("node").file(path)?.sizeBytes ?? 0);
-    const blockSizeBytes = this.#setting("blockSectors") * SECTOR_BYTES;
-    const direct = this.#setting("direct") === 1;
-    return FileDevice.open(reactor, { path, sizeBytes, blockSizeBytes, direct });
-  }
-
   #environment(reactor: Reactor): PoolEnvironment {
-    const { world, schedule } = this.#run;
-    return {
-      reactor,
-      makeUuid: () => uuidOfName(`pool ${schedule.seed} ${++this.#uuids}`),
-      nowMs: () => EPOCH_MS + Math.floor(world.nowMs),
-      onEvent: (event) => this.#heard(event, reactor),
-      holder: "the simulator",
-      engineUuid: uuidOfName("the simulator"),
-    };
+    return this.#host.environment(reactor, (event) => this.#heard(event, reactor));
   }
 
   #heard({ code, message }: PoolEvent, reactor: Reactor): void {
@@ -513,18 +479,16 @@ export class PoolStage implements Stage {
 
   #addDisk(): boolean {
     const session = this.#session;
-    const disk = this.#disks.length;
     if (session === null || this.#isSuspect || this.#changes.size > 0) return false;
-    if (disk === this.#run.world.diskPaths.length) return false;
+    if (!this.#host.hasSpare) return false;
     this.#call({
       what: "another disk",
       slot: null,
       change: this.#self.begin(POOL, (state) => {
-        return state && { ...state, sizes: [...state.sizes, DISK_MIB * MIB] };
+        return state && { ...state, sizes: [...state.sizes, DISK_BYTES] };
       }),
       work: async (pool) => {
-        const device = await this.#openDisk(session.reactor, disk);
-        this.#disks = [...this.#disks, device];
+        const device = await this.#host.openSpare(session.reactor);
         // An attempt that a crash has ended may have left a label there.
         await pool.addDisk(device, { force: true });
       },
@@ -534,13 +498,14 @@ export class PoolStage implements Stage {
 
   /** One of the disks is larger now. */
   #grow(number: number): boolean {
-    const disk = number % Math.max(1, this.#disks.length);
-    const device = this.#disks[disk];
+    const { disks } = this.#host;
+    const disk = number % Math.max(1, disks.length);
+    const device = disks[disk];
+    const sizeBytes = this.#host.largerSize(disk, 1 + (number % 5));
     if (this.#session === null || this.#isSuspect || this.#changes.size > 0) return false;
-    if (device === undefined || device.info.sizeBytes >= DISK_MIB_MAX * MIB) return false;
-    const sizeBytes = device.info.sizeBytes + (1 + (number % 5)) * MIB;
+    if (device === undefined || sizeBytes === null) return false;
     // Of all: an attempt that a crash has ended may have left another one larger.
-    const sizes = this.#disks.map(({ info }) => info.sizeBytes).with(disk, sizeBytes);
+    const sizes = disks.map(({ info }) => info.sizeBytes).with(disk, sizeBytes);
     this.#call({
       what: `growth of disk ${disk}`,
       slot: null,
@@ -623,23 +588,4 @@ export class PoolStage implements Stage {
 
 function sizesOf(pool: StagedPool): number[] {
   return pool.info.disks.map(({ sizeBytes }) => sizeBytes);
-}
-
-/** Some changes, of which one takes away. */
-function propertiesOf(number: number): Readonly<Record<string, string | null>> {
-  const key = `user.k${number % 5}`;
-  if (number % 4 === 0) return { [key]: null };
-  return { [key]: "x".repeat(number % 700), "user.last": String(number) };
-}
-
-function changed(
-  properties: Readonly<Record<string, string>>,
-  changes: Readonly<Record<string, string | null>>,
-): Record<string, string> {
-  const next: Record<string, string> = { ...properties };
-  for (const [key, value] of Object.entries(changes)) {
-    if (value === null) delete next[key];
-    else next[key] = value;
-  }
-  return next;
 }
