@@ -26,11 +26,22 @@ const USUAL: ProgramOptions = {
 
 const FULL = { ...USUAL, volumeSectorsMax: 60_000, sectorsMax: 2048, operations: 300 };
 
+const FILLED = {
+  ...USUAL,
+  diskBytes: [32 * MIB, 16 * MIB, 16 * MIB],
+  volumeSectorsMax: 90_000,
+  isFilled: true,
+  sectorsMax: 16,
+  operations: 1500,
+  clients: 16,
+};
+
 const CASES: Readonly<Record<string, ProgramOptions>> = {
   "of one disk": USUAL,
   "of three disks": { ...USUAL, diskBytes: [32 * MIB, 16 * MIB, 24 * MIB] },
   "with many clients": { ...USUAL, clients: 64, operations: 1000 },
   "that are full": FULL,
+  "that are filled and overwritten": FILLED,
   "of thick volumes": {
     ...USUAL,
     isThin: false,
@@ -49,7 +60,14 @@ for (const [name, options] of Object.entries(CASES)) {
 test("seed 107 of full pools: who waits for what a running flush does not cover gets the next", () =>
   runSeed(107, FULL));
 
-async function runSeed(seed: number, options: ProgramOptions): Promise<void> {
+test("seed 13 of filled pools: what the log names is free again after the import", () =>
+  runSeed(13, { ...FILLED, operations: 4000 }, 3));
+
+async function runSeed(
+  seed: number,
+  options: ProgramOptions,
+  rounds: number = ROUNDS,
+): Promise<void> {
   let program: PoolProgram | undefined;
   try {
     await withReactor(
@@ -57,7 +75,7 @@ async function runSeed(seed: number, options: ProgramOptions): Promise<void> {
       async ({ reactor }) => {
         program = new PoolProgram(reactor, new Prng(seed), options);
         await program.create();
-        for (let round = 0; round < ROUNDS; round++) await program.round();
+        for (let round = 0; round < rounds; round++) await program.round();
         await program.close();
       },
       { seed },

@@ -27,6 +27,8 @@ export interface ProgramOptions {
   /** Of each volume that is made. */
   readonly volumeSectorsMax: number;
   readonly isThin: boolean;
+  /** Volumes are written wholly when they are made, as far as there is space. */
+  readonly isFilled?: boolean;
   /** Of a request. */
   readonly sectorsMax: number;
   /** Share of requests that end in the next turn. */
@@ -49,6 +51,7 @@ interface Volume {
 
 const SECTOR_BYTES = 512;
 const VOLUMES_MAX = 4;
+const FILL_SECTORS = 2048;
 
 export class PoolProgram {
   readonly #reactor: Reactor;
@@ -240,6 +243,21 @@ export class PoolProgram {
     if (this.#isOver) return;
     volume.isUnsure = false;
     await this.#open(volume);
+    if (this.#options.isFilled === true) await this.#fill(volume);
+  }
+
+  async #fill(volume: Volume): Promise<void> {
+    const { sectors } = volume.history;
+    for (let first = 0; first < sectors && !this.#isOver; first += FILL_SECTORS) {
+      const range = [first, Math.min(first + FILL_SECTORS, sectors)] as const;
+      if ([...volume.busy].some(([from, to]) => from < range[1] && first < to)) continue;
+      volume.busy.add(range);
+      try {
+        await this.#change(volume, range, "write");
+      } finally {
+        volume.busy.delete(range);
+      }
+    }
   }
 
   async #open(volume: Volume): Promise<void> {
@@ -282,8 +300,14 @@ export class PoolProgram {
     if (how === "discard") await device?.discard(offset, length);
     else if (how === "zero") await device?.writeZeroes(offset, length);
     else {
+      const isThere = isFullyWritten(history, first, end);
       const bytes = stamped(number, first, count, value);
-      await device?.writeAt(offset, bytes, { fua: how === "fua" });
+      const writing = device?.writeAt(offset, bytes, { fua: how === "fua" });
+      await writing?.catch((error: unknown) => {
+        const isNoSpace = error instanceof DeviceError && error.code === "no-space";
+        if (isNoSpace && isThere) throw new Error(`overwriting ${first}+${count} found no space`);
+        throw error;
+      });
     }
     if (this.#isOver) return;
     change.acknowledged(++this.#step, how === "fua");
@@ -372,6 +396,16 @@ export class PoolProgram {
     this.trace.push(text);
     if (this.trace.length > 2000) this.trace.shift();
   }
+}
+
+/** All blocks that the sectors lie in have data for sure, before a change of them begins. */
+function isFullyWritten(history: SectorHistory, first: number, end: number): boolean {
+  const start = first - (first % 8);
+  const stop = Math.min(Math.ceil(end / 8) * 8, history.sectors);
+  for (let sector = start; sector < stop; sector++) {
+    if (history.allowed(sector, "none").includes(0)) return false;
+  }
+  return true;
 }
 
 function stamped(volume: number, first: number, count: number, value: number): Uint8Array {

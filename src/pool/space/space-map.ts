@@ -257,6 +257,8 @@ export class SpaceMap implements PageSpace, ChunkSource, Flushable {
     const { table } = this;
     for (const record of table.records()) {
       table.clearBusy(record);
+      // Who looked at it found what the log names busy: there may be room in it now.
+      this.#at(table.diskOf(record)).hints.setRoom(table.chunkOf(record), true);
       table.drop(record);
     }
     // But not pages that were replaced since.
