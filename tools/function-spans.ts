@@ -23,6 +23,8 @@ const CONTROL_WORDS: ReadonlySet<string> = new Set([
   "catch",
   "with",
 ]);
+/** More than any of them has, so that the end of a longer word is none. */
+const CONTROL_WORD_END_LENGTH = 8;
 
 export function functionSpans(source: SourceText): FunctionSpan[] {
   const stripped = source.withoutTypes();
@@ -58,7 +60,9 @@ function headOf(code: string, brace: number): number | undefined {
     return undefined;
   }
   const open = openingOf(before);
-  const word = /([\w$#]*)\s*$/.exec(code.slice(0, open))?.[1] ?? "";
+  // Of its end only: a search for the end of a long text tries each place in it.
+  const end = code.slice(0, open).trimEnd().slice(-CONTROL_WORD_END_LENGTH);
+  const word = /[\w$#]*$/.exec(end)?.[0] ?? "";
   return CONTROL_WORDS.has(word) ? undefined : open;
 }
 
