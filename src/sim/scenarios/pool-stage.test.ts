@@ -3,7 +3,7 @@
 
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { test } from "node:test";
-import { type StandInFlaw, standInDoor } from "../../testing/stand-in-pool.ts";
+import { type StandInFlaw, standInDoor } from "./stand-in-pool.ts";
 import { runSchedule, type RunReport, type Scenario } from "../run.ts";
 import { drawPool, type PoolMode } from "./pool-draw.ts";
 import { PoolStage } from "./pool-stage.ts";

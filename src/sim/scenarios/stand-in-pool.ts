@@ -4,16 +4,16 @@
  * which no crash reaches. It can be made to break a rule.
  */
 
-import { AwaitedRequest } from "../block/awaited-request.ts";
-import type { Device } from "../block/device.ts";
-import { Operation, RequestFlag } from "../block/operation.ts";
-import { Status, statusName } from "../block/status.ts";
-import { FileDevice } from "../devices/file.ts";
-import type { PoolEnvironment } from "../pool/pool-environment.ts";
-import type { CreateVolumeOptions, PoolInfo, VolumeInfo } from "../pool/pool-info.ts";
-import type { PoolDoor, StagedPool } from "../sim/scenarios/pool-door.ts";
-import { assert } from "../util/assert.ts";
-import { PenstockError } from "../util/errors.ts";
+import { AwaitedRequest } from "../../block/awaited-request.ts";
+import type { Device } from "../../block/device.ts";
+import { Operation, RequestFlag } from "../../block/operation.ts";
+import { Status, statusName } from "../../block/status.ts";
+import { FileDevice } from "../../devices/file.ts";
+import type { PoolEnvironment } from "../../pool/pool-environment.ts";
+import type { CreateVolumeOptions, PoolInfo, VolumeInfo } from "../../pool/pool-info.ts";
+import type { PoolDoor, StagedPool } from "./pool-door.ts";
+import { assert } from "../../util/assert.ts";
+import { PenstockError } from "../../util/errors.ts";
 
 /** Rules that it can break. */
 export type StandInFlaw =
