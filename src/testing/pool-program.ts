@@ -3,7 +3,7 @@
  * pool that is exported, killed and loses power at any moment. What it holds afterwards is compared
  * with what history allows, and its trees with its maps.
  *
- * One volume per name; no two operations on the same sectors run at once. All follows from one seed.
+ * One volume per name; no two operations on the same sectors run at once. All follows from a seed.
  */
 
 import { DeviceError } from "../block/device-error.ts";

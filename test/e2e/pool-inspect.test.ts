@@ -36,7 +36,7 @@ function imagesOf(sizesBytes: readonly number[], end: "kill" | "export"): Promis
 const hashOf = (path: string): string =>
   createHash("sha256").update(readFileSync(path)).digest("hex");
 
-test("pool inspect lists, checks and exports a pool that was killed, and changes nothing", async (t) => {
+test("pool inspect lists, checks and exports a killed pool, and changes nothing", async (t) => {
   const folder = makeTempDir(t);
   const images = await imagesOf([32 * MIB, 16 * MIB], "kill");
   const paths = writeDisks(images, folder);

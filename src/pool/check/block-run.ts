@@ -1,4 +1,4 @@
-/** BlockRun: reads runs of a pool's blocks into memory of its own, for who may wait for promises. */
+/** BlockRun: reads runs of a pool's blocks into memory of its own, for who waits by promises. */
 
 import { Operation, RequestFlag } from "../../block/operation.ts";
 import type { Status } from "../../block/status.ts";

@@ -1,3 +1,5 @@
+// Positions of scrubs, as they are kept.
+
 import { deepStrictEqual, strictEqual } from "node:assert/strict";
 import { test } from "node:test";
 import { Prng } from "../../util/prng.ts";

@@ -1,3 +1,5 @@
+// Bitmaps of walks: what two refer to, and where finds and map differ.
+
 import { deepStrictEqual, strictEqual } from "node:assert/strict";
 import { test } from "node:test";
 import { Prng } from "../../util/prng.ts";

@@ -1,3 +1,5 @@
+// Hints of chunks that may have room, against a plain search.
+
 import { ok, strictEqual } from "node:assert/strict";
 import { test } from "node:test";
 import { Prng } from "../../util/prng.ts";

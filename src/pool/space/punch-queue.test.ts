@@ -1,3 +1,5 @@
+// Discards of freed blocks: merged, few, and none that is late.
+
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { test } from "node:test";
 import { Operation } from "../../block/operation.ts";

@@ -1,3 +1,5 @@
+// Who may take how much space, and when warnings come.
+
 import { strictEqual } from "node:assert/strict";
 import { test } from "node:test";
 import {
