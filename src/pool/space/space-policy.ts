@@ -53,7 +53,8 @@ export function roomBlocks(figures: SpaceFigures): number {
  *   blocks that take the place of others
  * @returns "wait": not now, but what is taken or waits for reuse may be enough. Ask again when
  *   something of it has changed: what is taken ends by itself, for the rest ask for a flush
- *   (blocks) or a checkpoint (pages). Whoever waits is never left alone: with neither it is no "wait"
+ *   (blocks) or a checkpoint (pages). Whoever waits is never left alone: with neither it is no
+ *   "wait"
  */
 export function mayTake(figures: SpaceFigures, count: number, isReserved: boolean): SpaceAnswer {
   const { free, waiting, taken } = figures;
