@@ -74,9 +74,10 @@ export class PoolHost {
     const { world, schedule } = this.#run;
     const path = world.diskPaths[disk];
     assert(path !== undefined, "every disk has a path");
-    // It may have grown since it was made.
+    // It may have grown since it was made, or in part, when that was interrupted.
     const firstBytes = disk === 0 ? FIRST_DISK_MIB * MIB : DISK_BYTES;
-    const sizeBytes = Math.max(firstBytes, world.host(HOST).file(path)?.sizeBytes ?? 0);
+    const grownBytes = world.host(HOST).file(path)?.sizeBytes ?? 0;
+    const sizeBytes = Math.max(firstBytes, Math.ceil(grownBytes / MIB) * MIB);
     const blockSizeBytes = settingOf(schedule, "blockSectors") * SECTOR_BYTES;
     const direct = settingOf(schedule, "direct") === 1;
     return FileDevice.open(reactor, { path, sizeBytes, blockSizeBytes, direct });
