@@ -97,6 +97,7 @@ test("fio verifies what it wrote where io_uring is barred", {
     "--verify=crc32c",
     "--verify_fatal=1",
     "--fsync=64",
+    "--verify_state_save=0",
   ]);
   deepEqual(await server.stop("SIGTERM"), { code: 0, signal: null });
 });
