@@ -7,8 +7,8 @@
  * flight: loads, and the writes of one closed generation.
  *
  * Room. Dirty pages + pages that admitted records may need + pages that the folds of space map and
- * catalogue will need stay below `dirtyMax`, somewhat less than half of the slots: so a change of an admitted
- * record always finds a slot, also while the other half is frozen.
+ * catalogue will need stay below `dirtyMax`, somewhat less than half of the slots: so a change of
+ * an admitted record always finds a slot, also while the other half is frozen.
  */
 
 import type { Status } from "../../block/status.ts";

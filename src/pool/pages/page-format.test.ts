@@ -87,7 +87,7 @@ test("a page that is another one is not taken for the one expected", () => {
   strictEqual(checkPage(view, 0, HEADER, POOL), "magic");
 });
 
-test("entries out of order, out of bounds, or too many are found whatever the checksum says", () => {
+test("entries out of order, of bounds, or too many are found whatever the checksum says", () => {
   const check = (header: PageHeader, keys: readonly number[]) =>
     checkPage(page(header, keys), BLOCK_BYTES, { ...HEADER, count: 0 }, POOL);
   strictEqual(check(HEADER, [10, 10, 11]), "order");

@@ -97,15 +97,7 @@ async function run(rig: PagesRig, program: Program): Promise<void> {
       await remove(key, key + 1);
     }
   }
-  deepStrictEqual(await contentOf(rig, tree), sorted(model));
-  strictEqual(rig.space.used.size, 2 * (await pagesOf(rig, tree)), "pages used are pages in use");
-  await checkpoint(rig);
-  // What is on the disks is the same, for somebody who remembers the root only.
-  const again = openCache(rig, 64, cache.generation);
-  again.space = rig.space;
-  const reread = new PageTree(again, program.kind, 3, tree.root);
-  deepStrictEqual(await contentOf(rig, reread), sorted(model));
-  deepStrictEqual(rig.damage, []);
+  await compareAtEnd(rig, program.kind, tree, model);
 
   async function put(key: number): Promise<void> {
     const at = await until(rig, tree, key, () => tree.put(key));
@@ -120,14 +112,7 @@ async function run(rig: PagesRig, program: Program): Promise<void> {
   async function remove(first: number, end: number): Promise<void> {
     for (let from = first; from < end; ) {
       const leafEnd = await until(rig, tree, from, () => tree.leafEnd(from));
-      const sink = {
-        entry(words: Uint32Array, at: number): void {
-          const key = words[at] as number;
-          ok(key >= first && key < end, "only the range is taken out");
-          strictEqual(words[at + 1], model.get(key));
-          ok(model.delete(key), "taken out once");
-        },
-      };
+      const sink = takesOut(model, first, end);
       const count = await until(rig, tree, from, () => tree.removeInLeaf(from, end, sink));
       ok(count >= 0, `removeInLeaf says ${count}`);
       if (leafEnd < end && cache.dirtyCount > program.dirtyMax) await finish();
@@ -141,6 +126,35 @@ async function run(rig: PagesRig, program: Program): Promise<void> {
     frozen = cache.freeze();
     await writeFrozen(rig, frozen);
   }
+}
+
+/** Takes out of the model what the tree says that it takes out. */
+function takesOut(model: Map<number, number>, first: number, end: number) {
+  return {
+    entry(words: Uint32Array, at: number): void {
+      const key = words[at] as number;
+      ok(key >= first && key < end, "only the range is taken out");
+      strictEqual(words[at + 1], model.get(key));
+      ok(model.delete(key), "taken out once");
+    },
+  };
+}
+
+/** Compares all of it, then again with a cache that knows the root only. */
+async function compareAtEnd(
+  rig: PagesRig,
+  kind: TreeKind,
+  tree: PageTree,
+  model: Map<number, number>,
+): Promise<void> {
+  deepStrictEqual(await contentOf(rig, tree), sorted(model));
+  strictEqual(rig.space.used.size, 2 * (await pagesOf(rig, tree)), "pages used are pages in use");
+  await checkpoint(rig);
+  const again = openCache(rig, 64, rig.cache.generation);
+  again.space = rig.space;
+  const reread = new PageTree(again, kind, 3, tree.root);
+  deepStrictEqual(await contentOf(rig, reread), sorted(model));
+  deepStrictEqual(rig.damage, []);
 }
 
 test("a tree does what a Map does, with four entries a page and 32 slots", () =>

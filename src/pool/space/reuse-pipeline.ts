@@ -1,7 +1,7 @@
 /**
  * ReusePipeline: when the blocks that records have freed may be used again.
  *
- *   add --record durable--> --reads that began before have ended--> --punched, if asked for--> space
+ *   add --record durable--> --reads that began before have ended--> --punched, if asked--> space
  *
  * Reads are counted in two groups: those that began before the runs at hand became durable, and
  * later ones. When the first group is empty the runs go on and the groups change places. It owns
