@@ -8,7 +8,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type EngineAddress, parseEngineAddress } from "../../src/api/engine-address.ts";
+import { setTimeout as sleep } from "node:timers/promises";
 import { askEngine } from "../../src/api/engine-client.ts";
+import { PipeState } from "../../src/api/penstock/engine/v1/engine_pb.ts";
 import { freePort } from "../../src/testing/free-port.ts";
 import { forEachLevel, type Level } from "../../src/testing/levels.ts";
 import { NvmeRawClient, transfer } from "../../src/testing/nvme-raw-client.ts";
@@ -130,6 +132,12 @@ test("an engine keeps reservations for each pipe, until the pipe is deleted", as
   host.close();
   await engine.stop("SIGKILL");
   ({ engine, address } = await start());
+  // An engine serves its RPC while its pipes open.
+  await askEngine(address, async ({ pipes }) => {
+    const isReady = async () =>
+      (await pipes.listPipes({})).pipes.every(({ state }) => state === PipeState.READY);
+    while (!(await isReady())) await sleep(10);
+  });
   const [again, other] = [new Host(0xa), new Host(0xb)];
   await Promise.all([again.connect(uri), other.connect(uri)]);
   assert.equal(await other.write(), CONFLICT, "after a kill as before");
