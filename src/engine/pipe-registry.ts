@@ -13,6 +13,7 @@ import type { Change, Insertion, Removal } from "../pipe/replumb.ts";
 import { type OutLeg, type VolumeName, volumesOf } from "../pipe/stage-plan.ts";
 import type { Clock } from "../reactor/clock.ts";
 import { PenstockError, toPenstockError } from "../util/errors.ts";
+import { stoppedError } from "./stopped-error.ts";
 import type { EngineEvents } from "./engine-event.ts";
 import { PipeEntry } from "./pipe-entry.ts";
 import type { PipeStore } from "./pipe-store.ts";
@@ -421,9 +422,7 @@ export class PipeRegistry {
   }
 
   #checkRoom(name: string): void {
-    if (this.#closed) {
-      throw new PenstockError({ code: "aborted", message: "the engine is being stopped" });
-    }
+    if (this.#closed) throw stoppedError();
     if (this.#entries.has(name)) {
       const message = `there is a pipe "${name}" already`;
       throw new PenstockError({ code: "pipe-exists", message, details: { name } });
@@ -443,9 +442,7 @@ export class PipeRegistry {
   /** It may have been deleted while a call waited for its turn. */
   #checkStillThere(entry: PipeEntry): void {
     if (this.#entries.get(entry.name) !== entry) throw notFound(entry.name);
-    if (this.#closed) {
-      throw new PenstockError({ code: "aborted", message: "the engine is being stopped" });
-    }
+    if (this.#closed) throw stoppedError();
   }
 
   #say(entry: PipeEntry, level: "info" | "error", code: string, message: string): void {

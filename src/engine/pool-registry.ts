@@ -18,6 +18,7 @@ import type {
 } from "../pipe/pool-protocol.ts";
 import type { Clock } from "../reactor/clock.ts";
 import { PenstockError, toPenstockError } from "../util/errors.ts";
+import { stoppedError } from "./stopped-error.ts";
 import type { EngineEvents } from "./engine-event.ts";
 import { PoolEntry } from "./pool-entry.ts";
 import type { StoredPool } from "./pool-store.ts";
@@ -441,8 +442,4 @@ function notReady({ name, state, failure }: PoolEntry): PenstockError {
     retryable: true,
     details: { name, state },
   });
-}
-
-function stoppedError(): PenstockError {
-  return new PenstockError({ code: "aborted", message: "the engine is being stopped" });
 }
