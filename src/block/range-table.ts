@@ -15,7 +15,8 @@
 import { assert } from "../util/assert.ts";
 import type { Request } from "./request.ts";
 
-const CAPACITY_INITIAL = 64;
+/** Small: a pool has thousands of tables that nothing runs in. */
+const CAPACITY_INITIAL = 8;
 
 export class RangeTable {
   #starts = new Float64Array(CAPACITY_INITIAL);

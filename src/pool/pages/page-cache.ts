@@ -28,6 +28,7 @@ import {
   writeHeader,
 } from "./page-format.ts";
 import { PageLoad, type PageLoadHome, type PageOwner } from "./page-load.ts";
+import { TreePath } from "./tree-change.ts";
 
 /** Somebody for whom a page is loaded. */
 export interface PageWaiter {
@@ -125,6 +126,8 @@ export class PageCache implements PageLoadHome {
   /** All slots: word w of slot s is words[s * 1024 + w]. */
   readonly words: Uint32Array;
   readonly disks: PoolDisks;
+  /** Of the trees' steps: one at a time, and none keeps it. */
+  readonly path = new TreePath();
   readonly pool: string;
   /** Open one. */
   generation: number;

@@ -24,7 +24,7 @@ import {
   makePathWritable,
   makeRoot,
   settleLeaf,
-  TreePath,
+  type TreePath,
   wordsAt,
 } from "./tree-change.ts";
 import { childOf, countOf, covers, entryAt, lowerBound } from "./tree-search.ts";
@@ -57,7 +57,7 @@ export class PageTree implements ChangingTree, PageOwner {
   readonly tree: number;
   readonly entryWords: number;
   readonly root: RootPointer;
-  readonly path: TreePath = new TreePath();
+  readonly path: TreePath;
   /** Leaf of the last look. */
   #leaf = 0;
   #leafVersion = -1;
@@ -71,6 +71,7 @@ export class PageTree implements ChangingTree, PageOwner {
   /** @param root copied; a label's, an object record's, or an empty one */
   constructor(cache: PageCache, kind: TreeKind, tree: number, root: RootPointer) {
     this.cache = cache;
+    this.path = cache.path;
     this.kind = kind.kind;
     this.entryWords = kind.entryWords;
     this.tree = tree;
@@ -185,6 +186,19 @@ export class PageTree implements ChangingTree, PageOwner {
     for (let index = 0; index < count; index++) {
       const key = keys[index] as number;
       if (this.#descend(key, 0) === MISSING) this.cache.load(this, this.#expected(), null);
+    }
+  }
+
+  /**
+   * Asks for the leaves behind that of `key`, so many at most, without waiting: as far as the pages
+   * above them are there.
+   */
+  prefetchBehind(key: number, leaves: number): void {
+    let next = key;
+    for (let count = 0; count < leaves; count++) {
+      next = this.leafEnd(next);
+      if (next < 0 || next >= KEY_END) return;
+      if (this.#descend(next, 0) === MISSING) this.cache.load(this, this.#expected(), null);
     }
   }
 

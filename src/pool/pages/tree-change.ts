@@ -34,7 +34,7 @@ export const KEY_MAX = 0xffff_ffff;
 /** Pages are merged when they fill so much together at most. */
 const MERGED_SHARE_MAX = 0.75;
 
-/** From the root down to a leaf; indexes are levels. One per tree, used by one step at a time. */
+/** From the root down to a leaf; indexes are levels. Of a cache: used by one step at a time. */
 export class TreePath {
   top = 0;
   readonly slots: Int32Array = new Int32Array(LEVELS_MAX + 1);

@@ -139,12 +139,19 @@ export async function importPool(
   const { reactor } = environment;
   const startMs = reactor.clock.nowMs();
   checkRoCompat(parts, label);
-  // What is read may be in the page cache only; what is written may reach the disk before it.
-  const synced = isReadOnly ? Status.ok : await awaitFlush(reactor, disks);
-  if (synced !== Status.ok) throw faultError(label.name, disks.faultReason);
-  await catalogue.load();
+  // What is read may be in the page cache only; what is written may reach the disk before it: the
+  // sync has ended before anything is written. Reading goes on meanwhile.
+  const sync = isReadOnly ? Promise.resolve(Status.ok) : awaitFlush(reactor, disks);
+  const synced = async (): Promise<void> => {
+    if ((await sync) !== Status.ok) throw faultError(label.name, disks.faultReason);
+  };
   const wasClean = label.state === LabelState.exported;
-  const replayed = wasClean ? nothingReplayed(label) : await replayLog(parts, label, force);
+  let replayed: Replayed;
+  try {
+    replayed = await readState(parts, label, { wasClean, force, synced });
+  } finally {
+    await synced();
+  }
   space.setReserved(catalogue.reservedBlocks);
   if (!isReadOnly) {
     log.open({ ...replayed.next, session: parts.session, generation: label.generation });
@@ -162,6 +169,19 @@ export async function importPool(
     logLost: replayed.logLost,
     tookMs: reactor.clock.nowMs() - startMs,
   };
+}
+
+interface ReadHow {
+  readonly wasClean: boolean;
+  readonly force: boolean;
+  /** Settles when writes may begin; fails when they must not. */
+  synced(): Promise<void>;
+}
+
+/** Objects, and what the log says of them and of the volumes' blocks. */
+async function readState(parts: PoolParts, label: PoolLabel, how: ReadHow): Promise<Replayed> {
+  await parts.catalogue.load();
+  return how.wasClean ? nothingReplayed(label) : await replayLog(parts, label, how);
 }
 
 function checkRoCompat({ isReadOnly }: PoolParts, { roCompat, name }: PoolLabel): void {
@@ -185,7 +205,11 @@ function nothingReplayed({ logSequence, logPosition, prevCrc }: PoolLabel): Repl
   };
 }
 
-async function replayLog(parts: PoolParts, label: PoolLabel, force: boolean): Promise<Replayed> {
+async function replayLog(
+  parts: PoolParts,
+  label: PoolLabel,
+  { force, synced }: ReadHow,
+): Promise<Replayed> {
   const { environment, disks, cache, space, applier, catalogue, checksum } = parts;
   const { reactor } = environment;
   const { logAddress, logBlocks, logUnitBytes } = label;
@@ -202,7 +226,7 @@ async function replayLog(parts: PoolParts, label: PoolLabel, force: boolean): Pr
     const { frames } = scan;
     const { isReadOnly } = parts;
     const made = { reactor, disks, cache, space, sink: applier, trees: catalogue, isReadOnly };
-    const replay = new LogReplay({ ...made, words, frames });
+    const replay = new LogReplay({ ...made, words, frames, beforeWrites: synced });
     replay.check();
     const tail = { reactor, disks, checksum };
     const missing: MissingBlocks = isVolatileLost

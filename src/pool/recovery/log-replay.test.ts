@@ -135,7 +135,16 @@ function replayOf(
   const { cache, space } = room;
   const ring = ringOf(frames);
   const trees = { byId: () => undefined };
-  const made = { reactor, disks, cache, space, sink, trees, isReadOnly: false };
+  const made = {
+    reactor,
+    disks,
+    cache,
+    space,
+    sink,
+    trees,
+    isReadOnly: false,
+    beforeWrites: () => Promise.resolve(),
+  };
   const replay = new LogReplay({ ...made, ...ring });
   return { replay, sink, room };
 }

@@ -41,6 +41,8 @@ export interface LogReplayOptions {
   readonly frames: readonly FoundFrame[];
   /** Where pages are asked for before their records come: the catalogue. */
   readonly trees: { byId(objectId: number): { readonly tree: PageTree } | undefined };
+  /** Before pages are written early. @throws PenstockError: they must not be */
+  readonly beforeWrites: () => Promise<void>;
   /** Nothing is written: all pages that change must find room in memory. */
   readonly isReadOnly: boolean;
 }
@@ -50,8 +52,10 @@ const UNMAP_BLOCKS_MAX = 201;
 /** So many records are applied before others get their turn. */
 const BATCH_RECORDS = 1024;
 const WORD_BYTES = 4;
-/** Pages of so many records are asked for at once, and so many records before they come. */
+/** Pages of so many records are asked for at once. */
 const AHEAD_RECORDS = 32;
+/** ... the pages above the leaves so many times before the records come, and then the leaves. */
+const AHEAD_ROUNDS = 2;
 /** How often, and how long, a record waits for room for its pages. */
 const ROOM_ROUNDS_MAX = 20;
 const ROOM_WAIT_MS = 50;
@@ -60,6 +64,12 @@ interface PlacedRecord {
   /** Word of the ring. */
   readonly at: number;
   readonly sequence: number;
+}
+
+interface ReadAhead {
+  readonly records: Iterator<PlacedRecord>;
+  /** Has the record that `records` gave last. */
+  readonly reader: RecordReader;
 }
 
 export class LogReplay {
@@ -108,12 +118,10 @@ export class LogReplay {
   /** After `protect`. @throws PenstockError `pool-faulted` when pages cannot be written */
   async apply(missing: MissingBlocks): Promise<void> {
     const { reactor } = this.#options;
-    const reader = new RecordReader();
-    const ahead = this.#records(reader)[Symbol.iterator]();
-    this.#askForPages(ahead, reader);
+    const ahead = Array.from({ length: AHEAD_ROUNDS }, (_, round) => this.#startAhead(round + 1));
     let count = 0;
     for (const { at, sequence } of this.#records()) {
-      if (count % AHEAD_RECORDS === 0) this.#askForPages(ahead, reader);
+      if (count % AHEAD_RECORDS === 0) for (const each of ahead) this.#askForPages(each);
       if (++count % BATCH_RECORDS === 0) await yieldTurn(reactor);
       const marks = missing.get(at);
       if (marks === undefined) await this.#applyOne(sequence);
@@ -121,11 +129,19 @@ export class LogReplay {
     }
   }
 
+  /** Goes so many rounds before what is applied. */
+  #startAhead(rounds: number): ReadAhead {
+    const reader = new RecordReader();
+    const ahead = { records: this.#records(reader)[Symbol.iterator](), reader };
+    for (let round = 0; round < rounds; round++) this.#askForPages(ahead);
+    return ahead;
+  }
+
   /** Of the writes among the next records; nobody waits for them here. */
-  #askForPages(ahead: Iterator<PlacedRecord>, reader: RecordReader): void {
+  #askForPages({ records, reader }: ReadAhead): void {
     const { trees } = this.#options;
     const { write } = reader;
-    for (let count = 0; count < AHEAD_RECORDS && ahead.next().done !== true; count++) {
+    for (let count = 0; count < AHEAD_RECORDS && records.next().done !== true; count++) {
       if (reader.type !== RecordType.write) continue;
       this.#key[0] = write.first;
       trees.byId(write.objectId)?.tree.prefetch(this.#key, 1);
@@ -216,8 +232,9 @@ export class LogReplay {
   }
 
   async #writeDirty(): Promise<void> {
-    const { reactor, cache, isReadOnly } = this.#options;
+    const { reactor, cache, isReadOnly, beforeWrites } = this.#options;
     if (isReadOnly) throw noRoom("the page cache is too small to read this log into it");
+    await beforeWrites();
     const frozen = cache.freeze();
     // By two, so that the import's label does not go to the slot of the label that counts now.
     cache.generation++;

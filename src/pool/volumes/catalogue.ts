@@ -154,7 +154,10 @@ export class Catalogue implements PageFold {
       id = record.id + 1;
     }
     const pieces = new PropertyPieces(this.#cache, this.propertyTree, step);
-    for (const state of this.#states.values()) await this.#loadProperties(pieces, state.id, state);
+    for (const state of this.#states.values()) {
+      const isBare = state.propertiesBytes === 0 && state.propertiesCrc === 0;
+      if (!isBare) await this.#loadProperties(pieces, state.id, state);
+    }
     await this.#loadProperties(pieces, POOL_OBJECT, null);
   }
 

@@ -1,4 +1,7 @@
-/** TreeStep: looks into a tree for who may wait for pages by promises: imports, listings. */
+/**
+ * TreeStep: looks into a tree, in the order of its keys, for who may wait for pages by promises:
+ * imports. When one leaf is missing those behind it are asked for as well.
+ */
 
 import type { Reactor } from "../../reactor/reactor.ts";
 import { assert } from "../../util/assert.ts";
@@ -6,6 +9,7 @@ import type { PageWaiter } from "../pages/page-cache.ts";
 import { ABSENT, MISSING, type PageTree } from "../pages/page-tree.ts";
 
 const KEYS_END = 2 ** 32;
+const LEAVES_AHEAD = 32;
 
 /** After `tree.atLeast(key)` said MISSING: where the missing page is. */
 export function keyToLoad(tree: PageTree, key: number): number {
@@ -56,6 +60,7 @@ export class TreeStep implements PageWaiter {
     return new Promise((resolve) => {
       this.#resolve = resolve;
       tree.load(key, this);
+      tree.prefetchBehind(key, LEAVES_AHEAD);
     });
   }
 }
