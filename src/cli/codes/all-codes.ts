@@ -13,6 +13,7 @@ import { MACHINE_CODES } from "./machine-codes.ts";
 import { NETWORK_CODES } from "./network-codes.ts";
 import { NVME_CODES } from "./nvme-codes.ts";
 import { POOL_CODES } from "./pool-codes.ts";
+import { SNAPSHOT_CODES } from "./snapshot-codes.ts";
 import { TEXT_CODES } from "./text-codes.ts";
 
 export interface CodeGroup {
@@ -29,6 +30,7 @@ export const CODE_GROUPS: readonly CodeGroup[] = [
   { title: "NVMe over Fabrics", codes: NVME_CODES },
   { title: "The engine and its events", codes: ENGINE_CODES },
   { title: "Pools", codes: POOL_CODES },
+  { title: "Snapshots, clones and send streams", codes: SNAPSHOT_CODES },
 ];
 
 const SYSTEM_PREFIX = "system-";
