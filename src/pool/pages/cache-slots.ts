@@ -91,15 +91,17 @@ export class CacheSlots {
     this.#index.set(address, slot);
   }
 
-  /** The page in `slot` is not found any more; what it was goes on under another address. */
-  leave(slot: number): void {
-    this.#index.delete(this.#addresses[slot] as number);
+  /** The page in `slot` goes on under another address, to be entered next. */
+  move(slot: number): void {
+    this.#leave(slot);
+    // Another tree may have looked at it last: what it has there is the page as it was.
+    this.versions[slot] = (this.versions[slot] as number) + 1;
   }
 
   /** Frozen, and another slot has its successor. */
   replace(slot: number): void {
     assert(this.states[slot] === SlotState.frozen, "only frozen pages outlive their successors");
-    this.leave(slot);
+    this.#leave(slot);
     this.states[slot] = SlotState.replaced;
     this.versions[slot] = (this.versions[slot] as number) + 1;
   }
@@ -107,7 +109,7 @@ export class CacheSlots {
   /** It is in the index, or replaced. */
   release(slot: number): void {
     assert(this.#pins[slot] === 0, "a pinned page stays");
-    if (this.states[slot] !== SlotState.replaced) this.leave(slot);
+    if (this.states[slot] !== SlotState.replaced) this.#leave(slot);
     this.#empty(slot);
     this.#free[this.#freeCount++] = slot;
   }
@@ -139,11 +141,15 @@ export class CacheSlots {
         this.#referenced[slot] = 0;
         continue;
       }
-      this.leave(slot);
+      this.#leave(slot);
       this.#empty(slot);
       return slot;
     }
     return -1;
+  }
+
+  #leave(slot: number): void {
+    this.#index.delete(this.#addresses[slot] as number);
   }
 
   #empty(slot: number): void {

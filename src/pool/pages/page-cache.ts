@@ -20,6 +20,7 @@ import { CacheSlots, SlotState } from "./cache-slots.ts";
 import { FrozenWriter } from "./frozen-pages.ts";
 import {
   HEADER_WORDS,
+  HeaderWord,
   PAGE_WORDS,
   type PageDamage,
   type PageHeader,
@@ -29,6 +30,7 @@ import {
 } from "./page-format.ts";
 import { PageLoad, type PageLoadHome, type PageOwner } from "./page-load.ts";
 import { TreePath } from "./tree-change.ts";
+import type { TreeSharing } from "./tree-sharing.ts";
 
 /** Somebody for whom a page is loaded. */
 export interface PageWaiter {
@@ -131,8 +133,8 @@ export class PageCache implements PageLoadHome {
   readonly pool: string;
   /** Open one. */
   generation: number;
-  /** Of pages that are made. */
-  readonly epoch = 1;
+  /** Of entries and pages that are made: snapshots so far, +1. The RecordApplier's to change. */
+  epoch = 1;
   space: PageSpace | null = null;
   /** Its fold's pages are set aside, too. */
   catalogue: PageFold | null = null;
@@ -358,27 +360,36 @@ export class PageCache implements PageLoadHome {
   }
 
   /**
-   * The page may be changed in place afterwards. @returns its slot, another one when it is being
-   * written in its old state. The caller puts its new pointer into the page above.
+   * The page may be changed in place afterwards, by the tree of `sharing`. @returns its slot,
+   * another one when it is being written in its old state, or is another tree's as well: that goes
+   * on as it is. The caller puts its new pointer into the page above.
    */
-  makeWritable(slot: number): number {
+  makeWritable(slot: number, sharing: TreeSharing): number {
     const { slots } = this;
-    const state = slots.states[slot];
-    if (state === SlotState.dirty) return slot;
-    assert(state === SlotState.clean || state === SlotState.frozen, "only a page is changed");
+    const state = slots.states[slot] as SlotState;
+    const isOwn = this.isOwn(slot, sharing);
+    if (state === SlotState.dirty && isOwn) return slot;
+    assert(isPage(state), "only a page is changed");
     const header = readHeader(slots.view, slot * BLOCK_BYTES);
-    this.#giveUp(header, state);
+    if (isOwn) this.#giveUp(header, state);
     let fresh = slot;
-    if (state === SlotState.clean) {
-      slots.leave(slot);
+    if (isOwn && state === SlotState.clean) {
+      slots.move(slot);
     } else {
       fresh = this.#takeSlot();
       const words = slot * PAGE_WORDS;
       this.words.copyWithin(fresh * PAGE_WORDS, words, words + PAGE_WORDS);
-      slots.replace(slot);
+      if (isOwn) slots.replace(slot);
     }
     this.#place(fresh, header);
     return fresh;
+  }
+
+  /** No other tree has the page in `slot`. Hot path. */
+  isOwn(slot: number, sharing: TreeSharing): boolean {
+    const at = slot * PAGE_WORDS;
+    const epoch = this.words[at + HeaderWord.epoch] as number;
+    return sharing.ownsPage(epoch, this.words[at + HeaderWord.lastKey] as number);
   }
 
   /** A fresh page without entries, in a slot of its own, dirty. Addresses and such are set here. */
@@ -389,19 +400,20 @@ export class PageCache implements PageLoadHome {
     return slot;
   }
 
-  /** Nothing points to the page any more. */
-  dropPage(slot: number): void {
+  /** The tree of `sharing` does not need the page any more: it goes, unless others have it. */
+  dropPage(slot: number, sharing: TreeSharing): void {
     const { slots, space } = this;
     assert(space !== null, "a cache has a space map before it is used");
+    const state = slots.states[slot] as SlotState;
+    assert(isPage(state), "only a page is dropped");
+    if (!this.isOwn(slot, sharing)) return;
     const header = readHeader(slots.view, slot * BLOCK_BYTES);
-    const state = slots.states[slot];
     if (state === SlotState.dirty) {
       this.#dirtyCount--;
       space.returnPages(header.a, header.b);
       slots.release(slot);
       return;
     }
-    assert(state === SlotState.clean || state === SlotState.frozen, "only a page is dropped");
     this.#giveUp(header, state);
     if (state === SlotState.frozen) slots.replace(slot);
     else slots.release(slot);
@@ -462,6 +474,10 @@ export class PageCache implements PageLoadHome {
     tell(blocked);
     if (this.#roomFirst !== null) this.roomMayBeThere();
   }
+}
+
+function isPage(state: SlotState): boolean {
+  return state === SlotState.clean || state === SlotState.dirty || state === SlotState.frozen;
 }
 
 /** Tells all of a list, in the order of their coming. */

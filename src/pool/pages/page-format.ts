@@ -28,15 +28,13 @@ export const HEADER_WORDS = 16;
 export const ENTRY_AREA_WORDS = PAGE_WORDS - HEADER_WORDS;
 
 /** Words of the header that trees look at. */
-export const HeaderWord = { count: 11, firstKey: 12, lastKey: 13 } as const;
+export const HeaderWord = { epoch: 9, count: 11, firstKey: 12, lastKey: 13 } as const;
 
 export const PageKind = {
   mapping: 1,
   space: 2,
   objects: 3,
   properties: 4,
-  dead: 5,
-  kills: 6,
 } as const;
 export type PageKind = (typeof PageKind)[keyof typeof PageKind];
 

@@ -28,6 +28,7 @@ import {
   wordsAt,
 } from "./tree-change.ts";
 import { childOf, countOf, covers, entryAt, lowerBound } from "./tree-search.ts";
+import { TreeSharing } from "./tree-sharing.ts";
 
 export const ABSENT = -1;
 export const MISSING = -2;
@@ -58,6 +59,8 @@ export class PageTree implements ChangingTree, PageOwner {
   readonly entryWords: number;
   readonly root: RootPointer;
   readonly path: TreePath;
+  /** What is shared with the origin. */
+  readonly sharing = new TreeSharing();
   /** Leaf of the last look. */
   #leaf = 0;
   #leafVersion = -1;
@@ -77,8 +80,7 @@ export class PageTree implements ChangingTree, PageOwner {
     this.tree = tree;
     this.#leafEntriesMax = entriesMax(kind.entryWords);
     this.root = emptyPointer();
-    copyPointer(root, this.root);
-    cache.levelMax = Math.max(cache.levelMax, Math.min(root.level, LEVELS_MAX));
+    this.setRoot(root);
   }
 
   /** First word of the entry with `key` in cache.words, or ABSENT, MISSING, FAILED. Hot path. */
@@ -127,7 +129,7 @@ export class PageTree implements ChangingTree, PageOwner {
     const { words, slots } = this.cache;
     const { path } = this;
     if (this.#isInLeaf(key) && slots.states[this.#leaf] === SlotState.dirty) {
-      const at = this.#putInLeaf(key);
+      const at = this.cache.isOwn(this.#leaf, this.sharing) ? this.#putInLeaf(key) : -1;
       if (at >= 0) return at;
     }
     const found = this.#descend(key, 0);
@@ -159,6 +161,7 @@ export class PageTree implements ChangingTree, PageOwner {
     const to = lowerBound(words, found, entryWords, end);
     if (from >= to) return 0;
     path.positions[0] = from;
+    this.#leafVersion = -1;
     makePathWritable(this);
     const leaf = path.slots[0] as number;
     for (let index = from; index < to && sink !== null; index++) {
@@ -207,10 +210,48 @@ export class PageTree implements ChangingTree, PageOwner {
     return level > this.root.level ? ABSENT : this.#descend(key, level);
   }
 
-  /** The path to `key` is made dirty: written anew with the next checkpoint. */
+  /**
+   * Addresses of the page at `level` on the path to `key`, which need not be in memory, into `into`.
+   * @returns 0; ABSENT: the tree is not so high; MISSING: a page above it, `load`; FAILED
+   */
+  pointerAt(key: number, level: number, into: RootPointer): number {
+    const { root } = this;
+    if (root.a === 0 || level > root.level) return ABSENT;
+    if (level === root.level) {
+      copyPointer(root, into);
+      return 0;
+    }
+    const found = this.#descend(key, level + 1);
+    if (found < 0) return found;
+    this.#step(level + 1, key);
+    copyPointer(pointer, into);
+    return 0;
+  }
+
+  /** It begins elsewhere from now on. `root` is copied. */
+  setRoot(root: Readonly<RootPointer>): void {
+    const { cache } = this;
+    copyPointer(root, this.root);
+    cache.levelMax = Math.max(cache.levelMax, Math.min(root.level, LEVELS_MAX));
+    this.forgetLeaf();
+  }
+
+  /** The leaf of the last look may be another tree's to change from now on. */
+  forgetLeaf(): void {
+    this.#leafVersion = -1;
+  }
+
+  /**
+   * The path to `key` is made dirty, as far down as its pages are the tree's own: written anew with
+   * the next checkpoint. What others have, too, stays as it is.
+   */
   touch(key: number): number {
     const found = this.#descend(key, 0);
-    if (found >= 0) makePathWritable(this);
+    if (found < 0) return found;
+    const { cache, path, sharing } = this;
+    let lowest = path.top + 1;
+    while (lowest > 0 && cache.isOwn(path.slots[lowest - 1] as number, sharing)) lowest--;
+    makePathWritable(this, lowest);
     return found;
   }
 

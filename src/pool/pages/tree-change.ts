@@ -27,6 +27,7 @@ import {
   writePointerWords,
 } from "./root-pointer.ts";
 import { countOf, entryAt, setCount } from "./tree-search.ts";
+import type { TreeSharing } from "./tree-sharing.ts";
 
 /** Higher ones are damage. */
 export const LEVELS_MAX = 12;
@@ -54,6 +55,7 @@ export interface ChangingTree {
   readonly entryWords: number;
   readonly root: RootPointer;
   readonly path: TreePath;
+  readonly sharing: TreeSharing;
 }
 
 const scratch = emptyPointer();
@@ -63,19 +65,19 @@ export function wordsAt(tree: ChangingTree, level: number): number {
   return level === 0 ? tree.entryWords : INNER_ENTRY_WORDS;
 }
 
-/** All pages of the path may be changed in place afterwards. */
-export function makePathWritable(tree: ChangingTree): void {
-  const { cache, path } = tree;
+/** All pages of the path, down to `lowest`, may be changed in place afterwards. */
+export function makePathWritable(tree: ChangingTree, lowest = 0): void {
+  const { cache, path, sharing } = tree;
   const { slots } = cache;
-  for (let level = 0; level <= path.top; level++) slots.pin(path.slots[level] as number);
-  for (let level = path.top; level >= 0; level--) {
+  for (let level = lowest; level <= path.top; level++) slots.pin(path.slots[level] as number);
+  for (let level = path.top; level >= lowest; level--) {
     const slot = path.slots[level] as number;
     const wasDirty = slots.states[slot] === SlotState.dirty;
-    const fresh = cache.makeWritable(slot);
+    const fresh = cache.makeWritable(slot, sharing);
     path.slots[level] = fresh;
     slots.unpin(slot);
     setBounds(tree, level);
-    if (!wasDirty) pointFromAbove(tree, level);
+    if (!wasDirty || fresh !== slot) pointFromAbove(tree, level);
   }
 }
 
@@ -203,7 +205,7 @@ function growRoot(tree: ChangingTree): void {
 /** The path's page at `level` is empty: it goes, and its entry above. */
 function removePage(tree: ChangingTree, level: number): void {
   const { cache, path } = tree;
-  cache.dropPage(path.slots[level] as number);
+  cache.dropPage(path.slots[level] as number, tree.sharing);
   if (level === path.top) {
     copyPointer(EMPTY, tree.root);
     return;
@@ -271,7 +273,7 @@ function joinRight(tree: ChangingTree, level: number, right: number): void {
   setCount(words, slot, count + more);
   const lastKey = words[right * PAGE_WORDS + HeaderWord.lastKey] as number;
   words[slot * PAGE_WORDS + HeaderWord.lastKey] = lastKey;
-  cache.dropPage(right);
+  cache.dropPage(right, tree.sharing);
   removeChild(tree, level + 1, (path.positions[level + 1] as number) + 1);
 }
 
@@ -288,7 +290,7 @@ function joinLeft(tree: ChangingTree, level: number, left: number): void {
   setCount(words, slot, count + more);
   const firstKey = words[left * PAGE_WORDS + HeaderWord.firstKey] as number;
   words[slot * PAGE_WORDS + HeaderWord.firstKey] = firstKey;
-  cache.dropPage(left);
+  cache.dropPage(left, tree.sharing);
   // The entry of the left one goes; the one behind it begins where that began.
   const above = path.slots[level + 1] as number;
   const index = (path.positions[level + 1] as number) - 1;
@@ -303,7 +305,7 @@ function dropRoot(tree: ChangingTree): void {
   const { cache, path, root } = tree;
   const slot = path.slots[path.top] as number;
   readPointerWords(cache.words, entryAt(slot, 0, INNER_ENTRY_WORDS) + 1, root);
-  cache.dropPage(slot);
+  cache.dropPage(slot, tree.sharing);
   path.top--;
 }
 
