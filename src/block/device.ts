@@ -166,6 +166,11 @@ export abstract class Device {
     );
   }
 
+  /** The size that its medium has by now, as far as it can know: what `grow` could take. */
+  mediumBytes(): Promise<number> {
+    return Promise.resolve(this.info.sizeBytes);
+  }
+
   /** What is below has another size: takes it. In or outside of the turn. */
   followSize(): void {
     // A source has nothing below.

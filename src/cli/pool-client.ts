@@ -24,6 +24,7 @@ import {
   replicaTable,
   replicaView,
   scrubText,
+  shownDevice,
   shownSize,
 } from "./pool-view.ts";
 
@@ -31,6 +32,12 @@ export interface CreatePoolOptions extends ClientOptions {
   readonly checksum?: string;
   /** Percent. */
   readonly overCommit?: number;
+  /** Bytes. */
+  readonly chunk?: number;
+  /** Percent. */
+  readonly warnAt?: number;
+  /** Percent. */
+  readonly criticalAt?: number;
   readonly force: boolean;
 }
 
@@ -42,6 +49,7 @@ export interface ScrubOptions extends ClientOptions {
   /** MiB per second. */
   readonly rate?: number;
   readonly restart: boolean;
+  readonly trim: boolean;
 }
 
 export interface CreateReplicaOptions extends ClientOptions {
@@ -66,7 +74,7 @@ export interface ReplicaName {
 export async function createPool(
   name: string,
   devices: readonly string[],
-  { checksum, overCommit, force, ...options }: CreatePoolOptions,
+  { checksum, overCommit, chunk, warnAt, criticalAt, force, ...options }: CreatePoolOptions,
 ): Promise<void> {
   const request = {
     name,
@@ -74,6 +82,9 @@ export async function createPool(
     force,
     ...(checksum === undefined ? {} : { checksum }),
     ...(overCommit === undefined ? {} : { overCommitPercent: overCommit }),
+    ...(chunk === undefined ? {} : { chunkBytes: chunk }),
+    ...(warnAt === undefined ? {} : { warningPercent: warnAt }),
+    ...(criticalAt === undefined ? {} : { criticalPercent: criticalAt }),
   };
   await ask(options, ({ pools }) => pools.createPool(request));
 }
@@ -96,12 +107,28 @@ export async function addPoolDisk(
   await ask(options, ({ pools }) => pools.addPoolDisk({ name, disk, force }));
 }
 
+/** Prints which disks have grown. */
+export async function growPool(
+  name: string,
+  device: string | undefined,
+  options: ClientOptions,
+): Promise<void> {
+  const [disk] = device === undefined ? [] : absolute([device]);
+  const request = disk === undefined ? { name } : { name, disk };
+  const { grown } = await ask(options, ({ pools }) => pools.growPool(request));
+  for (const each of grown) {
+    const before = shownSize(Number(each.beforeBytes));
+    print(`${shownDevice(each.device)}: ${before} -> ${shownSize(Number(each.sizeBytes))}\n`);
+  }
+  if (grown.length === 0) print("No disk has grown\n");
+}
+
 /** @returns whether all that was read is as it was written */
 export async function scrubPool(
   name: string,
-  { rate, restart, ...options }: ScrubOptions,
+  { rate, restart, trim, ...options }: ScrubOptions,
 ): Promise<boolean> {
-  const request = { name, restart, ...(rate === undefined ? {} : { mibPerSecond: rate }) };
+  const request = { name, restart, trim, ...(rate === undefined ? {} : { mibPerSecond: rate }) };
   return await ask(options, async ({ pools }) => {
     let last: ScrubPoolResponse | undefined;
     for await (const progress of pools.scrubPool(request)) {
@@ -228,11 +255,27 @@ function poolFacts(view: PoolView): (readonly [string, string])[] {
     ["reserved", size(view.reservedBytes)],
     ["promised", size(view.committedBytes)],
     ["free", size(view.freeBytes)],
+    ["metadata", size(view.pageBytes)],
     ["chunk", size(chunkBytes)],
     ["checksum", checksum ?? "-"],
+    ["events", eventsOf(view)],
+    ["scrub", scrubOf(view)],
     ["created", view.createdAt ?? "-"],
     ...disks.map((disk) => ["disk", `${disk.device} (${size(disk.freeBytes)} free)`] as const),
   ];
+}
+
+function eventsOf({ warningPercent, criticalPercent }: PoolView): string {
+  if (warningPercent === null || criticalPercent === null) return "-";
+  const at = (percent: number): string => (percent === 0 ? "never" : `at ${percent} %`);
+  return `warning ${at(warningPercent)}, critical ${at(criticalPercent)}`;
+}
+
+function scrubOf({ scrub }: PoolView): string {
+  if (scrub === null) return "-";
+  const { state, doneBytes, totalBytes, damagedBlocks } = scrub;
+  const done = `${shownSize(doneBytes)} of ${shownSize(totalBytes)}`;
+  return `${state}, ${done}, damaged blocks ${damagedBlocks}`;
 }
 
 function replicaFacts(view: ReplicaView): (readonly [string, string])[] {

@@ -1,6 +1,8 @@
 /** The commands of pools: what there is to type, with its help. */
 
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { PenstockError } from "../util/errors.ts";
+import { parseSize } from "../util/size.ts";
 import { ExitCode } from "./exit-code.ts";
 import { addPoolInspect } from "./pool-inspect-command.ts";
 import { forClients, outputOption } from "./engine-commands.ts";
@@ -66,12 +68,19 @@ function addMaking(pool: Command): void {
       "what all replicas may add up to, of the pool's capacity (any)",
       parsePercent,
     )
+    .option("--chunk <size>", "unit of allocation: 64KiB to 4MiB, a power of two (1MiB)", chunkSize)
+    .option("--warn-at <percent>", "event pool-space-warning when so much is used (80)", parseShare)
+    .option("--critical-at <percent>", "event pool-space-critical (95)", parseShare)
     .option("--force", "take disks that hold something, which is lost", false)
     .addHelpText("after", CREATE_HELP)
     .action(async (name: string, devices: string[], options: CreatePoolOptions) => {
       const { createPool } = await import("./pool-client.ts");
       await createPool(name, devices, options);
     });
+  addImport(pool);
+}
+
+function addImport(pool: Command): void {
   forClients(pool.command("import"))
     .description("take in a pool that is on disks, and print its name")
     .argument("<device...>", `all of its disks, in any order; ${DEVICES}`)
@@ -95,6 +104,15 @@ function addGrowing(pool: Command): void {
       const { addPoolDisk } = await import("./pool-client.ts");
       await addPoolDisk(name, device, options);
     });
+  forClients(pool.command("grow"))
+    .description("take disks that have become larger into use, and print which have")
+    .argument("<pool>", "its name")
+    .argument("[device]", "only this one of its disks, as `pool show` names it")
+    .addHelpText("after", GROW_HELP)
+    .action(async (name: string, device: string | undefined, options: ClientOptions) => {
+      const { growPool } = await import("./pool-client.ts");
+      await growPool(name, device, options);
+    });
 }
 
 function addScrub(pool: Command, setExitCode: (code: ExitCode) => void): void {
@@ -102,6 +120,11 @@ function addScrub(pool: Command, setExitCode: (code: ExitCode) => void): void {
     .description("read all that a pool holds and check it, while it is used")
     .argument("<pool>", "its name")
     .option("--rate <mib>", "MiB per second (as fast as the disks)", parseRate)
+    .option(
+      "--trim",
+      "first discard all free space, so that it is free below the disks, too",
+      false,
+    )
     .option("--restart", "from the beginning, instead of where the last one was stopped", false)
     .addHelpText("after", SCRUB_HELP)
     .action(async (name: string, options: ScrubOptions) => {
@@ -115,6 +138,20 @@ function parseRate(text: string): number {
     return Number(text);
   }
   throw new InvalidArgumentError(`Expected a number from 1 to ${RATE_MAX}.`);
+}
+
+function parseShare(text: string): number {
+  if (/^\d{1,3}$/.test(text) && Number(text) >= 1 && Number(text) <= 100) return Number(text);
+  throw new InvalidArgumentError("Expected a number from 1 to 100.");
+}
+
+function chunkSize(text: string): number {
+  try {
+    return parseSize(text, { bareNumber: "mebibytes", minBytes: 1 });
+  } catch (thrown) {
+    if (thrown instanceof PenstockError) throw new InvalidArgumentError(thrown.message);
+    throw thrown;
+  }
 }
 
 function parsePercent(text: string): number {
@@ -131,6 +168,14 @@ Examples:
   penstock pool create fast /dev/nvme0n1 /dev/nvme1n1
   penstock pool create trial '/var/tmp/pool.img?size=10GiB'`;
 
+const GROW_HELP = `
+What makes the disk larger is not this: a larger partition or volume of the machine, or for files
+\`truncate\`. Disks do not become smaller again.
+
+Examples:
+  truncate -s 20G /var/tmp/pool.img && penstock pool grow trial
+  penstock pool grow fast /dev/nvme0n1`;
+
 const SCRUB_HELP = `
 Metadata of which one copy is damaged are mended. Blocks of replicas that are damaged are listed:
 reads of them end with errors until they are written anew. SIGINT stops it; the next one goes on
@@ -140,7 +185,8 @@ Exits 1 when something of a replica is damaged, or not all was read.
 
 Examples:
   penstock pool scrub fast
-  penstock pool scrub fast --rate 100`;
+  penstock pool scrub fast --rate 100
+  penstock pool scrub fast --trim`;
 
 const IMPORT_HELP = `
 The engine brings its own pools back by itself: this is for disks of another machine, and for pools

@@ -22,7 +22,10 @@ import { lowerCase, timeText } from "./pipe-view.ts";
 /** One of `pool list -o json`. */
 export interface PoolView {
   readonly name: string;
-  /** "online", "degraded", "faulted"; "opening", "failed", "closing": what is null is not known. */
+  /**
+   * "online", "degraded", "faulted"; "stalled": what follows is old; "opening", "failed",
+   * "closing": what is null is not known.
+   */
   readonly state: string;
   /** Why it is degraded or faulted, or null. */
   readonly reason: string | null;
@@ -33,11 +36,31 @@ export interface PoolView {
   readonly reservedBytes: number | null;
   readonly committedBytes: number | null;
   readonly freeBytes: number | null;
+  /** Freed, and not usable again yet. */
+  readonly waitingBytes: number | null;
+  /** Of its maps. */
+  readonly pageBytes: number | null;
+  readonly logBytes: number | null;
+  readonly logUsedBytes: number | null;
+  readonly warningPercent: number | null;
+  readonly criticalPercent: number | null;
+  /** The scrub that runs, or the last one since it was opened. */
+  readonly scrub: ScrubView | null;
   readonly chunkBytes: number | null;
   readonly checksum: string | null;
   readonly createdAt: string | null;
   readonly failure: { readonly code: string; readonly message: string } | null;
   readonly retryAt: string | null;
+}
+
+export interface ScrubView {
+  /** "running", "paused", "finished", "failed". */
+  readonly state: string;
+  readonly doneBytes: number;
+  readonly totalBytes: number;
+  readonly damagedBlocks: number;
+  readonly badCopies: number;
+  readonly trimmedBytes: number;
 }
 
 export interface PoolDiskView {
@@ -87,7 +110,7 @@ export function poolView(pool: Pool): PoolView {
     reason: textOrNull(reason),
     uuid: textOrNull(uuid),
     disks: pool.disks.map((disk) => ({
-      device: disk.device.replace(/^file:\/\/(?=\/)/, ""),
+      device: shownDevice(disk.device),
       uuid: textOrNull(disk.uuid),
       sizeBytes: known(disk.sizeBytes),
       freeBytes: known(disk.freeBytes),
@@ -97,11 +120,29 @@ export function poolView(pool: Pool): PoolView {
     reservedBytes: known(pool.reservedBytes),
     committedBytes: known(pool.committedBytes),
     freeBytes: known(pool.freeBytes),
+    waitingBytes: known(pool.waitingBytes),
+    pageBytes: known(pool.pageBytes),
+    logBytes: known(pool.logBytes),
+    logUsedBytes: known(pool.logUsedBytes),
+    warningPercent: known(pool.warningPercent),
+    criticalPercent: known(pool.criticalPercent),
+    scrub: pool.scrub === undefined ? null : scrubView(pool.scrub),
     chunkBytes: known(pool.chunkBytes),
     checksum: textOrNull(checksum),
     createdAt: timeText(pool.createTime),
     failure: failure === undefined ? null : { code: failure.code, message: failure.message },
     retryAt: timeText(pool.retryTime),
+  };
+}
+
+function scrubView(progress: ScrubPoolResponse): ScrubView {
+  return {
+    state: lowerCase(ScrubState, progress.state),
+    doneBytes: Number(progress.doneBytes),
+    totalBytes: Number(progress.totalBytes),
+    damagedBlocks: Number(progress.damagedBlocks),
+    badCopies: Number(progress.badCopies),
+    trimmedBytes: Number(progress.trimmedBytes),
   };
 }
 
@@ -134,12 +175,18 @@ export function diskView(disk: Disk): DiskView {
   };
 }
 
+/** A file or block device by its path, all else as it is. */
+export function shownDevice(device: string): string {
+  return device.replace(/^file:\/\/(?=\/)/, "");
+}
+
 /** One line. */
 export function scrubText(progress: ScrubPoolResponse): string {
-  const { doneBytes, totalBytes, badCopies, damagedBlocks } = progress;
+  const { doneBytes, totalBytes, badCopies, damagedBlocks, trimmedBytes } = progress;
   const sizes = `${shownSize(Number(doneBytes))} of ${shownSize(Number(totalBytes))}`;
   const found = `damaged blocks ${damagedBlocks}, copies of metadata mended ${badCopies}`;
-  return `${lowerCase(ScrubState, progress.state)}: ${sizes}, ${found}`;
+  const trimmed = trimmedBytes === 0n ? "" : `, trimmed ${shownSize(Number(trimmedBytes))}`;
+  return `${lowerCase(ScrubState, progress.state)}: ${sizes}, ${found}${trimmed}`;
 }
 
 /** A column of a table that looks the same however long its texts are, up to a point. */

@@ -116,6 +116,10 @@ export class FileDevice extends Device implements FileOpOwner, BufferWaiter {
     return this.#isShared ? { shared: true } : {};
   }
 
+  override mediumBytes(): Promise<number> {
+    return this.reactor.io.sizeOfFile(this.#file.file);
+  }
+
   override grow(sizeBytes: number): Promise<void> {
     return growMedium(this, sizeBytes, (size) => this.takeSize(size));
   }

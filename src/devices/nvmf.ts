@@ -141,6 +141,10 @@ export class NvmfDevice extends RemoteDevice<NvmfTask> implements PathSetOwner {
     return { subsystem: subnqn, model: mn, cntlid, nsid, identity, link, paths, sizeBytes };
   }
 
+  override mediumBytes(): Promise<number> {
+    return Promise.resolve(this.#sizeBytes);
+  }
+
   /**
    * Takes the size that the namespace has by now, which its controller has told of: it cannot make
    * it larger itself.

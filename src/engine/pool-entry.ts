@@ -7,6 +7,7 @@
  *     failed --export--> (gone)
  */
 
+import type { PoolListing } from "../pipe/pool-protocol.ts";
 import type { Timer } from "../reactor/clock.ts";
 import type { PenstockError } from "../util/errors.ts";
 import { Lane } from "../util/lane.ts";
@@ -34,6 +35,8 @@ export class PoolEntry {
   /** Milliseconds since 1970; set while a retry is planned. */
   retryAtMs: number | null = null;
   timer: Timer | null = null;
+  /** What it said last while it was open. */
+  lastListing: PoolListing | null = null;
   readonly #changes = new Lane();
 
   /** @param newSeed where none is stored */

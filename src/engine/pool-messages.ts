@@ -15,7 +15,7 @@ import {
 } from "../api/penstock/engine/v1/pool_pb.ts";
 import type { PoolListing } from "../pipe/pool-protocol.ts";
 import type { ScrubProgress } from "../pool/check/scrub.ts";
-import type { PoolInfo, VolumeInfo } from "../pool/pool-info.ts";
+import type { GrownDisk, PoolInfo, VolumeInfo } from "../pool/pool-info.ts";
 import type { DiskUse as DiskUseName, ListedDisk } from "./device-list.ts";
 import { time } from "./messages.ts";
 import type { PoolEntryState } from "./pool-entry.ts";
@@ -29,6 +29,8 @@ const ENTRY_STATES: Readonly<Record<PoolEntryState, PoolState>> = {
   failed: PoolState.FAILED,
   closing: PoolState.CLOSING,
 };
+
+const STALLED_REASON = "its reactor has not answered in time: this is what it said last";
 
 const STATES: Readonly<Record<PoolInfo["state"], PoolState>> = {
   online: PoolState.ONLINE,
@@ -47,7 +49,8 @@ const DISK_USES: Readonly<Record<DiskUseName, DiskUse>> = {
   unreadable: DiskUse.UNREADABLE,
 };
 
-export function poolMessage({ entry, listing }: ListedPool): MessageInitShape<typeof PoolSchema> {
+export function poolMessage(pool: ListedPool): MessageInitShape<typeof PoolSchema> {
+  const { entry, listing, isStalled = false } = pool;
   const { name, createdMs, disks, failure, retryAtMs } = entry;
   return {
     name,
@@ -57,6 +60,7 @@ export function poolMessage({ entry, listing }: ListedPool): MessageInitShape<ty
     ...(failure === null ? {} : { failure: { code: failure.code, message: failure.message } }),
     ...(retryAtMs === null ? {} : { retryTime: time(retryAtMs) }),
     ...(listing === null ? {} : openPool(listing)),
+    ...(isStalled ? { state: PoolState.STALLED, reason: STALLED_REASON } : {}),
   };
 }
 
@@ -96,7 +100,7 @@ const SCRUB_STATES: Readonly<Record<ScrubProgress["state"], ScrubState>> = {
 export function scrubMessage(
   progress: ScrubProgress,
 ): MessageInitShape<typeof ScrubPoolResponseSchema> {
-  const { state, doneBytes, totalBytes, badCopies, damagedCount, damaged } = progress;
+  const { state, doneBytes, totalBytes, badCopies, damagedCount, damaged, trimmedBytes } = progress;
   return {
     state: SCRUB_STATES[state],
     doneBytes: BigInt(doneBytes),
@@ -106,10 +110,15 @@ export function scrubMessage(
     damaged: damaged
       .slice(0, DAMAGED_SHOWN_MAX)
       .map(({ volume, offset }) => ({ replica: volume, offset: BigInt(offset) })),
+    trimmedBytes: BigInt(trimmedBytes),
   };
 }
 
-function openPool({ info }: PoolListing) {
+export function grownMessage({ name, beforeBytes, sizeBytes }: GrownDisk) {
+  return { device: name, beforeBytes: BigInt(beforeBytes), sizeBytes: BigInt(sizeBytes) };
+}
+
+function openPool({ info, scrub }: PoolListing) {
   const { state, reason, uuid, chunkBytes, checksum } = info;
   return {
     state: STATES[state],
@@ -122,6 +131,14 @@ function openPool({ info }: PoolListing) {
     reservedBytes: BigInt(info.reservedBytes),
     committedBytes: BigInt(info.committedBytes),
     freeBytes: BigInt(info.freeBytes),
+    waitingBytes: BigInt(info.waitingBytes),
+    pageBytes: BigInt(info.pageBytes),
+    logBytes: BigInt(info.logBytes),
+    logUsedBytes: BigInt(info.logUsedBytes),
+    checkpoints: BigInt(info.checkpoints),
+    warningPercent: info.warnPercent,
+    criticalPercent: info.criticalPercent,
+    ...(scrub === null ? {} : { scrub: scrubMessage(scrub) }),
     disks: info.disks.map((disk) => ({
       device: disk.name,
       uuid: disk.uuid,

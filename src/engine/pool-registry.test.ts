@@ -217,3 +217,44 @@ test("poolOn and contentOf tell of a disk without opening what is ours", async (
   strictEqual(rig.registry.poolOn("/dev/c"), undefined);
   strictEqual(await rig.registry.contentOf("/dev/c"), "");
 });
+
+test("files are made with a pool, and must be there from then on, in any size", async () => {
+  const rig = new Rig();
+  const disk = "/x/y.img?size=1GiB&direct=1";
+  const { entry } = await rig.registry.create({ ...NEW, disks: [disk] });
+  deepStrictEqual(entry.disks, ["file:///x/y.img?direct=1"]);
+  strictEqual(rig.host.media.has("file:///x/y.img?size=1GiB&direct=1"), true);
+  // What an older version has stored.
+  const next = new Rig(rig);
+  const stored = rig.stored.get("fast") as StoredPool;
+  next.stored.set("fast", { ...stored, disks: ["file:///x/y.img?size=1GiB", "?"] });
+  await next.registry.load();
+  const [listed] = await next.registry.list();
+  deepStrictEqual(listed?.entry.disks, ["file:///x/y.img", "?"]);
+});
+
+test("grow says which disks are larger", async () => {
+  const rig = new Rig();
+  await rig.registry.create(NEW);
+  deepStrictEqual((await rig.registry.grow("fast", null)).grown, []);
+  const { grown } = await rig.registry.grow("fast", "/dev/a");
+  deepStrictEqual(grown, [{ name: "/dev/a", beforeBytes: 96 * 2 ** 20, sizeBytes: 192 * 2 ** 20 }]);
+  deepStrictEqual(rig.host.calls.slice(-2), ["grow fast all", "grow fast /dev/a"]);
+  strictEqual(rig.events.at(-1), "pool-disk-grown fast /dev/a has grown from 96MiB to 192MiB");
+  await rejects(rig.registry.grow("slow", null), { code: "pool-not-found" });
+});
+
+test("a pool that does not answer is listed as it was, and keeps no other one waiting", async () => {
+  const rig = new Rig();
+  await rig.registry.create(NEW);
+  rig.host.hangs = true;
+  const listing = rig.registry.list();
+  strictEqual(rig.timers.length, 1);
+  rig.timers[0]?.();
+  const [listed] = await listing;
+  strictEqual(listed?.isStalled, true);
+  strictEqual(listed.listing?.info.name, "fast");
+  rig.host.hangs = false;
+  const [again] = await rig.registry.list();
+  deepStrictEqual([again?.isStalled, rig.timers.length], [undefined, 0]);
+});

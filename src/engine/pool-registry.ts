@@ -16,8 +16,10 @@ import type {
   PoolOpening,
   ProbedDisk,
 } from "../pipe/pool-protocol.ts";
+import type { GrownDisk } from "../pool/pool-info.ts";
 import type { Clock } from "../reactor/clock.ts";
 import { PenstockError, toPenstockError } from "../util/errors.ts";
+import { formatSize } from "../util/size.ts";
 import { stoppedError } from "./stopped-error.ts";
 import type { EngineEvents } from "./engine-event.ts";
 import { PoolEntry } from "./pool-entry.ts";
@@ -27,7 +29,10 @@ import { isPipeName } from "./request-fields.ts";
 import { retryDelayMs } from "./retry-delay.ts";
 
 export interface PoolRegistryOptions {
-  readonly host: Pick<PoolHost, "create" | "import" | "addDisk" | "probe" | "describe" | "end">;
+  readonly host: Pick<
+    PoolHost,
+    "create" | "import" | "addDisk" | "grow" | "probe" | "describe" | "end"
+  >;
   readonly store: Pick<RecordStore<StoredPool>, "load" | "put" | "delete">;
   readonly events: Pick<EngineEvents, "add">;
   readonly clock: Clock;
@@ -48,6 +53,14 @@ export interface ListedPool {
   >;
   /** Null unless it is open. */
   readonly listing: PoolListing | null;
+  /** It has not answered in time: `listing` is what it said last. */
+  readonly isStalled?: boolean;
+}
+
+/** What `grow` has come to. */
+export interface ListedGrowth {
+  readonly pool: ListedPool;
+  readonly grown: readonly GrownDisk[];
 }
 
 export interface NewPool extends NewPoolOptions {
@@ -57,6 +70,8 @@ export interface NewPool extends NewPoolOptions {
 }
 
 const POOLS_MAX = 256;
+/** So long a listing waits for a pool; a reactor that lives answers within a turn. */
+const DESCRIBE_MS_MAX = 2000;
 
 export class PoolRegistry {
   readonly #options: PoolRegistryOptions;
@@ -76,7 +91,8 @@ export class PoolRegistry {
     }
     for (const { name, record, problem } of entries) {
       const known = record ?? { name, disks: [], uuid: "", createdMs: 0, generation: 0 };
-      const entry = new PoolEntry(known, this.#options.makeUuid());
+      const disks = known.disks.map(keptTextOf);
+      const entry = new PoolEntry({ ...known, disks }, this.#options.makeUuid());
       this.#entries.set(name, entry);
       if (problem !== null) this.#failed(entry, problem);
     }
@@ -105,7 +121,9 @@ export class PoolRegistry {
   async listing(name: string): Promise<PoolListing> {
     const entry = this.#entry(name);
     if (entry.state !== "open") throw notReady(entry);
-    return await this.#options.host.describe(name);
+    const { listing } = await this.#list(entry);
+    if (listing === null) throw notReady(entry);
+    return listing;
   }
 
   /** Names of those that are open. */
@@ -121,8 +139,10 @@ export class PoolRegistry {
   async create({ name, disks, force, ...options }: NewPool): Promise<ListedPool> {
     const entry = this.#add(name, disks);
     const done = `of ${entry.disks.join(", ")}`;
+    // Files may be made now, and must be there from then on.
+    const texts = disks.map((disk) => planDisk(disk).text);
     return await this.#take(entry, { code: "pool-created", done, undo: "destroy" }, () =>
-      this.#options.host.create(this.#opening(entry, force), options),
+      this.#options.host.create({ ...this.#opening(entry, force), disks: texts }, options),
     );
   }
 
@@ -146,22 +166,39 @@ export class PoolRegistry {
    * @throws GrammarError; PenstockError `pool-not-ready`, `store-failed`, and as `Pool.addDisk`
    */
   async addDisk(name: string, disk: string, force: boolean): Promise<ListedPool> {
-    const { text } = planDisk(disk);
+    const { text, keptText } = planDisk(disk);
     const entry = this.#entry(name);
     return await this.inTurn(name, async () => {
-      entry.adding = text;
+      entry.adding = keptText;
       await this.#save(entry);
       try {
         const opening = { ...this.#opening(entry, force), disks: [text] };
         const listing = await this.#options.host.addDisk(opening);
         this.#settleAdding(entry, listing);
         await this.#save(entry);
-        this.#say(entry, "info", "pool-disk-added", text);
+        this.#say(entry, "info", "pool-disk-added", keptText);
         return { entry, listing };
       } catch (thrown) {
         await this.#noteNotAdded(entry);
         throw thrown;
       }
+    });
+  }
+
+  /**
+   * Takes the sizes that a pool's disks have by now.
+   * @param disk only this one, as listings name it; null: all
+   * @throws GrammarError; PenstockError `pool-not-found`, `pool-not-ready`, and as `Pools.grow`
+   */
+  async grow(name: string, disk: string | null): Promise<ListedGrowth> {
+    return await this.inTurn(name, async () => {
+      const entry = this.#entry(name);
+      const { listing, grown } = await this.#options.host.grow(name, disk);
+      for (const { name: device, beforeBytes, sizeBytes } of grown) {
+        const sizes = `${formatSize(beforeBytes)} to ${formatSize(sizeBytes)}`;
+        this.#say(entry, "info", "pool-disk-grown", `${device} has grown from ${sizes}`);
+      }
+      return { pool: { entry, listing }, grown };
     });
   }
 
@@ -211,13 +248,19 @@ export class PoolRegistry {
 
   async #list(entry: PoolEntry): Promise<ListedPool> {
     if (entry.state !== "open") return { entry, listing: null };
+    const late = Promise.withResolvers<"late">();
+    const timer = this.#options.clock.startTimer(DESCRIBE_MS_MAX, () => late.resolve("late"));
     // It may be closed at this very moment.
-    const listing = await this.#options.host.describe(entry.name).catch(() => null);
+    const described = this.#options.host.describe(entry.name).catch(() => null);
+    const listing = await Promise.race([described, late.promise]);
+    timer.cancel();
+    if (listing === "late") return { entry, listing: entry.lastListing, isStalled: true };
+    entry.lastListing = listing ?? entry.lastListing;
     return { entry, listing };
   }
 
   #add(name: string, disks: readonly string[]): PoolEntry {
-    const canonical = disks.map((disk) => planDisk(disk).text);
+    const canonical = disks.map((disk) => planDisk(disk).keptText);
     this.#checkRoom(name);
     const { nowMs, makeUuid } = this.#options;
     const made = { name, disks: canonical, uuid: "", createdMs: nowMs(), generation: 0 };
@@ -241,6 +284,7 @@ export class PoolRegistry {
         entry.uuid = listing.info.uuid;
         await this.#save(entry);
         entry.state = "open";
+        entry.lastListing = listing;
         this.#say(entry, "info", what.code, what.done);
         this.#options.onOpened(name);
         return { entry, listing };
@@ -313,6 +357,7 @@ export class PoolRegistry {
         // Else the next start finds it out again.
         if (wasAdding) await this.#attempt(() => this.#save(entry));
         entry.failures = 0;
+        entry.lastListing = listing;
         entry.state = "open";
         this.#say(entry, "info", "pool-ready", entry.disks.join(", "));
         this.#options.onOpened(entry.name);
@@ -416,6 +461,15 @@ export class PoolRegistry {
 
   #say(entry: PoolEntry, level: "info" | "error", code: string, message: string): void {
     this.#options.events.add({ level, code, pipe: "", pool: entry.name, message });
+  }
+}
+
+/** Of a stored disk: a text that this version does not understand is reported when it is opened. */
+function keptTextOf(text: string): string {
+  try {
+    return planDisk(text).keptText;
+  } catch {
+    return text;
   }
 }
 

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { ConnectRouter, ServiceImpl } from "@connectrpc/connect";
 import {
+  type CreatePoolRequest,
   DeviceService,
   PoolService,
   ReplicaService,
@@ -14,8 +15,15 @@ import {
   type ScrubPoolResponseSchema,
 } from "../api/penstock/engine/v1/pool_pb.ts";
 import type { PoolHost } from "../pipe/pool-host.ts";
+import type { NewPoolOptions } from "../pipe/pool-protocol.ts";
 import type { ListedDisk } from "./device-list.ts";
-import { diskMessage, poolMessage, replicaMessage, scrubMessage } from "./pool-messages.ts";
+import {
+  diskMessage,
+  grownMessage,
+  poolMessage,
+  replicaMessage,
+  scrubMessage,
+} from "./pool-messages.ts";
 import type { PoolRegistry } from "./pool-registry.ts";
 import type { ReplicaRegistry } from "./replica-registry.ts";
 import {
@@ -26,6 +34,7 @@ import {
   readPipeName,
   readRate,
   readText,
+  readThreshold,
   readUuid,
   readVolumeSize,
 } from "./request-fields.ts";
@@ -56,16 +65,13 @@ export function addPoolServices(router: ConnectRouter, parts: PoolServiceParts):
 function poolService(parts: PoolServiceParts): ServiceImpl<typeof PoolService> {
   const { pools, replicas } = parts;
   return {
-    createPool: ({ name, disks, checksum, overCommitPercent, force }) =>
+    createPool: (request) =>
       answer(parts, "disks", async () => {
         const pool = await pools.create({
-          name: readPipeName("name", name),
-          disks: readDisks("disks", disks),
-          force,
-          ...(checksum === undefined ? {} : { checksum: readChecksum("checksum", checksum) }),
-          ...(overCommitPercent === undefined
-            ? {}
-            : { overCommitPercent: readPercent("over_commit_percent", overCommitPercent) }),
+          name: readPipeName("name", request.name),
+          disks: readDisks("disks", request.disks),
+          force: request.force,
+          ...newPoolOptions(request),
         });
         return { pool: poolMessage(pool) };
       }),
@@ -85,6 +91,12 @@ function poolService(parts: PoolServiceParts): ServiceImpl<typeof PoolService> {
         const pool = readPipeName("name", name);
         return { pool: poolMessage(await pools.addDisk(pool, readText("disk", disk), force)) };
       }),
+    growPool: ({ name, disk }) =>
+      answer(parts, "disk", async () => {
+        const only = disk === undefined ? null : readText("disk", disk);
+        const { pool, grown } = await pools.grow(readPipeName("name", name), only);
+        return { pool: poolMessage(pool), grown: grown.map(grownMessage) };
+      }),
     scrubPool: (request, { signal }) => scrub(parts, request, signal),
     exportPool: ({ name }) =>
       answer(parts, "", async () => {
@@ -96,6 +108,27 @@ function poolService(parts: PoolServiceParts): ServiceImpl<typeof PoolService> {
         await replicas.destroyPool(readPipeName("name", name), force);
         return {};
       }),
+  };
+}
+
+/** @throws PenstockError of a field */
+function newPoolOptions(request: CreatePoolRequest): NewPoolOptions {
+  const { checksum, overCommitPercent, chunkBytes, warningPercent, criticalPercent } = request;
+  const thresholds = {
+    ...(warningPercent === undefined
+      ? {}
+      : { warnPercent: readThreshold("warning_percent", warningPercent) }),
+    ...(criticalPercent === undefined
+      ? {}
+      : { criticalPercent: readThreshold("critical_percent", criticalPercent) }),
+  };
+  return {
+    ...(checksum === undefined ? {} : { checksum: readChecksum("checksum", checksum) }),
+    ...(overCommitPercent === undefined
+      ? {}
+      : { overCommitPercent: readPercent("over_commit_percent", overCommitPercent) }),
+    ...(chunkBytes === undefined ? {} : { chunkBytes }),
+    ...thresholds,
   };
 }
 
@@ -155,7 +188,7 @@ function replicaService(parts: PoolServiceParts): ServiceImpl<typeof ReplicaServ
 
 async function* scrub(
   { host, onBug }: PoolServiceParts,
-  { name, mibPerSecond, restart }: ScrubPoolRequest,
+  { name, mibPerSecond, restart, trim }: ScrubPoolRequest,
   signal: AbortSignal,
 ): AsyncGenerator<MessageInitShape<typeof ScrubPoolResponseSchema>> {
   try {
@@ -164,7 +197,7 @@ async function* scrub(
       mibPerSecond === undefined
         ? {}
         : { bytesPerSecond: readRate("mib_per_second", mibPerSecond) * MIB };
-    let progress = await host.startScrub(pool, { restart, ...rate });
+    let progress = await host.startScrub(pool, { restart, trim, ...rate });
     try {
       while (progress.state === "running" && !signal.aborted) {
         yield scrubMessage(progress);

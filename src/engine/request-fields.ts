@@ -108,6 +108,12 @@ export function readPercent(field: string, value: number): number {
   throw fieldError("field-out-of-range", field, `found ${value}, ${expected}`);
 }
 
+/** Percent of what there is. @throws PenstockError `field-out-of-range` */
+export function readThreshold(field: string, value: number): number {
+  if (value >= 1 && value <= 100) return value;
+  throw fieldError("field-out-of-range", field, `found ${value}, expected 1 to 100`);
+}
+
 /** MiB per second. @throws PenstockError `field-out-of-range` */
 export function readRate(field: string, value: number): number {
   if (value >= 1 && value <= MIB_PER_SECOND_MAX) return value;

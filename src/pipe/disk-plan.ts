@@ -12,9 +12,14 @@ import type { SourcePlan } from "./stage-plan.ts";
 /** What keeps what it has over restarts; and memory, for trials. */
 const DISK_SCHEMES: readonly string[] = ["file", "nbd", "nbd+unix", "nvmf", "malloc"];
 
+/** Of a file: makes it, or makes it larger. */
+const SIZE_OPTION = "size";
+
 export interface DiskPlan {
   /** Canonical. */
   readonly text: string;
+  /** As it is opened later on: a file must be there, in whatever size it has by then. */
+  readonly keptText: string;
   readonly stage: UriStage;
   readonly source: SourcePlan;
 }
@@ -46,7 +51,10 @@ export function planDisk(text: string): DiskPlan {
     });
   }
   const unlabelled = { ...stage, label: undefined };
-  return { text: formatPipe({ ...pipe, stages: [unlabelled] }), stage: unlabelled, source };
+  const textOf = (one: UriStage): string => formatPipe({ ...pipe, stages: [one] });
+  const options = stage.options.filter(({ key }) => key !== SIZE_OPTION);
+  const kept = stage.scheme === "file" ? { ...unlabelled, options } : unlabelled;
+  return { text: textOf(unlabelled), keptText: textOf(kept), stage: unlabelled, source };
 }
 
 function spanOf(stage: UriStage): UriStage["span"] {

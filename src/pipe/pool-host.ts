@@ -7,6 +7,7 @@ import type { ScrubProgress } from "../pool/check/scrub.ts";
 import type { CreateVolumeOptions, VolumeInfo } from "../pool/pool-info.ts";
 import { PenstockError, toPenstockError } from "../util/errors.ts";
 import type {
+  GrownPool,
   NewPoolOptions,
   PoolEnd,
   PoolListing,
@@ -50,6 +51,11 @@ export class PoolHost {
   /** @throws as `Pools.addDisk` */
   async addDisk(opening: PoolOpening): Promise<PoolListing> {
     return await this.#reactorOf(opening.name).call("addPoolDisk", { opening });
+  }
+
+  /** @throws as `Pools.grow` */
+  async grow(pool: string, disk: string | null): Promise<GrownPool> {
+    return await this.#reactorOf(pool).call("growPool", { pool, disk });
   }
 
   /** @throws PenstockError `pool-not-found`, `scrub-running` */

@@ -4,6 +4,7 @@ import type { ScrubProgress } from "../pool/check/scrub.ts";
 import type {
   CreatePoolOptions,
   CreateVolumeOptions,
+  GrownDisk,
   PoolInfo,
   VolumeInfo,
 } from "../pool/pool-info.ts";
@@ -26,7 +27,10 @@ export interface PoolOpening {
   readonly engineUuid: string;
 }
 
-export type NewPoolOptions = Pick<CreatePoolOptions, "checksum" | "overCommitPercent">;
+export type NewPoolOptions = Pick<
+  CreatePoolOptions,
+  "checksum" | "overCommitPercent" | "chunkBytes" | "warnPercent" | "criticalPercent"
+>;
 
 /** How a pool ends: `close` when the engine does. */
 export type PoolEnd = "close" | "export" | "destroy";
@@ -34,12 +38,21 @@ export type PoolEnd = "close" | "export" | "destroy";
 export interface PoolListing {
   readonly info: PoolInfo;
   readonly volumes: readonly VolumeInfo[];
+  /** The one that runs, or the last one since the pool was opened. */
+  readonly scrub: ScrubProgress | null;
+}
+
+/** A pool of which some disks may have become larger. */
+export interface GrownPool {
+  readonly listing: PoolListing;
+  readonly grown: readonly GrownDisk[];
 }
 
 export interface ScrubSettings {
   /** Default: as fast as the disks. */
   readonly bytesPerSecond?: number;
   readonly restart: boolean;
+  readonly trim: boolean;
 }
 
 /** What is on a disk. */
@@ -77,6 +90,8 @@ export interface PoolMethods {
   deleteVolume(params: { readonly pool: string; readonly volume: string }): Promise<void>;
   /** `opening` has the one disk. */
   addPoolDisk(params: { readonly opening: PoolOpening }): Promise<PoolListing>;
+  /** @param disk null: all of its disks */
+  growPool(params: { readonly pool: string; readonly disk: string | null }): Promise<GrownPool>;
   /** Begins a scrub. */
   scrubPool(params: {
     readonly pool: string;

@@ -18,6 +18,7 @@ import { FirstFailure } from "../util/first-failure.ts";
 import { uuidOfName } from "../util/uuid.ts";
 import { planDisk } from "./disk-plan.ts";
 import type {
+  GrownPool,
   NewPoolOptions,
   PoolEnd,
   PoolListing,
@@ -106,7 +107,24 @@ export class Pools {
     const [device] = await this.#openDisks(opening);
     assert(device !== undefined, "one disk is added at a time");
     await pool.addDisk(device, { force: opening.force });
-    return listingOf(pool);
+    return this.#listing(pool);
+  }
+
+  /**
+   * Takes the sizes that a pool's disks have by now; open devices go on with those that they had.
+   * @param disk only this one, as listings name it; null: all
+   * @throws GrammarError; as `Pool.grow` and `Device.grow`; PenstockError `not-its-disk`
+   */
+  async grow(name: string, disk: string | null): Promise<GrownPool> {
+    const pool = this.#pool(name);
+    const all = pool.devices;
+    const wanted = disk === null ? [] : [deviceOf(all, name, disk)];
+    for (const device of wanted.length === 0 ? all : wanted) {
+      const sizeBytes = await device.mediumBytes();
+      if (sizeBytes !== device.info.sizeBytes) await device.grow(sizeBytes);
+    }
+    const grown = await pool.grow();
+    return { listing: this.#listing(pool), grown };
   }
 
   /** @throws PenstockError `scrub-running`, `pool-not-found` */
@@ -134,7 +152,7 @@ export class Pools {
   }
 
   describe(name: string): PoolListing {
-    return listingOf(this.#pool(name));
+    return this.#listing(this.#pool(name));
   }
 
   createVolume(name: string, options: CreateVolumeOptions): Promise<VolumeInfo> {
@@ -192,7 +210,7 @@ export class Pools {
       const devices = await this.#openDisks(opening);
       const pool = await make(this.#environment(opening), devices);
       this.#pools.set(name, pool);
-      return listingOf(pool);
+      return this.#listing(pool);
     } catch (thrown) {
       this.#pools.delete(name);
       throw thrown;
@@ -301,6 +319,12 @@ export class Pools {
     }
   }
 
+  #listing(pool: Pool): PoolListing {
+    const info: PoolInfo = pool.info;
+    const scrub = this.#scrubs.get(pool)?.progress ?? null;
+    return { info, volumes: pool.volumes(), scrub };
+  }
+
   #pool(name: string): Pool {
     const pool = this.#pools.get(name);
     if (pool === undefined || pool === null) throw poolNotFound(name);
@@ -308,9 +332,17 @@ export class Pools {
   }
 }
 
-function listingOf(pool: Pool): PoolListing {
-  const info: PoolInfo = pool.info;
-  return { info, volumes: pool.volumes() };
+/** The one of a pool's devices that a listing names so. */
+function deviceOf(devices: readonly Device[], pool: string, disk: string): Device {
+  const { text } = planDisk(disk);
+  const found = devices.find(({ info }) => info.name === text || info.name === disk);
+  if (found !== undefined) return found;
+  const names = devices.map(({ info }) => info.name).join(", ");
+  throw new PenstockError({
+    code: "not-its-disk",
+    message: `found ${text}, expected a disk of the pool "${pool}": ${names}`,
+    details: { pool, disk: text },
+  });
 }
 
 async function closeDevices(devices: readonly Device[]): Promise<void> {

@@ -17,7 +17,7 @@ import { assert } from "../util/assert.ts";
 import { snapshotOf } from "../util/histogram-snapshot.ts";
 import { ComposedPipe } from "./composer.ts";
 import { planPipe } from "./pipe-plan.ts";
-import type { PoolListing, PoolMethods, ProbedDisk } from "./pool-protocol.ts";
+import type { GrownPool, PoolListing, PoolMethods, ProbedDisk } from "./pool-protocol.ts";
 import { Pools } from "./pools.ts";
 import {
   type Change,
@@ -242,6 +242,10 @@ export class ReactorHost implements ReactorMethods {
 
   async addPoolDisk({ opening }: Params<"addPoolDisk">): Promise<PoolListing> {
     return await this.#livePools.addDisk(opening);
+  }
+
+  async growPool({ pool, disk }: Params<"growPool">): Promise<GrownPool> {
+    return await this.#livePools.grow(pool, disk);
   }
 
   async scrubPool({ pool, settings }: Params<"scrubPool">): Promise<ScrubProgress> {

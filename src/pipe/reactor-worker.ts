@@ -62,6 +62,7 @@ function main(): void {
     importPool: (params) => host.importPool(params),
     probeDisks: (params) => host.probeDisks(params),
     addPoolDisk: (params) => host.addPoolDisk(params),
+    growPool: (params) => host.growPool(params),
     scrubPool: (params) => host.scrubPool(params),
     scrubProgress: (params) => host.scrubProgress(params),
     stopScrub: (params) => host.stopScrub(params),

@@ -27,6 +27,13 @@ export interface CreatePoolOptions extends PoolOptions {
   readonly criticalPercent?: number;
 }
 
+/** A disk that has become larger. */
+export interface GrownDisk {
+  readonly name: string;
+  readonly beforeBytes: number;
+  readonly sizeBytes: number;
+}
+
 export interface PoolDiskInfo {
   readonly uuid: string;
   readonly name: string;
@@ -52,6 +59,14 @@ export interface PoolInfo {
   /** Freed, and not usable again yet. */
   readonly waitingBytes: number;
   readonly pageBytes: number;
+  /** Of the log's ring; and of that, what an import would read again now. */
+  readonly logBytes: number;
+  readonly logUsedBytes: number;
+  /** Since it was opened. */
+  readonly checkpoints: number;
+  /** Percent of the capacity at which events come; 0: none. */
+  readonly warnPercent: number;
+  readonly criticalPercent: number;
   readonly chunkBytes: number;
   readonly checksum: ChecksumKind;
   readonly disks: readonly PoolDiskInfo[];

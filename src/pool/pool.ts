@@ -21,6 +21,7 @@ import { BLOCK_BYTES, LABEL_AREA_BLOCKS, poolSizes } from "./pool-layout.ts";
 import type {
   CreatePoolOptions,
   CreateVolumeOptions,
+  GrownDisk,
   ImportFindings,
   OpenVolumeOptions,
   PoolInfo,
@@ -120,14 +121,21 @@ export class Pool {
     if (!parts.isReadOnly) this.#volumes.reaper.wake();
   }
 
+  /** In the order of its disk table. It owns them. */
+  get devices(): readonly Device[] {
+    const { disks } = this.parts;
+    return Array.from({ length: disks.count }, (_, index) => disks.at(index).device);
+  }
+
   /** Its disks are closed, or being closed. */
   get isClosed(): boolean {
     return this.#isClosed;
   }
 
   get info(): PoolInfo {
-    const { checkpointer, disks, space, catalogue, checksum, isReadOnly } = this.parts;
+    const { checkpointer, disks, space, catalogue, checksum, isReadOnly, log } = this.parts;
     const { label } = checkpointer;
+    const { all: logBytes, used: logUsedBytes } = log.bytes;
     const { capacityBytes } = poolSizes(label.disks.map(({ blocks }) => blocks));
     const usedBytes = space.dataBlocks * BLOCK_BYTES;
     const reservedBytes = catalogue.reservedBlocks * BLOCK_BYTES;
@@ -143,6 +151,11 @@ export class Pool {
       freeBytes: Math.max(capacityBytes - usedBytes - reservedBytes, 0),
       waitingBytes: space.waitingBlocks * BLOCK_BYTES,
       pageBytes: space.pageBlocks * BLOCK_BYTES,
+      logBytes,
+      logUsedBytes,
+      checkpoints: checkpointer.completed,
+      warnPercent: label.warnPercent,
+      criticalPercent: label.criticalPercent,
       chunkBytes: label.chunkBlocks * BLOCK_BYTES,
       checksum: checksum.kind,
       disks: label.disks.map(({ uuid, blocks }, index) => ({
@@ -233,10 +246,11 @@ export class Pool {
     this.#disksChanged();
   }
 
-  /** Takes the sizes that the devices have by now. */
-  async grow(): Promise<void> {
-    await this.#change(() => growDisks(this.parts));
+  /** Takes the sizes that the devices state by now. @returns those that are larger */
+  async grow(): Promise<readonly GrownDisk[]> {
+    const grown = await this.#change(() => growDisks(this.parts));
     this.#disksChanged();
+    return grown;
   }
 
   /** Settles when the space of deleted volumes is free, or can never be. */

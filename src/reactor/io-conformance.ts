@@ -96,6 +96,7 @@ const FILE_CASES: readonly Case[] = [
   { title: "openFile creates a file of the asked size", run: files.createsFileOfAskedSize },
   { title: "openFile creates sparse", needs: ["realFiles"], run: files.createsSparseFile },
   { title: "openFile grows a smaller file", run: files.growsSmallerFile },
+  { title: "sizeOfFile says what it is by now", run: files.sizeIsThatOfNow },
   { title: "openFile refuses to shrink and names both sizes", run: files.refusesToShrink },
   { title: "openFile takes a file as it is without a size", run: files.opensWithoutSize },
   { title: "openFile says not-found when missing", run: files.missingFileIsNotFound },

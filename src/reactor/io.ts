@@ -202,6 +202,8 @@ export interface Io {
    */
   openFile(options: OpenFileOptions): Promise<OpenedFile>;
   closeFile(file: FileHandle): Promise<void>;
+  /** What the medium has by now: others may have made it larger since it was opened. */
+  sizeOfFile(file: FileHandle): Promise<number>;
   /**
    * The medium with this identity has lost written data. Remembered for as long as its `bootId`,
    * whatever becomes of this process. Synchronous, and never throws.

@@ -61,6 +61,11 @@ export async function describeMedium(fd: number, path: string): Promise<Medium> 
   };
 }
 
+/** How large an open file is by now. @throws PenstockError `invalid-file`: its device is gone */
+export async function sizeOfMedium(fd: number): Promise<number> {
+  return (await describeMedium(fd, `file descriptor ${fd}`)).sizeBytes;
+}
+
 /**
  * Brings a regular file to the size asked for, never by cutting; makes the new size durable.
  * @returns the size that the file has now

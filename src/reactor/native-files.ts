@@ -14,7 +14,7 @@ import { countFaults } from "./fault-marks.ts";
 import { askHolder, claimedError, FileClaim } from "./file-claim.ts";
 import type { FileHandle, OpenedFile, OpenFileOptions } from "./io.ts";
 import { directUnsupportedError, failureOf, invalidFileError, openFileError } from "./io-errors.ts";
-import { describeMedium, fitSize, readBootId } from "./medium.ts";
+import { describeMedium, fitSize, readBootId, sizeOfMedium } from "./medium.ts";
 
 const open = promisify(fs.open);
 const close = promisify(fs.close);
@@ -50,6 +50,10 @@ export class NativeFiles {
    */
   isInMemory(fd: FileHandle): boolean {
     return this.#inMemory.has(fd);
+  }
+
+  sizeOf(fd: FileHandle): Promise<number> {
+    return sizeOfMedium(fd);
   }
 
   async close(fd: FileHandle): Promise<void> {

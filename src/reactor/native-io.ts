@@ -221,6 +221,10 @@ export abstract class NativeIo implements Io, CompletionSink {
     return this.#files.close(file);
   }
 
+  sizeOfFile(file: FileHandle): Promise<number> {
+    return this.#files.sizeOf(file);
+  }
+
   noteFault(identity: string): void {
     markFault(identity);
   }

@@ -31,6 +31,7 @@ import { FileOperation } from "./portable/file-operation.ts";
 import { markFault } from "./fault-marks.ts";
 import { FileTable } from "./portable/file-table.ts";
 import { HeapVector } from "./heap-vector.ts";
+import { sizeOfMedium } from "./medium.ts";
 import { connectTo, listenOn, type NetListener } from "./portable/socket-listener.ts";
 import { StreamSocket } from "./portable/stream-socket.ts";
 import { TurnLoop } from "./portable/turn-loop.ts";
@@ -111,6 +112,10 @@ export class PortableIo implements Io {
 
   closeFile(file: FileHandle): Promise<void> {
     return this.#files.close(file);
+  }
+
+  sizeOfFile(file: FileHandle): Promise<number> {
+    return sizeOfMedium(this.#files.get(file).fd);
   }
 
   noteFault(identity: string): void {

@@ -3,7 +3,13 @@
  * pools. Disks are texts; what is on each survives the host, as on real ones.
  */
 
-import type { NewPoolOptions, PoolEnd, PoolListing, PoolOpening } from "../pipe/pool-protocol.ts";
+import type {
+  GrownPool,
+  NewPoolOptions,
+  PoolEnd,
+  PoolListing,
+  PoolOpening,
+} from "../pipe/pool-protocol.ts";
 import type { ProbedDisk } from "../pipe/pool-protocol.ts";
 import type { CreateVolumeOptions, VolumeInfo } from "../pool/pool-info.ts";
 import { PenstockError } from "../util/errors.ts";
@@ -27,6 +33,8 @@ export class FakePoolHost {
   readonly calls: string[] = [];
   /** A pool whose end fails is open as before. */
   staysOpen = false;
+  /** Pools are asked in vain. */
+  hangs = false;
   /** What the next call of a method ends with. */
   readonly failures = new Map<string, PenstockError>();
 
@@ -64,6 +72,13 @@ export class FakePoolHost {
     return this.#opened(larger);
   }
 
+  async grow(name: string, disk: string | null): Promise<GrownPool> {
+    this.#called("grow", `${name} ${disk ?? "all"}`);
+    const sizes = { beforeBytes: CAPACITY_BYTES, sizeBytes: 2 * CAPACITY_BYTES };
+    const grown = disk === null ? [] : [{ name: disk, ...sizes }];
+    return { listing: listingOf(this.#pool(name)), grown };
+  }
+
   async probe({ disks }: PoolOpening): Promise<readonly ProbedDisk[]> {
     return disks.map((name) => {
       const pool = this.media.get(name);
@@ -73,6 +88,7 @@ export class FakePoolHost {
   }
 
   async describe(name: string): Promise<PoolListing> {
+    if (this.hangs) return await new Promise(() => undefined);
     return listingOf(this.#pool(name));
   }
 
@@ -141,9 +157,13 @@ export class FakePoolHost {
 function listingOf({ name, uuid, disks, volumes }: FakePool): PoolListing {
   const all = [...volumes.values()];
   const sizes = { reservedBytes: 0, waitingBytes: 0, pageBytes: 0, usedBytes: 0 };
+  const log = { logBytes: 0, logUsedBytes: 0, checkpoints: 0 };
   return {
     info: {
       ...sizes,
+      ...log,
+      warnPercent: 80,
+      criticalPercent: 95,
       name,
       uuid,
       state: "online",
@@ -162,5 +182,6 @@ function listingOf({ name, uuid, disks, volumes }: FakePool): PoolListing {
       })),
     },
     volumes: all,
+    scrub: null,
   };
 }

@@ -50,6 +50,11 @@ export const POOL_CODES: CodeList = {
     causes: "A wrong device, an empty disk, disks of several pools.",
     todo: "The message says what is on each; `penstock device list --disks` shows all.",
   },
+  "not-its-disk": {
+    means: "The pool has no such disk.",
+    causes: "A disk of another pool, or one that is written in another way than it was opened.",
+    todo: "`penstock pool show` names its disks; without one, all of them are looked at.",
+  },
   "option-needs-another": {
     means: "One of two options that belong together was given alone.",
     causes: "`pool inspect --volume` without --export, or the other way round.",
@@ -93,6 +98,11 @@ export const POOL_CODES: CodeList = {
   "pool-disk-added": {
     means: "A pool has one more disk.",
     causes: "`penstock pool add-disk`, or a call of the RPC.",
+    todo: "Nothing.",
+  },
+  "pool-disk-grown": {
+    means: "A disk of a pool has become larger, and the pool with it.",
+    causes: "`penstock pool grow`, or a call of the RPC.",
     todo: "Nothing.",
   },
   "pool-exists": {
@@ -234,6 +244,11 @@ export const POOL_CODES: CodeList = {
     means: "The pool is being scrubbed already.",
     causes: "Another `penstock pool scrub` runs.",
     todo: "Wait for it, or stop it.",
+  },
+  "thresholds-invalid": {
+    means: "A pool cannot warn of its space in that order.",
+    causes: "The warning is to come at more percent than the critical state (95 unless given).",
+    todo: "Give `--warn-at` a lower value than `--critical-at`, or both.",
   },
   "too-many-disks": {
     means: "A pool has as many disks as it can.",

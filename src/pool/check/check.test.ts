@@ -163,6 +163,50 @@ test("a scrub finds the bad copy of a page, and it is written anew", () =>
     ok(found >= 4, "pages of the last checkpoint have two copies each");
   }));
 
+test("a scrub finds a bad copy of a label, which is written anew", () =>
+  withReactor("fake", async ({ reactor }) => {
+    const { image } = await makeImage(reactor);
+    let bad = 0;
+    for (const block of [4, 12, SIZE / BLOCK_BYTES - 12, SIZE / BLOCK_BYTES - 4]) {
+      const { pool } = await open(
+        reactor,
+        spoil(image, block * BLOCK_BYTES + 3000, (byte) => byte ^ 1),
+      );
+      const { badCopies } = await pool.scrub().done;
+      await pool.parts.checkpointer.run("in use");
+      strictEqual((await pool.scrub({ restart: true }).done).badCopies, 0);
+      bad += badCopies;
+      await pool.close();
+    }
+    ok(bad >= 2, "the import writes one of the two slots anew, the other one is left");
+  }));
+
+test("a scrub discards all free space when it is asked to, and nothing else", () =>
+  withReactor("fake", async ({ reactor }) => {
+    const { image, content } = await makeImage(reactor);
+    // What a crash has left in free space.
+    const left = new Map(image);
+    const garbage = Array.from({ length: 2000 }, (_, index) => 4096 + index);
+    for (const block of garbage) left.set(block, new Uint8Array(BLOCK_BYTES).fill(7));
+    const { pool, disk } = await open(reactor, left);
+    await pool.createVolume({ name: "w", sizeBytes: content.length });
+    const device = new PromiseDevice(await pool.openVolume("w", { stageName: "w" }));
+    // While it is at it, others write: they wait for space that is held, and get it.
+    const scrub = pool.scrub({ trim: true });
+    await device.writeAt(0, Uint8Array.from(content));
+    const { state, trimmedBytes } = await scrub.done;
+    deepStrictEqual([state, trimmedBytes > SIZE / 2], ["finished", true]);
+    deepStrictEqual(await device.readAt(0, content.length), content);
+    await device.close();
+    deepStrictEqual((await walkPool(pool.parts)).problems, []);
+    strictEqual((await pool.scrub({ restart: true }).done).damagedCount, 0);
+    const after = disk.image();
+    const kept = garbage.filter((block) => after.get(block)?.every((byte) => byte === 7) === true);
+    // But for the chunks that pages and data come out of next.
+    ok(kept.length <= 3 * 256, `${kept.length} blocks were not discarded`);
+    await pool.close();
+  }));
+
 test("a scrub pauses, goes on in another process where it was, and keeps to its rate", () =>
   withReactor("fake", async ({ reactor }) => {
     const { image } = await makeImage(reactor);

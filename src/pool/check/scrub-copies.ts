@@ -6,11 +6,11 @@
  */
 
 import { Status } from "../../block/status.ts";
-import { readLabelAreas } from "../disks/label-areas.ts";
+import { readSlots } from "../disks/label-areas.ts";
 import { SlotState } from "../pages/cache-slots.ts";
 import { checkPage, type PageHeader, readHeader } from "../pages/page-format.ts";
 import { MISSING, type PageTree } from "../pages/page-tree.ts";
-import { type Address, BLOCK_BYTES, diskOf, LABEL_SLOTS } from "../pool-layout.ts";
+import { type Address, BLOCK_BYTES, diskOf } from "../pool-layout.ts";
 import type { PoolParts } from "../recovery/pool-parts.ts";
 import { BlockRun } from "./block-run.ts";
 import { loadPath } from "./load-path.ts";
@@ -63,20 +63,33 @@ export class ScrubCopies {
     const { disks, checkpointer, isReadOnly } = this.#parts;
     let isBad = false;
     for (let index = 0; index < disks.count; index++) {
-      const { device } = disks.at(index);
-      const { name, copies } = await readLabelAreas(device);
-      const slots = LABEL_SLOTS.length;
-      for (const [place, copy] of copies.entries()) {
-        // A slot that neither area has a label in was never written.
-        const isWritten = copies.some(
-          (other, at) => at % slots === place % slots && other !== copy,
-        );
-        if (copy.kind === "label" || !isWritten) continue;
+      let count = await this.#badLabels(index);
+      if (count > 0) {
+        // It may just have been being written.
+        await checkpointer.idle();
+        count = await this.#badLabels(index);
+      }
+      const { name } = disks.at(index).device.info;
+      for (let bad = 0; bad < count; bad++) {
         isBad = true;
         this.#owner.badCopy(`a copy of the label on ${name} is damaged`);
       }
     }
     if (isBad && !isReadOnly) checkpointer.request("a copy of the label is damaged");
+  }
+
+  async #badLabels(index: number): Promise<number> {
+    const { device, blocks } = this.#parts.disks.at(index);
+    let bad = 0;
+    for (const pair of await readSlots(device, blocks)) {
+      // Neither has one: it was never written. Of a label from before the disk has grown, or from
+      // before it was the pool's, the second copy was elsewhere, or nowhere.
+      const isWhole = pair.some(
+        (copy) => copy.kind === "label" && copy.label.disks[index]?.blocks === blocks,
+      );
+      if (isWhole) bad += pair.filter(({ kind }) => kind !== "label").length;
+    }
+    return bad;
   }
 
   /** Of a page that is on the disks as it is in memory; null: it is not, or it is lost. */

@@ -1,6 +1,7 @@
 /**
  * Scrub: reads everything that a pool holds and looks whether it is right: all labels, both copies
- * of all pages, and the blocks of all volumes in the order in which clients see them.
+ * of all pages, and the blocks of all volumes in the order in which clients see them. If asked to,
+ * it discards all free space before.
  *
  *   running <--pause, resume--> paused
  *      +--all read--> finished   +--its disks fail--> failed   +--stop--> paused, done
@@ -14,6 +15,7 @@ import { assert } from "../../util/assert.ts";
 import type { PoolEventCode } from "../pool-environment.ts";
 import { BLOCK_BYTES } from "../pool-layout.ts";
 import type { PoolParts } from "../recovery/pool-parts.ts";
+import { SpaceTrim } from "../space/space-trim.ts";
 import type { DataWriter } from "../volumes/data-writer.ts";
 import type { VolumeState } from "../volumes/volume-state.ts";
 import { Heal, type HealSource } from "./heal.ts";
@@ -33,6 +35,8 @@ export interface ScrubOptions {
   readonly heal?: HealSource;
   /** From the beginning; default: goes on where the last one was. */
   readonly restart?: boolean;
+  /** Discards all free space first. */
+  readonly trim?: boolean;
 }
 
 export interface DamagedBlock {
@@ -52,6 +56,8 @@ export interface ScrubProgress {
   readonly healedCount: number;
   /** Copies of pages and labels that were bad beside a good one; they are written anew. */
   readonly badCopies: number;
+  /** Free space that this run has discarded. */
+  readonly trimmedBytes: number;
 }
 
 export interface Scrub {
@@ -91,12 +97,14 @@ class PoolScrub implements Scrub {
   readonly #parts: PoolParts;
   readonly #store: ScrubStore;
   readonly #bytesPerSecond: number;
+  readonly #isTrim: boolean;
   readonly #copies: ScrubCopies;
   readonly #volumes: ScrubVolume;
   readonly #heal: Heal | null;
   readonly #damaged: DamagedBlock[] = [];
   #state: ScrubProgress["state"] = "running";
   #position: ScrubPosition;
+  #trimmedBytes = 0;
   #isPausing = false;
   #isStopped = false;
   /** Those who wait for the pause. */
@@ -107,11 +115,12 @@ class PoolScrub implements Scrub {
   #readOnMs: number;
 
   constructor({ parts, writer, store }: ScrubStart, options: ScrubOptions) {
-    const { bytesPerSecond = Number.POSITIVE_INFINITY, heal } = options;
+    const { bytesPerSecond = Number.POSITIVE_INFINITY, heal, trim = false } = options;
     assert(bytesPerSecond > 0, "a scrub gets on");
     this.#parts = parts;
     this.#store = store;
     this.#bytesPerSecond = bytesPerSecond;
+    this.#isTrim = trim && !parts.isReadOnly;
     this.#savedMs = this.#now();
     this.#readOnMs = this.#savedMs;
     const kept = options.restart === true ? null : decodePosition(store.load());
@@ -134,8 +143,8 @@ class PoolScrub implements Scrub {
     // Both change while it runs.
     const totalBytes = this.#state === "finished" ? doneBytes : Math.max(all, doneBytes);
     const damaged = [...this.#damaged];
-    const state = this.#state;
-    return { state, doneBytes, totalBytes, damaged, damagedCount, healedCount, badCopies };
+    const counts = { doneBytes, totalBytes, damagedCount, healedCount, badCopies };
+    return { state: this.#state, ...counts, damaged, trimmedBytes: this.#trimmedBytes };
   }
 
   async pause(): Promise<void> {
@@ -182,6 +191,7 @@ class PoolScrub implements Scrub {
     const { catalogue, space, disks } = this.#parts;
     // The constructor ends before anything of it runs.
     if (!(await this.#mayGoOn(0))) return false;
+    if (this.#isTrim && !(await this.#trim())) return false;
     await this.#copies.labels();
     if (!(await this.#copies.tree(catalogue.objects, "objects"))) return false;
     if (!(await this.#copies.tree(catalogue.propertyTree, "properties"))) return false;
@@ -193,6 +203,16 @@ class PoolScrub implements Scrub {
       if (!(await this.#readVolume(volume))) return false;
     }
     return true;
+  }
+
+  /** Not at the rate of reads: a discard moves no data. False: stopped. */
+  #trim(): Promise<boolean> {
+    const { space, disks, environment } = this.#parts;
+    const mayGoOn = (bytes: number): Promise<boolean> => {
+      this.#trimmedBytes += bytes;
+      return this.#mayGoOn(0);
+    };
+    return new SpaceTrim({ space, disks, reactor: environment.reactor, mayGoOn }).run();
   }
 
   /** The one that the position is in, or the next one. */

@@ -57,6 +57,22 @@ export async function readLabelAreas(device: Device): Promise<DeviceCopies> {
   }
 }
 
+/** The copies at both ends of a disk with so many blocks; those of one slot together. */
+export async function readSlots(
+  device: Device,
+  diskBlocks: number,
+): Promise<readonly (readonly [front: LabelCopy, back: LabelCopy])[]> {
+  const slab = device.reactor.io.slabs.allocate(BLOCK_BYTES);
+  try {
+    const [frontStart, backStart] = areaStarts(diskBlocks);
+    const front = await readArea(device, frontStart, slab);
+    const back = await readArea(device, backStart, slab);
+    return front.map((copy, slot) => [copy, back[slot] as LabelCopy]); // as many slots
+  } finally {
+    device.reactor.io.slabs.release(slab);
+  }
+}
+
 async function readArea(device: Device, start: number, slab: Slab): Promise<LabelCopy[]> {
   const copies: LabelCopy[] = [];
   for (const slot of LABEL_SLOTS) {

@@ -159,6 +159,13 @@ export class PoolLog implements DiskRequestOwner, FlushWaiter {
     return this.#records - this.#recordsAtTail;
   }
 
+  /** Of the ring, both copies of each frame counted. */
+  get bytes(): { readonly all: number; readonly used: number } {
+    const { units, usedUnits } = this.#ring;
+    const { unitBytes } = this.#place;
+    return { all: units * unitBytes, used: usedUnits * unitBytes };
+  }
+
   /** Words of records that a frame can have: no record is larger. */
   get recordWordsMax(): number {
     return (this.#frameBytesMax - FRAME_HEADER_BYTES) / 4;

@@ -10,6 +10,7 @@ import { PenstockError } from "../../util/errors.ts";
 import { deviceBlocks } from "../disks/label-areas.ts";
 import type { LabelDisk } from "../disks/label-format.ts";
 import { emptyPointer } from "../pages/root-pointer.ts";
+import type { GrownDisk } from "../pool-info.ts";
 import { BLOCK_BYTES, DISKS_MAX, poolSizes } from "../pool-layout.ts";
 import { backArea, heldRuns } from "./disk-layout.ts";
 import {
@@ -60,16 +61,18 @@ export async function addDisk(
 
 /**
  * Takes the sizes that the devices state by now.
+ * @returns the disks that are larger
  * @throws PenstockError `pool-faulted`
  */
-export async function growDisks(parts: PoolParts): Promise<void> {
+export async function growDisks(parts: PoolParts): Promise<readonly GrownDisk[]> {
   const { disks, checkpointer, space } = parts;
   const larger: number[] = [];
   for (let index = 0; index < disks.count; index++) {
     const { device, blocks } = disks.at(index);
     if (deviceBlocks(device) > blocks) larger.push(index);
   }
-  if (larger.length === 0) return;
+  const grown: GrownDisk[] = [];
+  if (larger.length === 0) return grown;
   for (const index of larger) {
     const { device } = disks.at(index);
     // What an older pool of that size has left there is not to be found any more.
@@ -81,10 +84,16 @@ export async function growDisks(parts: PoolParts): Promise<void> {
       const disk = disks.at(index);
       const before = disk.blocks;
       disk.blocks = deviceBlocks(disk.device);
+      grown.push({
+        name: disk.device.info.name,
+        beforeBytes: before * BLOCK_BYTES,
+        sizeBytes: disk.blocks * BLOCK_BYTES,
+      });
       space.growDisk(index, disk.blocks, [backArea(index, disk.blocks)], [backArea(index, before)]);
     }
     space.keptBackBlocks = keptBackBlocks(parts);
   });
+  return grown;
 }
 
 function keptBackBlocks({ disks }: PoolParts): number {

@@ -77,6 +77,7 @@ export class Checkpointer {
   #isAsked = false;
   #isHolding = false;
   #isFaultNoted = false;
+  #completed = 0;
 
   constructor(options: CheckpointerOptions) {
     this.#parts = options;
@@ -91,6 +92,11 @@ export class Checkpointer {
   /** The last one that is durable. */
   get label(): PoolLabel {
     return this.#label;
+  }
+
+  /** Of this session. */
+  get completed(): number {
+    return this.#completed;
   }
 
   /** The next labels are to have these. */
@@ -149,6 +155,7 @@ export class Checkpointer {
       await this.#writeLabel(label);
       log.releaseThrough(label.logSequence - 1, label.generation);
       frozen.committed();
+      this.#completed++;
     } catch (error) {
       throw this.#broken(error);
     } finally {

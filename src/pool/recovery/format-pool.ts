@@ -44,7 +44,7 @@ const NO_SESSION = "0".repeat(16);
 
 /**
  * @throws PenstockError `disk-not-empty`, `disk-too-small`, `disk-in-pool`, `name-invalid`,
- *   `chunk-size-invalid`, `pool-newer`, `pool-faulted` (a disk failed)
+ *   `chunk-size-invalid`, `thresholds-invalid`, `pool-newer`, `pool-faulted` (a disk failed)
  */
 export async function formatPool(
   environment: PoolEnvironment,
@@ -171,8 +171,23 @@ function chunkBlocksOf(chunkBytes: number): number {
   if (isSound && blocks >= CHUNK_BLOCKS_MIN && blocks <= CHUNK_BLOCKS_MAX) return blocks;
   throw new PenstockError({
     code: "chunk-size-invalid",
-    message: `a chunk is a power of two from 64 KiB to 4 MiB, not ${chunkBytes} bytes`,
+    message: `found chunks of ${chunkBytes} bytes, expected a power of two from 64 KiB to 4 MiB`,
     details: { chunkBytes },
+  });
+}
+
+function thresholdsOf(options: CreatePoolOptions) {
+  const warnPercent = options.warnPercent ?? WARN_PERCENT_DEFAULT;
+  const criticalPercent = options.criticalPercent ?? CRITICAL_PERCENT_DEFAULT;
+  if (criticalPercent === 0 || warnPercent <= criticalPercent) {
+    return { warnPercent, criticalPercent };
+  }
+  throw new PenstockError({
+    code: "thresholds-invalid",
+    message:
+      `found a warning at ${warnPercent} % and the critical state at ${criticalPercent} %, ` +
+      "expected the warning not behind it",
+    details: { warnPercent, criticalPercent },
   });
 }
 
@@ -212,8 +227,7 @@ function newLabel(
     pageBlocks: 0,
     heldBlocks: 0,
     overCommitPercent: options.overCommitPercent ?? 0,
-    warnPercent: options.warnPercent ?? WARN_PERCENT_DEFAULT,
-    criticalPercent: options.criticalPercent ?? CRITICAL_PERCENT_DEFAULT,
+    ...thresholdsOf(options),
     name: options.name,
     holder: "",
     engineUuid: environment.engineUuid,

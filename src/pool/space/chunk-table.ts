@@ -120,6 +120,11 @@ export class ChunkTable {
     this.#stocks[record] = isStock ? disk : NO_STOCK;
   }
 
+  /** Somebody takes blocks out of it. */
+  hasUser(record: number): boolean {
+    return this.#users[record] !== 0;
+  }
+
   /** It stays until `leave`. */
   enter(record: number): void {
     this.#users[record] = (this.#users[record] as number) + 1;

@@ -35,7 +35,7 @@ import { PageStock } from "./page-stock.ts";
 import { ReplacedPages } from "./replaced-pages.ts";
 import type { ReusePipeline } from "./reuse-pipeline.ts";
 import { SpaceFold } from "./space-fold.ts";
-import { mayTake, type SpaceAnswer, type SpaceFigures } from "./space-policy.ts";
+import { mayTake, noFigures, type SpaceAnswer, type SpaceFigures } from "./space-policy.ts";
 import { TakeBudget } from "./take-budget.ts";
 
 export type TakeResult = SpaceAnswer;
@@ -107,15 +107,7 @@ export class SpaceMap implements PageSpace, ChunkSource, Flushable {
   readonly #replaced = new ReplacedPages();
   #firstWaiter: SpaceWaiter | null = null;
   #lastWaiter: SpaceWaiter | null = null;
-  readonly #figures = {
-    free: 0,
-    waiting: 0,
-    taken: 0,
-    reserved: 0,
-    keptBack: 0,
-    held: 0,
-    pages: 0,
-  };
+  readonly #figures = noFigures();
 
   constructor(options: SpaceMapOptions) {
     const { cache, chunkBlocks, disks } = options;
@@ -234,6 +226,12 @@ export class SpaceMap implements PageSpace, ChunkSource, Flushable {
     this.#waitingData -= count;
     assert(this.#waitingData >= 0, "what is reused has waited");
     this.#release(address, count);
+  }
+
+  /** By SpaceTrim: free blocks that nobody takes until they are punched and `reusable`. */
+  hold(address: Address, count: number): void {
+    this.#setBusy(address, count, true);
+    this.#waitingData += count;
   }
 
   /** Taken, and never written or never logged: usable at once. */

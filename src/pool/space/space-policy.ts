@@ -30,6 +30,11 @@ export interface SpaceFigures {
   readonly pages: number;
 }
 
+/** All 0, to be filled in again and again. */
+export function noFigures(): { -readonly [Name in keyof SpaceFigures]: number } {
+  return { free: 0, waiting: 0, taken: 0, reserved: 0, keptBack: 0, held: 0, pages: 0 };
+}
+
 export type SpaceAnswer = "ok" | "wait" | "no-space";
 
 /** Of what is kept back, at least this part stays room, however much pages take. */

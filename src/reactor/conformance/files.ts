@@ -52,6 +52,15 @@ export async function growsSmallerFile(h: Harness): Promise<void> {
   ok(slab.bytes.every((byte) => byte === 7));
 }
 
+export async function sizeIsThatOfNow(h: Harness): Promise<void> {
+  const { file } = await h.create("longer.img", 8192);
+  strictEqual(await h.io.sizeOfFile(file), 8192);
+  // Whoever makes it longer: what was said when it was opened is old.
+  const slab = h.slab(4096);
+  strictEqual(await h.run((op) => h.io.write(op, file, slab, 0, 4096, MIB, false)), 4096);
+  strictEqual(await h.io.sizeOfFile(file), MIB + 4096);
+}
+
 export async function refusesToShrink(h: Harness): Promise<void> {
   const large = await h.create("large.img", MIB);
   await h.closeFile(large.file);

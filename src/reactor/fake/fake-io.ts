@@ -125,6 +125,11 @@ export class FakeIo implements Io, FakeOpOwner {
     await this.#later(this.#disk.transferDelayMs());
   }
 
+  async sizeOfFile(file: FileHandle): Promise<number> {
+    await this.#later(this.#disk.transferDelayMs());
+    return this.#files.get(file).file.sizeBytes;
+  }
+
   noteFault(identity: string): void {
     this.#disk.noteFault(identity);
   }

@@ -10,7 +10,7 @@ import { Operation, RequestFlag } from "../../block/operation.ts";
 import { Status, statusName } from "../../block/status.ts";
 import { FileDevice } from "../../devices/file.ts";
 import type { PoolEnvironment } from "../../pool/pool-environment.ts";
-import type { CreateVolumeOptions, PoolInfo, VolumeInfo } from "../../pool/pool-info.ts";
+import type { CreateVolumeOptions, GrownDisk, PoolInfo, VolumeInfo } from "../../pool/pool-info.ts";
 import type { PoolDoor, StagedPool } from "./pool-door.ts";
 import { assert } from "../../util/assert.ts";
 import { PenstockError } from "../../util/errors.ts";
@@ -122,6 +122,11 @@ class StandInPool implements StagedPool {
       freeBytes: 0,
       waitingBytes: 0,
       pageBytes: 0,
+      logBytes: 0,
+      logUsedBytes: 0,
+      checkpoints: 0,
+      warnPercent: 0,
+      criticalPercent: 0,
       chunkBytes: 0,
       checksum: "none",
       disks: this.#devices.map(({ info }, index) => {
@@ -212,9 +217,10 @@ class StandInPool implements StagedPool {
     this.#medium.disks = this.#devices.length;
   }
 
-  async grow(): Promise<void> {
+  async grow(): Promise<readonly GrownDisk[]> {
     await this.#delay();
     this.#takeSizes();
+    return [];
   }
 
   export(): Promise<void> {

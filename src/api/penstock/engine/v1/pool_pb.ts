@@ -21,7 +21,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file penstock/engine/v1/pool.proto.
  */
 export const file_penstock_engine_v1_pool: GenFile = /*@__PURE__*/
-  fileDesc("Ch1wZW5zdG9jay9lbmdpbmUvdjEvcG9vbC5wcm90bxIScGVuc3RvY2suZW5naW5lLnYxIrQDCgRQb29sEgwKBG5hbWUYASABKAkSLAoFc3RhdGUYAiABKA4yHS5wZW5zdG9jay5lbmdpbmUudjEuUG9vbFN0YXRlEgwKBHV1aWQYAyABKAkSKwoFZGlza3MYBCADKAsyHC5wZW5zdG9jay5lbmdpbmUudjEuUG9vbERpc2sSFgoOY2FwYWNpdHlfYnl0ZXMYBSABKAQSEgoKdXNlZF9ieXRlcxgGIAEoBBIWCg5yZXNlcnZlZF9ieXRlcxgHIAEoBBIXCg9jb21taXR0ZWRfYnl0ZXMYCCABKAQSEgoKZnJlZV9ieXRlcxgJIAEoBBITCgtjaHVua19ieXRlcxgKIAEoDRIQCghjaGVja3N1bRgLIAEoCRIvCgtjcmVhdGVfdGltZRgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGcmVhc29uGA0gASgJEiwKB2ZhaWx1cmUYDiABKAsyGy5wZW5zdG9jay5lbmdpbmUudjEuRmFpbHVyZRIuCgpyZXRyeV90aW1lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJQCghQb29sRGlzaxIOCgZkZXZpY2UYASABKAkSDAoEdXVpZBgCIAEoCRISCgpzaXplX2J5dGVzGAMgASgEEhIKCmZyZWVfYnl0ZXMYBCABKAQi7QEKB1JlcGxpY2ESDAoEcG9vbBgBIAEoCRIMCgRuYW1lGAIgASgJEgwKBHV1aWQYAyABKAkSEgoKc2l6ZV9ieXRlcxgEIAEoBBISCgp1c2VkX2J5dGVzGAUgASgEEgwKBHRoaW4YBiABKAgSLwoFc3RhdGUYByABKA4yIC5wZW5zdG9jay5lbmdpbmUudjEuUmVwbGljYVN0YXRlEi8KC2NyZWF0ZV90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglzaGFyZV91cmkYCSABKAkSDQoFcGlwZXMYCiADKAkinQEKEUNyZWF0ZVBvb2xSZXF1ZXN0EgwKBG5hbWUYASABKAkSDQoFZGlza3MYAiADKAkSFQoIY2hlY2tzdW0YAyABKAlIAIgBARIgChNvdmVyX2NvbW1pdF9wZXJjZW50GAQgASgNSAGIAQESDQoFZm9yY2UYBSABKAhCCwoJX2NoZWNrc3VtQhYKFF9vdmVyX2NvbW1pdF9wZXJjZW50IjwKEkNyZWF0ZVBvb2xSZXNwb25zZRImCgRwb29sGAEgASgLMhgucGVuc3RvY2suZW5naW5lLnYxLlBvb2wiMQoRSW1wb3J0UG9vbFJlcXVlc3QSDQoFZGlza3MYASADKAkSDQoFZm9yY2UYAiABKAgiPAoSSW1wb3J0UG9vbFJlc3BvbnNlEiYKBHBvb2wYASABKAsyGC5wZW5zdG9jay5lbmdpbmUudjEuUG9vbCISChBMaXN0UG9vbHNSZXF1ZXN0IjwKEUxpc3RQb29sc1Jlc3BvbnNlEicKBXBvb2xzGAEgAygLMhgucGVuc3RvY2suZW5naW5lLnYxLlBvb2wiHgoOR2V0UG9vbFJlcXVlc3QSDAoEbmFtZRgBIAEoCSI5Cg9HZXRQb29sUmVzcG9uc2USJgoEcG9vbBgBIAEoCzIYLnBlbnN0b2NrLmVuZ2luZS52MS5Qb29sIj8KEkFkZFBvb2xEaXNrUmVxdWVzdBIMCgRuYW1lGAEgASgJEgwKBGRpc2sYAiABKAkSDQoFZm9yY2UYAyABKAgiPQoTQWRkUG9vbERpc2tSZXNwb25zZRImCgRwb29sGAEgASgLMhgucGVuc3RvY2suZW5naW5lLnYxLlBvb2wiYQoQU2NydWJQb29sUmVxdWVzdBIMCgRuYW1lGAEgASgJEhsKDm1pYl9wZXJfc2Vjb25kGAIgASgNSACIAQESDwoHcmVzdGFydBgDIAEoCEIRCg9fbWliX3Blcl9zZWNvbmQiygEKEVNjcnViUG9vbFJlc3BvbnNlEi0KBXN0YXRlGAEgASgOMh4ucGVuc3RvY2suZW5naW5lLnYxLlNjcnViU3RhdGUSEgoKZG9uZV9ieXRlcxgCIAEoBBITCgt0b3RhbF9ieXRlcxgDIAEoBBISCgpiYWRfY29waWVzGAQgASgEEhYKDmRhbWFnZWRfYmxvY2tzGAUgASgEEjEKB2RhbWFnZWQYBiADKAsyIC5wZW5zdG9jay5lbmdpbmUudjEuRGFtYWdlZEJsb2NrIi8KDERhbWFnZWRCbG9jaxIPCgdyZXBsaWNhGAEgASgJEg4KBm9mZnNldBgCIAEoBCIhChFFeHBvcnRQb29sUmVxdWVzdBIMCgRuYW1lGAEgASgJIhQKEkV4cG9ydFBvb2xSZXNwb25zZSIxChJEZXN0cm95UG9vbFJlcXVlc3QSDAoEbmFtZRgBIAEoCRINCgVmb3JjZRgCIAEoCCIVChNEZXN0cm95UG9vbFJlc3BvbnNlInAKFENyZWF0ZVJlcGxpY2FSZXF1ZXN0EgwKBHBvb2wYASABKAkSDAoEbmFtZRgCIAEoCRISCgpzaXplX2J5dGVzGAMgASgEEgwKBHRoaW4YBCABKAgSEQoEdXVpZBgFIAEoCUgAiAEBQgcKBV91dWlkIkUKFUNyZWF0ZVJlcGxpY2FSZXNwb25zZRIsCgdyZXBsaWNhGAEgASgLMhsucGVuc3RvY2suZW5naW5lLnYxLlJlcGxpY2EiMQoTTGlzdFJlcGxpY2FzUmVxdWVzdBIRCgRwb29sGAEgASgJSACIAQFCBwoFX3Bvb2wiRQoUTGlzdFJlcGxpY2FzUmVzcG9uc2USLQoIcmVwbGljYXMYASADKAsyGy5wZW5zdG9jay5lbmdpbmUudjEuUmVwbGljYSIvChFHZXRSZXBsaWNhUmVxdWVzdBIMCgRwb29sGAEgASgJEgwKBG5hbWUYAiABKAkiQgoSR2V0UmVwbGljYVJlc3BvbnNlEiwKB3JlcGxpY2EYASABKAsyGy5wZW5zdG9jay5lbmdpbmUudjEuUmVwbGljYSJAChNTaGFyZVJlcGxpY2FSZXF1ZXN0EgwKBHBvb2wYASABKAkSDAoEbmFtZRgCIAEoCRINCgVzaGFyZRgDIAEoCSJEChRTaGFyZVJlcGxpY2FSZXNwb25zZRIsCgdyZXBsaWNhGAEgASgLMhsucGVuc3RvY2suZW5naW5lLnYxLlJlcGxpY2EiMwoVVW5zaGFyZVJlcGxpY2FSZXF1ZXN0EgwKBHBvb2wYASABKAkSDAoEbmFtZRgCIAEoCSJGChZVbnNoYXJlUmVwbGljYVJlc3BvbnNlEiwKB3JlcGxpY2EYASABKAsyGy5wZW5zdG9jay5lbmdpbmUudjEuUmVwbGljYSJGChRSZXNpemVSZXBsaWNhUmVxdWVzdBIMCgRwb29sGAEgASgJEgwKBG5hbWUYAiABKAkSEgoKc2l6ZV9ieXRlcxgDIAEoBCJFChVSZXNpemVSZXBsaWNhUmVzcG9uc2USLAoHcmVwbGljYRgBIAEoCzIbLnBlbnN0b2NrLmVuZ2luZS52MS5SZXBsaWNhIjMKFURlc3Ryb3lSZXBsaWNhUmVxdWVzdBIMCgRwb29sGAEgASgJEgwKBG5hbWUYAiABKAkiGAoWRGVzdHJveVJlcGxpY2FSZXNwb25zZSISChBMaXN0RGlza3NSZXF1ZXN0IjwKEUxpc3REaXNrc1Jlc3BvbnNlEicKBWRpc2tzGAEgAygLMhgucGVuc3RvY2suZW5naW5lLnYxLkRpc2silQEKBERpc2sSDgoGZGV2aWNlGAEgASgJEgwKBGtpbmQYAiABKAkSEgoKc2l6ZV9ieXRlcxgDIAEoBBIoCgN1c2UYBCABKA4yGy5wZW5zdG9jay5lbmdpbmUudjEuRGlza1VzZRIPCgdjb250ZW50GAUgASgJEhEKCXJlYWRfb25seRgGIAEoCBINCgVtb2RlbBgHIAEoCSq2AQoJUG9vbFN0YXRlEhoKFlBPT0xfU1RBVEVfVU5TUEVDSUZJRUQQABIWChJQT09MX1NUQVRFX09QRU5JTkcQARIVChFQT09MX1NUQVRFX09OTElORRACEhcKE1BPT0xfU1RBVEVfREVHUkFERUQQAxIWChJQT09MX1NUQVRFX0ZBVUxURUQQBBIVChFQT09MX1NUQVRFX0ZBSUxFRBAFEhYKElBPT0xfU1RBVEVfQ0xPU0lORxAGKmIKDFJlcGxpY2FTdGF0ZRIdChlSRVBMSUNBX1NUQVRFX1VOU1BFQ0lGSUVEEAASFwoTUkVQTElDQV9TVEFURV9SRUFEWRABEhoKFlJFUExJQ0FfU1RBVEVfREVMRVRJTkcQAiqMAQoKU2NydWJTdGF0ZRIbChdTQ1JVQl9TVEFURV9VTlNQRUNJRklFRBAAEhcKE1NDUlVCX1NUQVRFX1JVTk5JTkcQARIWChJTQ1JVQl9TVEFURV9QQVVTRUQQAhIYChRTQ1JVQl9TVEFURV9GSU5JU0hFRBADEhYKElNDUlVCX1NUQVRFX0ZBSUxFRBAEKmIKB0Rpc2tVc2USGAoURElTS19VU0VfVU5TUEVDSUZJRUQQABIRCg1ESVNLX1VTRV9GUkVFEAESEQoNRElTS19VU0VfVVNFRBACEhcKE0RJU0tfVVNFX1VOUkVBREFCTEUQAzL4BQoLUG9vbFNlcnZpY2USWwoKQ3JlYXRlUG9vbBIlLnBlbnN0b2NrLmVuZ2luZS52MS5DcmVhdGVQb29sUmVxdWVzdBomLnBlbnN0b2NrLmVuZ2luZS52MS5DcmVhdGVQb29sUmVzcG9uc2USWwoKSW1wb3J0UG9vbBIlLnBlbnN0b2NrLmVuZ2luZS52MS5JbXBvcnRQb29sUmVxdWVzdBomLnBlbnN0b2NrLmVuZ2luZS52MS5JbXBvcnRQb29sUmVzcG9uc2USXQoJTGlzdFBvb2xzEiQucGVuc3RvY2suZW5naW5lLnYxLkxpc3RQb29sc1JlcXVlc3QaJS5wZW5zdG9jay5lbmdpbmUudjEuTGlzdFBvb2xzUmVzcG9uc2UiA5ACARJXCgdHZXRQb29sEiIucGVuc3RvY2suZW5naW5lLnYxLkdldFBvb2xSZXF1ZXN0GiMucGVuc3RvY2suZW5naW5lLnYxLkdldFBvb2xSZXNwb25zZSIDkAIBEl4KC0FkZFBvb2xEaXNrEiYucGVuc3RvY2suZW5naW5lLnYxLkFkZFBvb2xEaXNrUmVxdWVzdBonLnBlbnN0b2NrLmVuZ2luZS52MS5BZGRQb29sRGlza1Jlc3BvbnNlEloKCVNjcnViUG9vbBIkLnBlbnN0b2NrLmVuZ2luZS52MS5TY3J1YlBvb2xSZXF1ZXN0GiUucGVuc3RvY2suZW5naW5lLnYxLlNjcnViUG9vbFJlc3BvbnNlMAESWwoKRXhwb3J0UG9vbBIlLnBlbnN0b2NrLmVuZ2luZS52MS5FeHBvcnRQb29sUmVxdWVzdBomLnBlbnN0b2NrLmVuZ2luZS52MS5FeHBvcnRQb29sUmVzcG9uc2USXgoLRGVzdHJveVBvb2wSJi5wZW5zdG9jay5lbmdpbmUudjEuRGVzdHJveVBvb2xSZXF1ZXN0GicucGVuc3RvY2suZW5naW5lLnYxLkRlc3Ryb3lQb29sUmVzcG9uc2Uy2wUKDlJlcGxpY2FTZXJ2aWNlEmQKDUNyZWF0ZVJlcGxpY2ESKC5wZW5zdG9jay5lbmdpbmUudjEuQ3JlYXRlUmVwbGljYVJlcXVlc3QaKS5wZW5zdG9jay5lbmdpbmUudjEuQ3JlYXRlUmVwbGljYVJlc3BvbnNlEmYKDExpc3RSZXBsaWNhcxInLnBlbnN0b2NrLmVuZ2luZS52MS5MaXN0UmVwbGljYXNSZXF1ZXN0GigucGVuc3RvY2suZW5naW5lLnYxLkxpc3RSZXBsaWNhc1Jlc3BvbnNlIgOQAgESYAoKR2V0UmVwbGljYRIlLnBlbnN0b2NrLmVuZ2luZS52MS5HZXRSZXBsaWNhUmVxdWVzdBomLnBlbnN0b2NrLmVuZ2luZS52MS5HZXRSZXBsaWNhUmVzcG9uc2UiA5ACARJhCgxTaGFyZVJlcGxpY2ESJy5wZW5zdG9jay5lbmdpbmUudjEuU2hhcmVSZXBsaWNhUmVxdWVzdBooLnBlbnN0b2NrLmVuZ2luZS52MS5TaGFyZVJlcGxpY2FSZXNwb25zZRJnCg5VbnNoYXJlUmVwbGljYRIpLnBlbnN0b2NrLmVuZ2luZS52MS5VbnNoYXJlUmVwbGljYVJlcXVlc3QaKi5wZW5zdG9jay5lbmdpbmUudjEuVW5zaGFyZVJlcGxpY2FSZXNwb25zZRJkCg1SZXNpemVSZXBsaWNhEigucGVuc3RvY2suZW5naW5lLnYxLlJlc2l6ZVJlcGxpY2FSZXF1ZXN0GikucGVuc3RvY2suZW5naW5lLnYxLlJlc2l6ZVJlcGxpY2FSZXNwb25zZRJnCg5EZXN0cm95UmVwbGljYRIpLnBlbnN0b2NrLmVuZ2luZS52MS5EZXN0cm95UmVwbGljYVJlcXVlc3QaKi5wZW5zdG9jay5lbmdpbmUudjEuRGVzdHJveVJlcGxpY2FSZXNwb25zZTJuCg1EZXZpY2VTZXJ2aWNlEl0KCUxpc3REaXNrcxIkLnBlbnN0b2NrLmVuZ2luZS52MS5MaXN0RGlza3NSZXF1ZXN0GiUucGVuc3RvY2suZW5naW5lLnYxLkxpc3REaXNrc1Jlc3BvbnNlIgOQAgFiBnByb3RvMw", [file_google_protobuf_timestamp, file_penstock_engine_v1_engine]);
+  fileDesc("Ch1wZW5zdG9jay9lbmdpbmUvdjEvcG9vbC5wcm90bxIScGVuc3RvY2suZW5naW5lLnYxIogFCgRQb29sEgwKBG5hbWUYASABKAkSLAoFc3RhdGUYAiABKA4yHS5wZW5zdG9jay5lbmdpbmUudjEuUG9vbFN0YXRlEgwKBHV1aWQYAyABKAkSKwoFZGlza3MYBCADKAsyHC5wZW5zdG9jay5lbmdpbmUudjEuUG9vbERpc2sSFgoOY2FwYWNpdHlfYnl0ZXMYBSABKAQSEgoKdXNlZF9ieXRlcxgGIAEoBBIWCg5yZXNlcnZlZF9ieXRlcxgHIAEoBBIXCg9jb21taXR0ZWRfYnl0ZXMYCCABKAQSEgoKZnJlZV9ieXRlcxgJIAEoBBITCgtjaHVua19ieXRlcxgKIAEoDRIQCghjaGVja3N1bRgLIAEoCRIvCgtjcmVhdGVfdGltZRgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGcmVhc29uGA0gASgJEiwKB2ZhaWx1cmUYDiABKAsyGy5wZW5zdG9jay5lbmdpbmUudjEuRmFpbHVyZRIuCgpyZXRyeV90aW1lGA8gASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIVCg13YWl0aW5nX2J5dGVzGBAgASgEEhIKCnBhZ2VfYnl0ZXMYESABKAQSEQoJbG9nX2J5dGVzGBIgASgEEhYKDmxvZ191c2VkX2J5dGVzGBMgASgEEhMKC2NoZWNrcG9pbnRzGBQgASgEEhcKD3dhcm5pbmdfcGVyY2VudBgVIAEoDRIYChBjcml0aWNhbF9wZXJjZW50GBYgASgNEjQKBXNjcnViGBcgASgLMiUucGVuc3RvY2suZW5naW5lLnYxLlNjcnViUG9vbFJlc3BvbnNlIlAKCFBvb2xEaXNrEg4KBmRldmljZRgBIAEoCRIMCgR1dWlkGAIgASgJEhIKCnNpemVfYnl0ZXMYAyABKAQSEgoKZnJlZV9ieXRlcxgEIAEoBCLtAQoHUmVwbGljYRIMCgRwb29sGAEgASgJEgwKBG5hbWUYAiABKAkSDAoEdXVpZBgDIAEoCRISCgpzaXplX2J5dGVzGAQgASgEEhIKCnVzZWRfYnl0ZXMYBSABKAQSDAoEdGhpbhgGIAEoCBIvCgVzdGF0ZRgHIAEoDjIgLnBlbnN0b2NrLmVuZ2luZS52MS5SZXBsaWNhU3RhdGUSLwoLY3JlYXRlX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCXNoYXJlX3VyaRgJIAEoCRINCgVwaXBlcxgKIAMoCSKtAgoRQ3JlYXRlUG9vbFJlcXVlc3QSDAoEbmFtZRgBIAEoCRINCgVkaXNrcxgCIAMoCRIVCghjaGVja3N1bRgDIAEoCUgAiAEBEiAKE292ZXJfY29tbWl0X3BlcmNlbnQYBCABKA1IAYgBARINCgVmb3JjZRgFIAEoCBIYCgtjaHVua19ieXRlcxgGIAEoDUgCiAEBEhwKD3dhcm5pbmdfcGVyY2VudBgHIAEoDUgDiAEBEh0KEGNyaXRpY2FsX3BlcmNlbnQYCCABKA1IBIgBAUILCglfY2hlY2tzdW1CFgoUX292ZXJfY29tbWl0X3BlcmNlbnRCDgoMX2NodW5rX2J5dGVzQhIKEF93YXJuaW5nX3BlcmNlbnRCEwoRX2NyaXRpY2FsX3BlcmNlbnQiPAoSQ3JlYXRlUG9vbFJlc3BvbnNlEiYKBHBvb2wYASABKAsyGC5wZW5zdG9jay5lbmdpbmUudjEuUG9vbCIxChFJbXBvcnRQb29sUmVxdWVzdBINCgVkaXNrcxgBIAMoCRINCgVmb3JjZRgCIAEoCCI8ChJJbXBvcnRQb29sUmVzcG9uc2USJgoEcG9vbBgBIAEoCzIYLnBlbnN0b2NrLmVuZ2luZS52MS5Qb29sIhIKEExpc3RQb29sc1JlcXVlc3QiPAoRTGlzdFBvb2xzUmVzcG9uc2USJwoFcG9vbHMYASADKAsyGC5wZW5zdG9jay5lbmdpbmUudjEuUG9vbCIeCg5HZXRQb29sUmVxdWVzdBIMCgRuYW1lGAEgASgJIjkKD0dldFBvb2xSZXNwb25zZRImCgRwb29sGAEgASgLMhgucGVuc3RvY2suZW5naW5lLnYxLlBvb2wiPwoSQWRkUG9vbERpc2tSZXF1ZXN0EgwKBG5hbWUYASABKAkSDAoEZGlzaxgCIAEoCRINCgVmb3JjZRgDIAEoCCI9ChNBZGRQb29sRGlza1Jlc3BvbnNlEiYKBHBvb2wYASABKAsyGC5wZW5zdG9jay5lbmdpbmUudjEuUG9vbCI7Cg9Hcm93UG9vbFJlcXVlc3QSDAoEbmFtZRgBIAEoCRIRCgRkaXNrGAIgASgJSACIAQFCBwoFX2Rpc2siaAoQR3Jvd1Bvb2xSZXNwb25zZRImCgRwb29sGAEgASgLMhgucGVuc3RvY2suZW5naW5lLnYxLlBvb2wSLAoFZ3Jvd24YAiADKAsyHS5wZW5zdG9jay5lbmdpbmUudjEuR3Jvd25EaXNrIkUKCUdyb3duRGlzaxIOCgZkZXZpY2UYASABKAkSFAoMYmVmb3JlX2J5dGVzGAIgASgEEhIKCnNpemVfYnl0ZXMYAyABKAQibwoQU2NydWJQb29sUmVxdWVzdBIMCgRuYW1lGAEgASgJEhsKDm1pYl9wZXJfc2Vjb25kGAIgASgNSACIAQESDwoHcmVzdGFydBgDIAEoCBIMCgR0cmltGAQgASgIQhEKD19taWJfcGVyX3NlY29uZCLhAQoRU2NydWJQb29sUmVzcG9uc2USLQoFc3RhdGUYASABKA4yHi5wZW5zdG9jay5lbmdpbmUudjEuU2NydWJTdGF0ZRISCgpkb25lX2J5dGVzGAIgASgEEhMKC3RvdGFsX2J5dGVzGAMgASgEEhIKCmJhZF9jb3BpZXMYBCABKAQSFgoOZGFtYWdlZF9ibG9ja3MYBSABKAQSMQoHZGFtYWdlZBgGIAMoCzIgLnBlbnN0b2NrLmVuZ2luZS52MS5EYW1hZ2VkQmxvY2sSFQoNdHJpbW1lZF9ieXRlcxgHIAEoBCIvCgxEYW1hZ2VkQmxvY2sSDwoHcmVwbGljYRgBIAEoCRIOCgZvZmZzZXQYAiABKAQiIQoRRXhwb3J0UG9vbFJlcXVlc3QSDAoEbmFtZRgBIAEoCSIUChJFeHBvcnRQb29sUmVzcG9uc2UiMQoSRGVzdHJveVBvb2xSZXF1ZXN0EgwKBG5hbWUYASABKAkSDQoFZm9yY2UYAiABKAgiFQoTRGVzdHJveVBvb2xSZXNwb25zZSJwChRDcmVhdGVSZXBsaWNhUmVxdWVzdBIMCgRwb29sGAEgASgJEgwKBG5hbWUYAiABKAkSEgoKc2l6ZV9ieXRlcxgDIAEoBBIMCgR0aGluGAQgASgIEhEKBHV1aWQYBSABKAlIAIgBAUIHCgVfdXVpZCJFChVDcmVhdGVSZXBsaWNhUmVzcG9uc2USLAoHcmVwbGljYRgBIAEoCzIbLnBlbnN0b2NrLmVuZ2luZS52MS5SZXBsaWNhIjEKE0xpc3RSZXBsaWNhc1JlcXVlc3QSEQoEcG9vbBgBIAEoCUgAiAEBQgcKBV9wb29sIkUKFExpc3RSZXBsaWNhc1Jlc3BvbnNlEi0KCHJlcGxpY2FzGAEgAygLMhsucGVuc3RvY2suZW5naW5lLnYxLlJlcGxpY2EiLwoRR2V0UmVwbGljYVJlcXVlc3QSDAoEcG9vbBgBIAEoCRIMCgRuYW1lGAIgASgJIkIKEkdldFJlcGxpY2FSZXNwb25zZRIsCgdyZXBsaWNhGAEgASgLMhsucGVuc3RvY2suZW5naW5lLnYxLlJlcGxpY2EiQAoTU2hhcmVSZXBsaWNhUmVxdWVzdBIMCgRwb29sGAEgASgJEgwKBG5hbWUYAiABKAkSDQoFc2hhcmUYAyABKAkiRAoUU2hhcmVSZXBsaWNhUmVzcG9uc2USLAoHcmVwbGljYRgBIAEoCzIbLnBlbnN0b2NrLmVuZ2luZS52MS5SZXBsaWNhIjMKFVVuc2hhcmVSZXBsaWNhUmVxdWVzdBIMCgRwb29sGAEgASgJEgwKBG5hbWUYAiABKAkiRgoWVW5zaGFyZVJlcGxpY2FSZXNwb25zZRIsCgdyZXBsaWNhGAEgASgLMhsucGVuc3RvY2suZW5naW5lLnYxLlJlcGxpY2EiRgoUUmVzaXplUmVwbGljYVJlcXVlc3QSDAoEcG9vbBgBIAEoCRIMCgRuYW1lGAIgASgJEhIKCnNpemVfYnl0ZXMYAyABKAQiRQoVUmVzaXplUmVwbGljYVJlc3BvbnNlEiwKB3JlcGxpY2EYASABKAsyGy5wZW5zdG9jay5lbmdpbmUudjEuUmVwbGljYSIzChVEZXN0cm95UmVwbGljYVJlcXVlc3QSDAoEcG9vbBgBIAEoCRIMCgRuYW1lGAIgASgJIhgKFkRlc3Ryb3lSZXBsaWNhUmVzcG9uc2UiEgoQTGlzdERpc2tzUmVxdWVzdCI8ChFMaXN0RGlza3NSZXNwb25zZRInCgVkaXNrcxgBIAMoCzIYLnBlbnN0b2NrLmVuZ2luZS52MS5EaXNrIpUBCgREaXNrEg4KBmRldmljZRgBIAEoCRIMCgRraW5kGAIgASgJEhIKCnNpemVfYnl0ZXMYAyABKAQSKAoDdXNlGAQgASgOMhsucGVuc3RvY2suZW5naW5lLnYxLkRpc2tVc2USDwoHY29udGVudBgFIAEoCRIRCglyZWFkX29ubHkYBiABKAgSDQoFbW9kZWwYByABKAkqzgEKCVBvb2xTdGF0ZRIaChZQT09MX1NUQVRFX1VOU1BFQ0lGSUVEEAASFgoSUE9PTF9TVEFURV9PUEVOSU5HEAESFQoRUE9PTF9TVEFURV9PTkxJTkUQAhIXChNQT09MX1NUQVRFX0RFR1JBREVEEAMSFgoSUE9PTF9TVEFURV9GQVVMVEVEEAQSFQoRUE9PTF9TVEFURV9GQUlMRUQQBRIWChJQT09MX1NUQVRFX0NMT1NJTkcQBhIWChJQT09MX1NUQVRFX1NUQUxMRUQQBypiCgxSZXBsaWNhU3RhdGUSHQoZUkVQTElDQV9TVEFURV9VTlNQRUNJRklFRBAAEhcKE1JFUExJQ0FfU1RBVEVfUkVBRFkQARIaChZSRVBMSUNBX1NUQVRFX0RFTEVUSU5HEAIqjAEKClNjcnViU3RhdGUSGwoXU0NSVUJfU1RBVEVfVU5TUEVDSUZJRUQQABIXChNTQ1JVQl9TVEFURV9SVU5OSU5HEAESFgoSU0NSVUJfU1RBVEVfUEFVU0VEEAISGAoUU0NSVUJfU1RBVEVfRklOSVNIRUQQAxIWChJTQ1JVQl9TVEFURV9GQUlMRUQQBCpiCgdEaXNrVXNlEhgKFERJU0tfVVNFX1VOU1BFQ0lGSUVEEAASEQoNRElTS19VU0VfRlJFRRABEhEKDURJU0tfVVNFX1VTRUQQAhIXChNESVNLX1VTRV9VTlJFQURBQkxFEAMyzwYKC1Bvb2xTZXJ2aWNlElsKCkNyZWF0ZVBvb2wSJS5wZW5zdG9jay5lbmdpbmUudjEuQ3JlYXRlUG9vbFJlcXVlc3QaJi5wZW5zdG9jay5lbmdpbmUudjEuQ3JlYXRlUG9vbFJlc3BvbnNlElsKCkltcG9ydFBvb2wSJS5wZW5zdG9jay5lbmdpbmUudjEuSW1wb3J0UG9vbFJlcXVlc3QaJi5wZW5zdG9jay5lbmdpbmUudjEuSW1wb3J0UG9vbFJlc3BvbnNlEl0KCUxpc3RQb29scxIkLnBlbnN0b2NrLmVuZ2luZS52MS5MaXN0UG9vbHNSZXF1ZXN0GiUucGVuc3RvY2suZW5naW5lLnYxLkxpc3RQb29sc1Jlc3BvbnNlIgOQAgESVwoHR2V0UG9vbBIiLnBlbnN0b2NrLmVuZ2luZS52MS5HZXRQb29sUmVxdWVzdBojLnBlbnN0b2NrLmVuZ2luZS52MS5HZXRQb29sUmVzcG9uc2UiA5ACARJeCgtBZGRQb29sRGlzaxImLnBlbnN0b2NrLmVuZ2luZS52MS5BZGRQb29sRGlza1JlcXVlc3QaJy5wZW5zdG9jay5lbmdpbmUudjEuQWRkUG9vbERpc2tSZXNwb25zZRJVCghHcm93UG9vbBIjLnBlbnN0b2NrLmVuZ2luZS52MS5Hcm93UG9vbFJlcXVlc3QaJC5wZW5zdG9jay5lbmdpbmUudjEuR3Jvd1Bvb2xSZXNwb25zZRJaCglTY3J1YlBvb2wSJC5wZW5zdG9jay5lbmdpbmUudjEuU2NydWJQb29sUmVxdWVzdBolLnBlbnN0b2NrLmVuZ2luZS52MS5TY3J1YlBvb2xSZXNwb25zZTABElsKCkV4cG9ydFBvb2wSJS5wZW5zdG9jay5lbmdpbmUudjEuRXhwb3J0UG9vbFJlcXVlc3QaJi5wZW5zdG9jay5lbmdpbmUudjEuRXhwb3J0UG9vbFJlc3BvbnNlEl4KC0Rlc3Ryb3lQb29sEiYucGVuc3RvY2suZW5naW5lLnYxLkRlc3Ryb3lQb29sUmVxdWVzdBonLnBlbnN0b2NrLmVuZ2luZS52MS5EZXN0cm95UG9vbFJlc3BvbnNlMtsFCg5SZXBsaWNhU2VydmljZRJkCg1DcmVhdGVSZXBsaWNhEigucGVuc3RvY2suZW5naW5lLnYxLkNyZWF0ZVJlcGxpY2FSZXF1ZXN0GikucGVuc3RvY2suZW5naW5lLnYxLkNyZWF0ZVJlcGxpY2FSZXNwb25zZRJmCgxMaXN0UmVwbGljYXMSJy5wZW5zdG9jay5lbmdpbmUudjEuTGlzdFJlcGxpY2FzUmVxdWVzdBooLnBlbnN0b2NrLmVuZ2luZS52MS5MaXN0UmVwbGljYXNSZXNwb25zZSIDkAIBEmAKCkdldFJlcGxpY2ESJS5wZW5zdG9jay5lbmdpbmUudjEuR2V0UmVwbGljYVJlcXVlc3QaJi5wZW5zdG9jay5lbmdpbmUudjEuR2V0UmVwbGljYVJlc3BvbnNlIgOQAgESYQoMU2hhcmVSZXBsaWNhEicucGVuc3RvY2suZW5naW5lLnYxLlNoYXJlUmVwbGljYVJlcXVlc3QaKC5wZW5zdG9jay5lbmdpbmUudjEuU2hhcmVSZXBsaWNhUmVzcG9uc2USZwoOVW5zaGFyZVJlcGxpY2ESKS5wZW5zdG9jay5lbmdpbmUudjEuVW5zaGFyZVJlcGxpY2FSZXF1ZXN0GioucGVuc3RvY2suZW5naW5lLnYxLlVuc2hhcmVSZXBsaWNhUmVzcG9uc2USZAoNUmVzaXplUmVwbGljYRIoLnBlbnN0b2NrLmVuZ2luZS52MS5SZXNpemVSZXBsaWNhUmVxdWVzdBopLnBlbnN0b2NrLmVuZ2luZS52MS5SZXNpemVSZXBsaWNhUmVzcG9uc2USZwoORGVzdHJveVJlcGxpY2ESKS5wZW5zdG9jay5lbmdpbmUudjEuRGVzdHJveVJlcGxpY2FSZXF1ZXN0GioucGVuc3RvY2suZW5naW5lLnYxLkRlc3Ryb3lSZXBsaWNhUmVzcG9uc2UybgoNRGV2aWNlU2VydmljZRJdCglMaXN0RGlza3MSJC5wZW5zdG9jay5lbmdpbmUudjEuTGlzdERpc2tzUmVxdWVzdBolLnBlbnN0b2NrLmVuZ2luZS52MS5MaXN0RGlza3NSZXNwb25zZSIDkAIBYgZwcm90bzM", [file_google_protobuf_timestamp, file_penstock_engine_v1_engine]);
 
 /**
  * @generated from message penstock.engine.v1.Pool
@@ -121,6 +121,58 @@ export type Pool = Message<"penstock.engine.v1.Pool"> & {
    * @generated from field: google.protobuf.Timestamp retry_time = 15;
    */
   retryTime?: Timestamp | undefined;
+
+  /**
+   * Freed, and not usable again yet.
+   *
+   * @generated from field: uint64 waiting_bytes = 16;
+   */
+  waitingBytes: bigint;
+
+  /**
+   * Of its maps, both copies.
+   *
+   * @generated from field: uint64 page_bytes = 17;
+   */
+  pageBytes: bigint;
+
+  /**
+   * Of the ring that changes are logged in, and of that what a restart would read again.
+   *
+   * @generated from field: uint64 log_bytes = 18;
+   */
+  logBytes: bigint;
+
+  /**
+   * @generated from field: uint64 log_used_bytes = 19;
+   */
+  logUsedBytes: bigint;
+
+  /**
+   * Checkpoints since it was opened.
+   *
+   * @generated from field: uint64 checkpoints = 20;
+   */
+  checkpoints: bigint;
+
+  /**
+   * Percent of its capacity at which events come; 0: none.
+   *
+   * @generated from field: uint32 warning_percent = 21;
+   */
+  warningPercent: number;
+
+  /**
+   * @generated from field: uint32 critical_percent = 22;
+   */
+  criticalPercent: number;
+
+  /**
+   * The scrub that runs, or the last one since it was opened; absent: none.
+   *
+   * @generated from field: penstock.engine.v1.ScrubPoolResponse scrub = 23;
+   */
+  scrub?: ScrubPoolResponse | undefined;
 };
 
 /**
@@ -272,6 +324,25 @@ export type CreatePoolRequest = Message<"penstock.engine.v1.CreatePoolRequest"> 
    * @generated from field: bool force = 5;
    */
   force: boolean;
+
+  /**
+   * Unit of allocation: a power of two from 65536 to 4194304. Default: 1 MiB.
+   *
+   * @generated from field: optional uint32 chunk_bytes = 6;
+   */
+  chunkBytes?: number | undefined;
+
+  /**
+   * At how many percent of its capacity events come: 1 to 100. Default: 80 and 95.
+   *
+   * @generated from field: optional uint32 warning_percent = 7;
+   */
+  warningPercent?: number | undefined;
+
+  /**
+   * @generated from field: optional uint32 critical_percent = 8;
+   */
+  criticalPercent?: number | undefined;
 };
 
 /**
@@ -454,6 +525,81 @@ export const AddPoolDiskResponseSchema: GenMessage<AddPoolDiskResponse> = /*@__P
   messageDesc(file_penstock_engine_v1_pool, 12);
 
 /**
+ * @generated from message penstock.engine.v1.GrowPoolRequest
+ */
+export type GrowPoolRequest = Message<"penstock.engine.v1.GrowPoolRequest"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Only this disk, as listings name it. Default: each that has grown.
+   *
+   * @generated from field: optional string disk = 2;
+   */
+  disk?: string | undefined;
+};
+
+/**
+ * Describes the message penstock.engine.v1.GrowPoolRequest.
+ * Use `create(GrowPoolRequestSchema)` to create a new message.
+ */
+export const GrowPoolRequestSchema: GenMessage<GrowPoolRequest> = /*@__PURE__*/
+  messageDesc(file_penstock_engine_v1_pool, 13);
+
+/**
+ * @generated from message penstock.engine.v1.GrowPoolResponse
+ */
+export type GrowPoolResponse = Message<"penstock.engine.v1.GrowPoolResponse"> & {
+  /**
+   * @generated from field: penstock.engine.v1.Pool pool = 1;
+   */
+  pool?: Pool | undefined;
+
+  /**
+   * Those that are larger now.
+   *
+   * @generated from field: repeated penstock.engine.v1.GrownDisk grown = 2;
+   */
+  grown: GrownDisk[];
+};
+
+/**
+ * Describes the message penstock.engine.v1.GrowPoolResponse.
+ * Use `create(GrowPoolResponseSchema)` to create a new message.
+ */
+export const GrowPoolResponseSchema: GenMessage<GrowPoolResponse> = /*@__PURE__*/
+  messageDesc(file_penstock_engine_v1_pool, 14);
+
+/**
+ * @generated from message penstock.engine.v1.GrownDisk
+ */
+export type GrownDisk = Message<"penstock.engine.v1.GrownDisk"> & {
+  /**
+   * @generated from field: string device = 1;
+   */
+  device: string;
+
+  /**
+   * @generated from field: uint64 before_bytes = 2;
+   */
+  beforeBytes: bigint;
+
+  /**
+   * @generated from field: uint64 size_bytes = 3;
+   */
+  sizeBytes: bigint;
+};
+
+/**
+ * Describes the message penstock.engine.v1.GrownDisk.
+ * Use `create(GrownDiskSchema)` to create a new message.
+ */
+export const GrownDiskSchema: GenMessage<GrownDisk> = /*@__PURE__*/
+  messageDesc(file_penstock_engine_v1_pool, 15);
+
+/**
  * @generated from message penstock.engine.v1.ScrubPoolRequest
  */
 export type ScrubPoolRequest = Message<"penstock.engine.v1.ScrubPoolRequest"> & {
@@ -475,6 +621,13 @@ export type ScrubPoolRequest = Message<"penstock.engine.v1.ScrubPoolRequest"> & 
    * @generated from field: bool restart = 3;
    */
   restart: boolean;
+
+  /**
+   * Also discard all free space, so that what is below the disks gets it back.
+   *
+   * @generated from field: bool trim = 4;
+   */
+  trim: boolean;
 };
 
 /**
@@ -482,7 +635,7 @@ export type ScrubPoolRequest = Message<"penstock.engine.v1.ScrubPoolRequest"> & 
  * Use `create(ScrubPoolRequestSchema)` to create a new message.
  */
 export const ScrubPoolRequestSchema: GenMessage<ScrubPoolRequest> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 13);
+  messageDesc(file_penstock_engine_v1_pool, 16);
 
 /**
  * @generated from message penstock.engine.v1.ScrubPoolResponse
@@ -525,6 +678,13 @@ export type ScrubPoolResponse = Message<"penstock.engine.v1.ScrubPoolResponse"> 
    * @generated from field: repeated penstock.engine.v1.DamagedBlock damaged = 6;
    */
   damaged: DamagedBlock[];
+
+  /**
+   * Free space that has been discarded.
+   *
+   * @generated from field: uint64 trimmed_bytes = 7;
+   */
+  trimmedBytes: bigint;
 };
 
 /**
@@ -532,7 +692,7 @@ export type ScrubPoolResponse = Message<"penstock.engine.v1.ScrubPoolResponse"> 
  * Use `create(ScrubPoolResponseSchema)` to create a new message.
  */
 export const ScrubPoolResponseSchema: GenMessage<ScrubPoolResponse> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 14);
+  messageDesc(file_penstock_engine_v1_pool, 17);
 
 /**
  * @generated from message penstock.engine.v1.DamagedBlock
@@ -556,7 +716,7 @@ export type DamagedBlock = Message<"penstock.engine.v1.DamagedBlock"> & {
  * Use `create(DamagedBlockSchema)` to create a new message.
  */
 export const DamagedBlockSchema: GenMessage<DamagedBlock> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 15);
+  messageDesc(file_penstock_engine_v1_pool, 18);
 
 /**
  * @generated from message penstock.engine.v1.ExportPoolRequest
@@ -573,7 +733,7 @@ export type ExportPoolRequest = Message<"penstock.engine.v1.ExportPoolRequest"> 
  * Use `create(ExportPoolRequestSchema)` to create a new message.
  */
 export const ExportPoolRequestSchema: GenMessage<ExportPoolRequest> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 16);
+  messageDesc(file_penstock_engine_v1_pool, 19);
 
 /**
  * @generated from message penstock.engine.v1.ExportPoolResponse
@@ -586,7 +746,7 @@ export type ExportPoolResponse = Message<"penstock.engine.v1.ExportPoolResponse"
  * Use `create(ExportPoolResponseSchema)` to create a new message.
  */
 export const ExportPoolResponseSchema: GenMessage<ExportPoolResponse> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 17);
+  messageDesc(file_penstock_engine_v1_pool, 20);
 
 /**
  * @generated from message penstock.engine.v1.DestroyPoolRequest
@@ -610,7 +770,7 @@ export type DestroyPoolRequest = Message<"penstock.engine.v1.DestroyPoolRequest"
  * Use `create(DestroyPoolRequestSchema)` to create a new message.
  */
 export const DestroyPoolRequestSchema: GenMessage<DestroyPoolRequest> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 18);
+  messageDesc(file_penstock_engine_v1_pool, 21);
 
 /**
  * @generated from message penstock.engine.v1.DestroyPoolResponse
@@ -623,7 +783,7 @@ export type DestroyPoolResponse = Message<"penstock.engine.v1.DestroyPoolRespons
  * Use `create(DestroyPoolResponseSchema)` to create a new message.
  */
 export const DestroyPoolResponseSchema: GenMessage<DestroyPoolResponse> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 19);
+  messageDesc(file_penstock_engine_v1_pool, 22);
 
 /**
  * @generated from message penstock.engine.v1.CreateReplicaRequest
@@ -668,7 +828,7 @@ export type CreateReplicaRequest = Message<"penstock.engine.v1.CreateReplicaRequ
  * Use `create(CreateReplicaRequestSchema)` to create a new message.
  */
 export const CreateReplicaRequestSchema: GenMessage<CreateReplicaRequest> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 20);
+  messageDesc(file_penstock_engine_v1_pool, 23);
 
 /**
  * @generated from message penstock.engine.v1.CreateReplicaResponse
@@ -685,7 +845,7 @@ export type CreateReplicaResponse = Message<"penstock.engine.v1.CreateReplicaRes
  * Use `create(CreateReplicaResponseSchema)` to create a new message.
  */
 export const CreateReplicaResponseSchema: GenMessage<CreateReplicaResponse> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 21);
+  messageDesc(file_penstock_engine_v1_pool, 24);
 
 /**
  * @generated from message penstock.engine.v1.ListReplicasRequest
@@ -704,7 +864,7 @@ export type ListReplicasRequest = Message<"penstock.engine.v1.ListReplicasReques
  * Use `create(ListReplicasRequestSchema)` to create a new message.
  */
 export const ListReplicasRequestSchema: GenMessage<ListReplicasRequest> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 22);
+  messageDesc(file_penstock_engine_v1_pool, 25);
 
 /**
  * @generated from message penstock.engine.v1.ListReplicasResponse
@@ -721,7 +881,7 @@ export type ListReplicasResponse = Message<"penstock.engine.v1.ListReplicasRespo
  * Use `create(ListReplicasResponseSchema)` to create a new message.
  */
 export const ListReplicasResponseSchema: GenMessage<ListReplicasResponse> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 23);
+  messageDesc(file_penstock_engine_v1_pool, 26);
 
 /**
  * @generated from message penstock.engine.v1.GetReplicaRequest
@@ -745,7 +905,7 @@ export type GetReplicaRequest = Message<"penstock.engine.v1.GetReplicaRequest"> 
  * Use `create(GetReplicaRequestSchema)` to create a new message.
  */
 export const GetReplicaRequestSchema: GenMessage<GetReplicaRequest> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 24);
+  messageDesc(file_penstock_engine_v1_pool, 27);
 
 /**
  * @generated from message penstock.engine.v1.GetReplicaResponse
@@ -762,7 +922,7 @@ export type GetReplicaResponse = Message<"penstock.engine.v1.GetReplicaResponse"
  * Use `create(GetReplicaResponseSchema)` to create a new message.
  */
 export const GetReplicaResponseSchema: GenMessage<GetReplicaResponse> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 25);
+  messageDesc(file_penstock_engine_v1_pool, 28);
 
 /**
  * @generated from message penstock.engine.v1.ShareReplicaRequest
@@ -792,7 +952,7 @@ export type ShareReplicaRequest = Message<"penstock.engine.v1.ShareReplicaReques
  * Use `create(ShareReplicaRequestSchema)` to create a new message.
  */
 export const ShareReplicaRequestSchema: GenMessage<ShareReplicaRequest> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 26);
+  messageDesc(file_penstock_engine_v1_pool, 29);
 
 /**
  * @generated from message penstock.engine.v1.ShareReplicaResponse
@@ -809,7 +969,7 @@ export type ShareReplicaResponse = Message<"penstock.engine.v1.ShareReplicaRespo
  * Use `create(ShareReplicaResponseSchema)` to create a new message.
  */
 export const ShareReplicaResponseSchema: GenMessage<ShareReplicaResponse> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 27);
+  messageDesc(file_penstock_engine_v1_pool, 30);
 
 /**
  * @generated from message penstock.engine.v1.UnshareReplicaRequest
@@ -831,7 +991,7 @@ export type UnshareReplicaRequest = Message<"penstock.engine.v1.UnshareReplicaRe
  * Use `create(UnshareReplicaRequestSchema)` to create a new message.
  */
 export const UnshareReplicaRequestSchema: GenMessage<UnshareReplicaRequest> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 28);
+  messageDesc(file_penstock_engine_v1_pool, 31);
 
 /**
  * @generated from message penstock.engine.v1.UnshareReplicaResponse
@@ -848,7 +1008,7 @@ export type UnshareReplicaResponse = Message<"penstock.engine.v1.UnshareReplicaR
  * Use `create(UnshareReplicaResponseSchema)` to create a new message.
  */
 export const UnshareReplicaResponseSchema: GenMessage<UnshareReplicaResponse> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 29);
+  messageDesc(file_penstock_engine_v1_pool, 32);
 
 /**
  * @generated from message penstock.engine.v1.ResizeReplicaRequest
@@ -877,7 +1037,7 @@ export type ResizeReplicaRequest = Message<"penstock.engine.v1.ResizeReplicaRequ
  * Use `create(ResizeReplicaRequestSchema)` to create a new message.
  */
 export const ResizeReplicaRequestSchema: GenMessage<ResizeReplicaRequest> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 30);
+  messageDesc(file_penstock_engine_v1_pool, 33);
 
 /**
  * @generated from message penstock.engine.v1.ResizeReplicaResponse
@@ -894,7 +1054,7 @@ export type ResizeReplicaResponse = Message<"penstock.engine.v1.ResizeReplicaRes
  * Use `create(ResizeReplicaResponseSchema)` to create a new message.
  */
 export const ResizeReplicaResponseSchema: GenMessage<ResizeReplicaResponse> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 31);
+  messageDesc(file_penstock_engine_v1_pool, 34);
 
 /**
  * @generated from message penstock.engine.v1.DestroyReplicaRequest
@@ -916,7 +1076,7 @@ export type DestroyReplicaRequest = Message<"penstock.engine.v1.DestroyReplicaRe
  * Use `create(DestroyReplicaRequestSchema)` to create a new message.
  */
 export const DestroyReplicaRequestSchema: GenMessage<DestroyReplicaRequest> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 32);
+  messageDesc(file_penstock_engine_v1_pool, 35);
 
 /**
  * @generated from message penstock.engine.v1.DestroyReplicaResponse
@@ -929,7 +1089,7 @@ export type DestroyReplicaResponse = Message<"penstock.engine.v1.DestroyReplicaR
  * Use `create(DestroyReplicaResponseSchema)` to create a new message.
  */
 export const DestroyReplicaResponseSchema: GenMessage<DestroyReplicaResponse> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 33);
+  messageDesc(file_penstock_engine_v1_pool, 36);
 
 /**
  * @generated from message penstock.engine.v1.ListDisksRequest
@@ -942,7 +1102,7 @@ export type ListDisksRequest = Message<"penstock.engine.v1.ListDisksRequest"> & 
  * Use `create(ListDisksRequestSchema)` to create a new message.
  */
 export const ListDisksRequestSchema: GenMessage<ListDisksRequest> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 34);
+  messageDesc(file_penstock_engine_v1_pool, 37);
 
 /**
  * @generated from message penstock.engine.v1.ListDisksResponse
@@ -959,7 +1119,7 @@ export type ListDisksResponse = Message<"penstock.engine.v1.ListDisksResponse"> 
  * Use `create(ListDisksResponseSchema)` to create a new message.
  */
 export const ListDisksResponseSchema: GenMessage<ListDisksResponse> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 35);
+  messageDesc(file_penstock_engine_v1_pool, 38);
 
 /**
  * A disk or a partition.
@@ -1016,7 +1176,7 @@ export type Disk = Message<"penstock.engine.v1.Disk"> & {
  * Use `create(DiskSchema)` to create a new message.
  */
 export const DiskSchema: GenMessage<Disk> = /*@__PURE__*/
-  messageDesc(file_penstock_engine_v1_pool, 36);
+  messageDesc(file_penstock_engine_v1_pool, 39);
 
 /**
  * @generated from enum penstock.engine.v1.PoolState
@@ -1064,6 +1224,13 @@ export const PoolState = {
    * @generated from enum value: POOL_STATE_CLOSING = 6;
    */
   CLOSING: 6,
+
+  /**
+   * It has not answered in time: what is said of it is what it said last.
+   *
+   * @generated from enum value: POOL_STATE_STALLED = 7;
+   */
+  STALLED: 7,
 } as const;
 
 /**
@@ -1251,6 +1418,17 @@ export const PoolService: GenService<{
     methodKind: "unary";
     input: typeof AddPoolDiskRequestSchema;
     output: typeof AddPoolDiskResponseSchema;
+  },
+  /**
+   * Takes the sizes that a pool's disks have by now, where they have become larger. Grows nothing
+   * by itself: it answers well when no disk has grown.
+   *
+   * @generated from rpc penstock.engine.v1.PoolService.GrowPool
+   */
+  growPool: {
+    methodKind: "unary";
+    input: typeof GrowPoolRequestSchema;
+    output: typeof GrowPoolResponseSchema;
   },
   /**
    * Reads all that a pool holds and checks it, while the pool is used; tells how far it has come now
