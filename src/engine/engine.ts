@@ -207,7 +207,10 @@ export class Engine {
   #handlers(): Handlers {
     const { version, level, onBug } = this.#options;
     const page: MetricsPage = {
-      text: async () => metricsText({ version, level, stats: await this.#gatherStats() }),
+      text: async () => {
+        const [stats, pools] = await Promise.all([this.#gatherStats(), this.#parts.pools.list()]);
+        return await metricsText({ version, level, stats, pools });
+      },
       onBug,
     };
     return { rpc: withMetrics(page, this.#handler()), metrics: metricsAlone(page) };

@@ -3,7 +3,7 @@
  * their values are. docs/operations/metrics.md says the same; a test compares. Pure.
  *
  * Labels are names that people gave and small numbers, so their sets are bounded by what there is;
- * a pipe that is deleted is gone from all of them.
+ * a pipe or a pool that is gone is gone from all of them.
  */
 
 import type { ReactorStats, ShareLatency } from "../pipe/reactor-protocol.ts";
@@ -11,6 +11,8 @@ import type { ChildStats, StageStats } from "../pipe/stage-stats.ts";
 import type { HistogramSnapshot } from "../util/histogram-snapshot.ts";
 import type { EngineStats } from "./engine-stats.ts";
 import type { EntryState } from "./pipe-entry.ts";
+import { POOL_METRICS } from "./pool-metrics.ts";
+import type { ListedPool } from "./pool-registry.ts";
 
 export type MetricLabels = Readonly<Record<string, string | number>>;
 
@@ -32,6 +34,7 @@ export interface MetricsSource {
   readonly version: string;
   readonly level: string;
   readonly stats: EngineStats;
+  readonly pools: readonly ListedPool[];
 }
 
 const MS_PER_SECOND = 1000;
@@ -186,6 +189,8 @@ export const METRICS: readonly MetricDefinition[] = [
       yield { labels: {}, value: latency };
     },
   ),
+
+  ...POOL_METRICS,
 ];
 
 function single(

@@ -20,6 +20,7 @@ import { LATENCY_BOUNDS_NS, metricsText } from "./metrics-text.ts";
 
 const DOCUMENT = join(import.meta.dirname, "../../docs/operations/metrics.md");
 const BLOCK_BYTES = 4096;
+const MIB = 2 ** 20;
 const MIRROR = "mirror(malloc:///a?size=1MiB, malloc:///b?size=1MiB)";
 
 interface Page {
@@ -42,6 +43,8 @@ interface Rig {
   readonly metricsSocket: string;
   make(name: string, text: string): Promise<string>;
   remove(name: string): Promise<void>;
+  /** The pool p of 64 MiB with a replica r of 8. */
+  makePool(): Promise<void>;
 }
 
 async function startRig(t: TestContext): Promise<Rig> {
@@ -72,6 +75,12 @@ async function startRig(t: TestContext): Promise<Rig> {
     make: async (name, text) => {
       const { pipe } = await askEngine(address, ({ pipes }) => pipes.createPipe({ name, text }));
       return pipe?.uri ?? "";
+    },
+    makePool: async () => {
+      const pool = { name: "p", disks: ["malloc:///d?size=64MiB"], warningPercent: 50 };
+      await askEngine(address, ({ pools }) => pools.createPool(pool));
+      const replica = { pool: "p", name: "r", sizeBytes: BigInt(8 * MIB) };
+      await askEngine(address, ({ replicas }) => replicas.createReplica(replica));
     },
     remove: async (name) => {
       await askEngine(address, ({ pipes }) => pipes.deletePipe({ name }));
@@ -130,6 +139,36 @@ test("a page has what clients have done, stage by stage and child by child", asy
   match(after.text, /^penstock_pipes\{state="ready"\} 0$/m);
 });
 
+test("a page has what pools and replicas have and hold", async (t) => {
+  const rig = await startRig(t);
+  await rig.makePool();
+  const uri = await rig.make("vol1", "lvol:///p/r | nbd://127.0.0.1:0/v");
+  const client = await NbdRawClient.open(uri);
+  await client.write(0, Buffer.alloc(MIB, 1));
+  await client.flush();
+  await client.disconnect();
+  const series = parseText((await get(rig.socket, "/metrics")).text);
+  const expected: readonly (readonly [string, number])[] = [
+    ['penstock_pools{state="online"}', 1],
+    ['penstock_pools{state="failed"}', 0],
+    ['penstock_pool_online{pool="p"}', 1],
+    ['penstock_pool_capacity_bytes{pool="p"}', 61 * MIB],
+    ['penstock_pool_used_bytes{pool="p"}', MIB],
+    ['penstock_pool_reserved_bytes{pool="p"}', 7 * MIB],
+    ['penstock_pool_committed_bytes{pool="p"}', 8 * MIB],
+    ['penstock_pool_free_bytes{pool="p"}', 53 * MIB],
+    ['penstock_pool_log_bytes{pool="p"}', MIB],
+    ['penstock_pool_warning_bytes{pool="p"}', 30.5 * MIB],
+    ['penstock_pool_scrub_running{pool="p"}', 0],
+    ['penstock_pool_disk_size_bytes{pool="p",disk="malloc:///d?size=64MiB"}', 64 * MIB],
+    ['penstock_replica_size_bytes{pool="p",replica="r"}', 8 * MIB],
+    ['penstock_replica_used_bytes{pool="p",replica="r"}', MIB],
+  ];
+  for (const [name, value] of expected) strictEqual(series.get(name), value, name);
+  ok((series.get('penstock_pool_checkpoints_total{pool="p"}') ?? 0) >= 1);
+  ok((series.get('penstock_pool_log_used_bytes{pool="p"}') ?? 0) > 0);
+});
+
 test("metrics at an address of their own are there and nothing else is", async (t) => {
   const rig = await startRig(t);
   const page = await get(rig.metricsSocket, "/metrics?x=1");
@@ -150,6 +189,7 @@ test("the documented metrics are those that are exposed", async (t) => {
   await client.write(0, Buffer.alloc(BLOCK_BYTES, 1));
   await client.flush();
   await client.disconnect();
+  await rig.makePool();
   const { text } = await get(rig.socket, "/metrics");
   const exposed = [...text.matchAll(/^# HELP (\S+) (.*)\n# TYPE \S+ (\S+)$/gm)].map(
     ([, name = "", help, type]) => [name, type, labelsOf(text, name), help],
@@ -219,7 +259,7 @@ test("a histogram's buckets are counted exactly, grow, and end in all values", a
       },
     ],
   };
-  const text = await metricsText({ version: 'a"b\\c\nd', level: "uring", stats });
+  const text = await metricsText({ version: 'a"b\\c\nd', level: "uring", stats, pools: [] });
   match(text, /^penstock_info\{version="a\\"b\\\\c\\nd",level="uring"\} 1$/m);
   match(text, /^penstock_start_time_seconds 1$/m);
   const name = "penstock_share_latency_seconds";

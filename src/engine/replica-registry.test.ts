@@ -105,6 +105,10 @@ test("share serves a replica by a pipe of its own, once", async () => {
   const shared = await rig.replicas.share("p", "a", "nbd://127.0.0.1:10809/x");
   deepStrictEqual([shared.shareUri, shared.pipes], ["nbd://127.0.0.1:10809/x", ["replica.p.a"]]);
   strictEqual(rig.pipes[0]?.text, "lvol:///p/a | nbd://127.0.0.1:10809/x");
+  await rejects(rig.replicas.resize("p", "a", 512), {
+    code: "volume-in-use",
+    message: /to make it smaller, unshare it first$/,
+  });
   await rejects(rig.replicas.share("p", "a", "nbd"), { code: "replica-shared" });
   await rejects(rig.replicas.share("p", "b", "bnd://h/x"), { code: "unknown-scheme" });
   await rejects(rig.replicas.unshare("p", "b"), { code: "replica-not-shared" });
@@ -130,7 +134,10 @@ test("what a pipe uses is neither destroyed nor shrunk beneath it", async () => 
   await rig.replicas.destroy("p", "c");
   await rig.replicas.resize("p", "a", 3 * MIB);
   deepStrictEqual(rig.resized, ["own"]);
-  await rejects(rig.replicas.resize("p", "a", 512), { code: "volume-in-use", message: /own/ });
+  await rejects(rig.replicas.resize("p", "a", 512), {
+    code: "volume-in-use",
+    message: /found a new size of 512, .*; to make it smaller, delete the pipe own first$/,
+  });
   await rejects(rig.replicas.resize("p", "b", 3 * MIB), { code: "volume-in-use", message: /leg/ });
   await rejects(rig.replicas.exportPool("p"), { code: "volume-in-use" });
   await rejects(rig.replicas.destroyPool("p", true), { code: "volume-in-use" });

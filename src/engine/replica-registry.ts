@@ -118,6 +118,8 @@ export class ReplicaRegistry {
         await this.#options.host.resizeVolume(pool, volume.name, sizeBytes);
       } else if (mayGrow && isOwnSource(user, pool, volume)) {
         await this.#options.pipes.resize(user.pipe.name, sizeBytes);
+      } else if (sizeBytes < volume.sizeBytes) {
+        throw cannotShrink(pool, volume, users, sizeBytes);
       } else {
         throw inUse(pool, volume, users);
       }
@@ -257,6 +259,26 @@ function branchOf(text: string): BranchPlan | null {
   } catch {
     return null;
   }
+}
+
+/** Whoever has it open was told a size, and may be writing there. */
+function cannotShrink(
+  pool: string,
+  volume: VolumeInfo,
+  users: readonly PipeUse[],
+  sizeBytes: number,
+): PenstockError {
+  const { name, sizeBytes: before } = volume;
+  const pipes = users.map(({ pipe }) => pipe.name);
+  const isShare = pipes.length === 1 && pipes[0] === shareName(pool, volume);
+  const todo = isShare ? "unshare it first" : `delete the pipe ${pipes.join(", ")} first`;
+  return new PenstockError({
+    code: "volume-in-use",
+    message:
+      `${pool}/${name} has ${before} bytes and is used: found a new size of ${sizeBytes}, ` +
+      `expected at least that while it is used; to make it smaller, ${todo}`,
+    details: { pool, name, pipes, sizeBytes, before },
+  });
 }
 
 function inUse(pool: string, { name }: VolumeInfo, users: readonly PipeUse[]): PenstockError {
