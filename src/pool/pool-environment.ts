@@ -27,6 +27,7 @@ export type PoolEventCode =
   | "pool-tail-dropped"
   | "pool-flush-failed"
   | "pool-log-lost"
+  | "pool-medium-full"
   | "scrub-finished";
 
 export interface PoolEvent {

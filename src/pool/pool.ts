@@ -340,6 +340,8 @@ export class Pool {
         details: { volume: openName },
       });
     }
+    // Whoever waits for a checkpoint on a full medium hears of it now.
+    this.parts.checkpointer.isPatient = false;
     await this.#scrub?.stop();
     await this.#lane.run(() => undefined);
     await this.#volumes.reaper.stop();

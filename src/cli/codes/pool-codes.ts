@@ -150,6 +150,13 @@ export const POOL_CODES: CodeList = {
     causes: "`penstock pool import --force` of a pool with a damaged log.",
     todo: "Check what its replicas hold: file systems need a repair.",
   },
+  "pool-medium-full": {
+    means: "The file system or pool below a pool's disk has no space left for the pool's pages.",
+    causes: "A sparse file, or a thin volume, that has promised more than there is.",
+    todo:
+      "Make space there, or discard in the pool's volumes, within a minute: then it goes on. Else " +
+      "it is faulted; nothing acknowledged is lost, and it can be imported when there is space.",
+  },
   "pool-newer": {
     means: "A newer Penstock has written the pool.",
     causes: "It uses something that this version does not know.",

@@ -61,10 +61,16 @@ const STATES: Readonly<Record<CheckpointState, LabelState>> = {
   destroyed: LabelState.destroyed,
 };
 
-/** Pages that found no space below are tried again this often. */
+/** Pages that found no space below are tried again this often, and so many times. */
 const RETRY_MS = 1000;
+const RETRIES_MAX = 60;
 
 export class Checkpointer {
+  /**
+   * Pages that find no space below are tried again for a while, as discards may bring some: while
+   * the pool is open, not when it is imported or closed, which is to end soon.
+   */
+  isPatient = false;
   readonly #parts: CheckpointerOptions;
   /** The last one that is durable. */
   #label: PoolLabel;
@@ -260,15 +266,29 @@ export class Checkpointer {
 
   async #writePages(frozen: FrozenPages): Promise<void> {
     const { reactor } = this.#parts.environment;
-    for (;;) {
+    for (let retries = 0; ; retries++) {
       const status = await awaitCall<Status>(reactor, (done) => frozen.write(done));
       this.#checkFault();
       if (status === Status.ok) return;
-      if (status !== Status.noSpace) this.#raise("pages", status);
+      const isHopeful = status === Status.noSpace && this.isPatient && retries < RETRIES_MAX;
+      if (!isHopeful) this.#raise("pages", status);
+      if (retries === 0) this.#tellFull();
       await awaitCall<void>(reactor, (done) => {
         reactor.clock.startTimer(RETRY_MS, done);
       });
     }
+  }
+
+  #tellFull(): void {
+    const { name } = this.#label;
+    this.#parts.environment.onEvent({
+      level: "error",
+      code: "pool-medium-full",
+      message:
+        `what is below pool ${name} has no space left for the pool's own pages: it fails in ` +
+        `${(RETRIES_MAX * RETRY_MS) / 1000} seconds unless there is some`,
+      pool: name,
+    });
   }
 
   /** Of equal generations this state counts, so the last durable label stays where it is. */

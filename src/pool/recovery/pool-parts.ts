@@ -131,6 +131,7 @@ export function connectPressure({ cache, space, log, checkpointer }: PoolParts):
     },
     checkpointWanted: () => checkpointer.request("pages or space run short"),
   };
+  checkpointer.isPatient = true;
   cache.pressure = pressure;
   space.pressure = pressure;
   log.onCheckpointWanted = (reason) => checkpointer.request(reason);

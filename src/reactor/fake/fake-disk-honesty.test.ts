@@ -4,10 +4,8 @@
 // What may differ is said in `isAllowed`.
 
 import { fail, strictEqual } from "node:assert/strict";
-import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { test, type TestContext } from "node:test";
-import { cleanUp } from "../../testing/cleanup.ts";
+import { test } from "node:test";
 import {
   DiskActor,
   type DiskProgramOptions,
@@ -17,9 +15,9 @@ import {
 import { forLongRun } from "../../testing/long-run.ts";
 import { makeLoopDevice } from "../../testing/loop-device.ts";
 import { missingTools } from "../../testing/require-tool.ts";
-import { runCommand } from "../../testing/run-command.ts";
 import { makeTempDir } from "../../testing/temp-dir.ts";
 import { testSeed } from "../../testing/test-seed.ts";
+import { makeTmpfs } from "../../testing/tmpfs.ts";
 import { Prng } from "../../util/prng.ts";
 import { chooseLevel, openIo } from "../open-io.ts";
 import { FakeWorld } from "./fake-world.ts";
@@ -159,15 +157,4 @@ function wholeFile({ sizeBytes, beyondBytes, lengthMax }: DiskProgramOptions): D
     steps.push({ kind: "read", position, ranges: [lengthMax], durable: false, value: 0 });
   }
   return steps;
-}
-
-async function makeTmpfs(t: TestContext, sizeBytes: number): Promise<string> {
-  const folder = makeTempDir(t);
-  const options = `size=${sizeBytes},huge=never`;
-  await runCommand("mount", ["-t", "tmpfs", "-o", options, "penstock-test", folder], {});
-  cleanUp(t, async () => {
-    await runCommand("umount", [folder], { exitCode: "any" });
-  });
-  strictEqual(existsSync(folder), true);
-  return folder;
 }
