@@ -62,7 +62,11 @@ export class Pool {
   ): Promise<Pool> {
     try {
       const label = await formatPool(environment, devices, options);
-      return await Pool.#open(environment, { label, devices, damagedCopies: 0 }, options);
+      return await Pool.#open(
+        environment,
+        { label, devices, lacking: [], damagedCopies: 0 },
+        options,
+      );
     } catch (error) {
       await closeAll(devices);
       throw error;
@@ -93,12 +97,12 @@ export class Pool {
 
   static async #open(
     environment: PoolEnvironment,
-    { label, devices, damagedCopies }: FoundPool,
+    { label, devices, lacking, damagedCopies }: FoundPool,
     options: PoolOptions,
   ): Promise<Pool> {
     const parts = assembleParts(label, devices, environment, options);
     try {
-      const how = { force: options.force ?? false, damagedCopies };
+      const how = { force: options.force ?? false, lacking, damagedCopies };
       return new Pool(parts, await importPool(parts, label, how));
     } catch (error) {
       await parts.checkpointer.idle();

@@ -25,6 +25,8 @@ export interface LabelChoice {
   readonly label: PoolLabel;
   /** For each disk of the table the place of its device in what was given. */
   readonly devices: readonly number[];
+  /** Disks of the table that have no copy of this generation: only older ones, or damaged ones. */
+  readonly lacking: readonly number[];
   /** Copies that are of this label's generation or should be, and are not right. */
   readonly damagedCopies: number;
 }
@@ -50,7 +52,11 @@ export function chooseLabel(devices: readonly DeviceCopies[]): LabelChoice {
     if (copy.kind === "problem" && copy.problem === "newer") throw noLabel(name, [copy]);
   }
   const places = placesOf(best, own, devices);
-  return { label: best, devices: places, damagedCopies: countDamaged(devices) };
+  const lacking = places.flatMap((place, index) => {
+    const hasIt = labels[place]?.some(({ generation }) => generation === best.generation) === true;
+    return hasIt ? [] : [index];
+  });
+  return { label: best, devices: places, lacking, damagedCopies: countDamaged(devices) };
 }
 
 function isNewer(one: PoolLabel, other: PoolLabel): boolean {

@@ -14,7 +14,7 @@
 import { Status, statusName } from "../../block/status.ts";
 import { assert } from "../../util/assert.ts";
 import { PenstockError, toPenstockError } from "../../util/errors.ts";
-import { LabelState, type PoolLabel } from "../disks/label-format.ts";
+import { Incompat, LabelState, type PoolLabel } from "../disks/label-format.ts";
 import type { PoolDisks, PoolFault } from "../disks/pool-disks.ts";
 import type { PoolLog } from "../log/pool-log.ts";
 import type { FrozenPages, PageCache } from "../pages/page-cache.ts";
@@ -218,8 +218,17 @@ export class Checkpointer {
   async #writeLabel(label: PoolLabel): Promise<void> {
     const { environment, disks } = this.#parts;
     const { reactor } = environment;
+    const { generation, disks: known } = this.#label;
     this.#pending = label;
-    const status = await writeLabel(reactor, disks, label, this.#label.generation);
+    // New disks first: no other one may name a disk that does not know that it belongs here.
+    const added = [...label.disks.keys()].slice(known.length);
+    if (added.length > 0) {
+      const status = await writeLabel(reactor, disks, label, generation, added);
+      if (status !== Status.ok) this.#raise("labels", status);
+      await awaitFlush(reactor, disks);
+      this.#checkFault();
+    }
+    const status = await writeLabel(reactor, disks, label, generation);
     if (status !== Status.ok) this.#raise("labels", status);
     await awaitFlush(reactor, disks);
     this.#checkFault();
@@ -249,6 +258,8 @@ export class Checkpointer {
       logPosition: start.position,
       prevCrc: start.prevCrc,
       nextObjectId: catalogue.nextObjectId,
+      epoch: cache.epoch,
+      incompat: base.incompat | (cache.epoch > 1 ? Incompat.snapshots : 0),
       writtenMs: environment.nowMs(),
       objectsRoot: copyOf(catalogue.objectsRoot),
       propertiesRoot: copyOf(catalogue.propertiesRoot),

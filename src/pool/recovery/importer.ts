@@ -11,7 +11,7 @@
  */
 
 import type { Device } from "../../block/device.ts";
-import { Status } from "../../block/status.ts";
+import { Status, statusName } from "../../block/status.ts";
 import { PenstockError } from "../../util/errors.ts";
 import { readLabelAreas } from "../disks/label-areas.ts";
 import { chooseLabel } from "../disks/label-choice.ts";
@@ -29,6 +29,7 @@ import { BLOCK_BYTES, diskOf } from "../pool-layout.ts";
 import { awaitFlush } from "./await-call.ts";
 import { faultError } from "./checkpointer.ts";
 import { type DroppedRange, LogReplay } from "./log-replay.ts";
+import { writeLabel } from "./label-writer.ts";
 import { connectPressure, type PoolParts } from "./pool-parts.ts";
 import { checkTail, type MissingBlocks } from "./tail-check.ts";
 
@@ -51,6 +52,8 @@ export interface FoundPool {
   readonly label: PoolLabel;
   /** In the order of the disk table. */
   readonly devices: readonly Device[];
+  /** Disks of the table that have only older labels: a crash has ended its writing. */
+  readonly lacking: readonly number[];
   readonly damagedCopies: number;
 }
 
@@ -80,7 +83,7 @@ export async function findPool(
   const copies = [];
   for (const device of devices) copies.push(await readLabelAreas(device));
   const choice = chooseLabel(copies);
-  const { label, damagedCopies } = choice;
+  const { label, lacking, damagedCopies } = choice;
   const ordered = choice.devices.map((place) => devices[place] as Device); // of what was given
   if (label.state === LabelState.destroyed) {
     throw new PenstockError({
@@ -99,7 +102,7 @@ export async function findPool(
       details: { pool: label.name, holder: label.holder },
     });
   }
-  return { label, devices: ordered, damagedCopies };
+  return { label, devices: ordered, lacking, damagedCopies };
 }
 
 function checkSize({ info }: Device, label: PoolLabel, index: number): void {
@@ -125,6 +128,13 @@ function checkUnit(devices: readonly Device[], label: PoolLabel): void {
   });
 }
 
+export interface ImportHow {
+  readonly force: boolean;
+  /** As `FoundPool`. */
+  readonly lacking: readonly number[];
+  readonly damagedCopies: number;
+}
+
 /**
  * Replays the log and begins a session. When the parts are read-only nothing is written: the
  * state is in memory only.
@@ -133,7 +143,7 @@ function checkUnit(devices: readonly Device[], label: PoolLabel): void {
 export async function importPool(
   parts: PoolParts,
   label: PoolLabel,
-  { force, damagedCopies = 0 }: { force: boolean; damagedCopies?: number },
+  { force, lacking, damagedCopies }: ImportHow,
 ): Promise<ImportFindings> {
   const { environment, disks, catalogue, space, log, checkpointer, isReadOnly } = parts;
   const { reactor } = environment;
@@ -154,6 +164,7 @@ export async function importPool(
   }
   space.setReserved(catalogue.reservedBlocks);
   if (!isReadOnly) {
+    await completeLabel(parts, label, lacking);
     log.open({ ...replayed.next, session: parts.session, generation: label.generation });
     checkpointer.change(sessionOf(parts, label, replayed));
     await checkpointer.run("in use");
@@ -169,6 +180,23 @@ export async function importPool(
     logLost: replayed.logLost,
     tookMs: reactor.clock.nowMs() - startMs,
   };
+}
+
+/**
+ * The next label goes to the slot of the one before this: a disk that has nothing but that one
+ * would have none at all for a moment.
+ */
+async function completeLabel(
+  { environment, disks }: PoolParts,
+  label: PoolLabel,
+  lacking: readonly number[],
+): Promise<void> {
+  if (lacking.length === 0) return;
+  const { reactor } = environment;
+  let status = await writeLabel(reactor, disks, label, label.generation - 1, lacking);
+  if (status === Status.ok) status = await awaitFlush(reactor, disks);
+  if (status === Status.ok) return;
+  throw faultError(label.name, disks.faultReason || `a label: ${statusName(status)}`);
 }
 
 interface ReadHow {

@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { openForTest, PoolWorld } from "../../testing/pool-rig.ts";
 import { Prng } from "../../util/prng.ts";
 import { walkPool } from "../check/pool-walk.ts";
+import { areaStarts, slotOf } from "../disks/label-areas.ts";
 import type { Pool } from "../pool.ts";
 
 const MIB = 2 ** 20;
@@ -12,6 +13,8 @@ const VOLUME_BYTES = 2 * MIB;
 const BLOCK = 4096;
 /** More than a checkpoint or an import of these pools takes. */
 const EVENTS_MAX = 4000;
+/** From the writing of an import's labels to its end. */
+const LABEL_EVENTS = 8;
 /** Everyday runs end them after every so many events, long ones after each. */
 const EVENTS_STEP = process.env.PENSTOCK_LONG === "1" ? 1 : 4;
 
@@ -92,6 +95,16 @@ async function partly(world: PoolWorld, promise: Promise<unknown>, events: numbe
   }
 }
 
+/** The newest label of the last disk is torn, as if it had not got there: both of its copies. */
+function tearLabel(world: PoolWorld, { parts }: Pool): void {
+  const { label } = parts.checkpointer;
+  const last = label.disks.length - 1;
+  const file = world.world.disk("local").file(`/disk${last}`);
+  for (const start of areaStarts(label.disks[last]?.blocks ?? 0)) {
+    file?.corrupt((start + slotOf(label.generation)) * BLOCK + 512, 512);
+  }
+}
+
 for (const [what, end] of ENDINGS) {
   for (const diskCount of [1, 2]) {
     test(`a checkpoint that ${what} ends is harmless, disks: ${diskCount}`, async () => {
@@ -118,3 +131,21 @@ for (const [what, end] of ENDINGS) {
     }
   });
 }
+
+test("a label that not all disks have is on all of them before the next one is written", async () => {
+  for (let seed = 1; seed <= 2; seed++) {
+    let events = 0;
+    // Once to its end, then ended at each of its last events: labels are written, not yet synced.
+    for (let left = 0; left <= LABEL_EVENTS; left++) {
+      const { world, pool, model } = await begin(seed, 2);
+      tearLabel(world, pool);
+      world.powerLoss(0);
+      const before = world.world.eventCount;
+      if (left === 0) await world.run(() => world.open());
+      else ok(!(await partly(world, world.open(), events - left)), "it has not come to its end");
+      if (left === 0) events = world.world.eventCount - before;
+      world.powerLoss(0.5);
+      await verify(world, model, `seed ${seed}, ${left} of ${events} events before the end`);
+    }
+  }
+});

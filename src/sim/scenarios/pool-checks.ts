@@ -28,6 +28,10 @@ export class PoolChecks {
   #isRotten = false;
   /** Since the last import that came to its end. */
   #hasLostPower = false;
+  /** Syncs of the pool's disks that had failed when it was opened. */
+  #syncsBefore = 0;
+  /** Virtual time since when it is known that one has failed since. */
+  #syncFailedMs = Number.POSITIVE_INFINITY;
 
   constructor(run: Run, options: { readonly isTight: boolean }) {
     this.#run = run;
@@ -36,8 +40,12 @@ export class PoolChecks {
 
   /** Syncs that the disks have failed, whether or not somebody heard of it. */
   get syncsFailed(): number {
-    return this.#run.world.diskFaults.reduce((sum, { on, effect, fault }) => {
-      return on === "sync" && effect === "error" ? sum + fault.hits : sum;
+    return this.#syncsFailedOf(this.#run.world.diskPaths);
+  }
+
+  #syncsFailedOf(paths: readonly string[]): number {
+    return this.#run.world.diskFaults.reduce((sum, { on, effect, fault, path }) => {
+      return on === "sync" && effect === "error" && paths.includes(path) ? sum + fault.hits : sum;
     }, 0);
   }
 
@@ -48,8 +56,14 @@ export class PoolChecks {
 
   /** A medium's error may have been met by anybody. */
   get hasFailed(): boolean {
-    const { diskFaults } = this.#run.world;
-    return diskFaults.some(({ effect, fault }) => effect === "error" && fault.hits > 0);
+    return this.errorHits > 0;
+  }
+
+  /** Errors of the medium so far. */
+  get errorHits(): number {
+    return this.#run.world.diskFaults.reduce((sum, { effect, fault }) => {
+      return effect === "error" ? sum + fault.hits : sum;
+    }, 0);
   }
 
   rotten(): void {
@@ -60,10 +74,18 @@ export class PoolChecks {
     this.#hasLostPower = true;
   }
 
-  /** The pool has been imported. */
-  opened(): void {
+  /** The pool has been imported. @param paths of its disks */
+  opened(paths: readonly string[]): void {
     this.#faultedMs = Number.POSITIVE_INFINITY;
     this.#hasLostPower = false;
+    this.#syncsBefore = this.#syncsFailedOf(paths);
+    this.#syncFailedMs = Number.POSITIVE_INFINITY;
+  }
+
+  /** A sync that has failed by now ends badly: flushes that begin later wait for it, and fail. */
+  lookAtSyncs(paths: readonly string[]): void {
+    if (this.#syncsFailedOf(paths) <= this.#syncsBefore) return;
+    this.#syncFailedMs = Math.min(this.#syncFailedMs, this.#run.world.nowMs);
   }
 
   /** What an import says of what it found. */
@@ -102,8 +124,10 @@ export class PoolChecks {
   ofAnswer(op: HistoryOp, status: Status, volume: PoolVolume): string | null {
     if (status === Status.ok || status === Status.compareFailed) {
       const isChange = op.kind !== "read" && op.kind !== "compare";
-      if (!isChange || status !== Status.ok || op.startMs <= this.#faultedMs) return null;
-      return "the volume takes changes after a failed sync";
+      if (!isChange || status !== Status.ok) return null;
+      const isDurable = op.kind === "flush" || op.fua;
+      if (isDurable && op.startMs > this.#syncFailedMs) return "durable after a failed sync";
+      return op.startMs > this.#faultedMs ? "the volume takes changes after a failed sync" : null;
     }
     if (status === Status.mediaError) {
       if (op.kind === "flush") this.#faultedMs = Math.min(this.#faultedMs, this.#run.world.nowMs);

@@ -2,7 +2,7 @@
 
 import { Prng } from "../../util/prng.ts";
 import { drawMs, drawProgram, type DrawnFault, pickWeighted, type Weighted } from "../draw.ts";
-import type { DiskOperation, Schedule } from "../schedule.ts";
+import type { DiskOperation, Schedule, Step } from "../schedule.ts";
 
 const KINDS = [
   { weight: 26, value: "read" },
@@ -21,20 +21,27 @@ export type PoolMode = (typeof POOL_MODES)[number];
 /** A schedule in which only that may happen which `mode` says. */
 export function drawPool(seed: number, mode: PoolMode): Schedule {
   const prng = new Prng(`pool ${seed}`);
-  const blockSectors = prng.pick([1, 1, 8]);
   const volumes = 1 + prng.below(4);
+  const isTight = mode === "tight" || prng.below(6) === 0;
+  // Writing it full takes time.
+  const isFilled = isTight && prng.below(3) === 0;
   const settings = {
     volumes,
-    disks: 1 + prng.below(3),
+    disks: isFilled ? 1 : 1 + prng.below(3),
     clients: volumes * (1 + prng.below(2)),
     sectors: prng.pick([64, 256, 256, 2048]),
     chunkKib: prng.pick([64, 256, 1024, 4096]),
-    blockSectors,
+    // With the larger ones the log goes round.
+    blockSectors: prng.pick([1, 8]),
     direct: prng.pick([0, 0, 1]),
-    tight: mode === "tight" ? 1 : 0,
-    leftKib: prng.pick([16, 128, 512]),
+    cacheKib: prng.pick([64, 96, 128, 256, 1024]),
+    tight: isTight ? 1 : 0,
+    filled: isFilled ? 1 : 0,
+    leftKib: prng.pick([16, 128, 512, 2048]),
+    propertyBytes: prng.pick([700, 700, 7000, 20_000]),
+    crashPercent: prng.pick([0, 30, 70]),
   };
-  const steps = drawProgram(prng, {
+  const program = drawProgram(prng, {
     clients: settings.clients,
     sectors: settings.sectors,
     countMax: prng.pick([16, 64, 256]),
@@ -42,10 +49,33 @@ export function drawPool(seed: number, mode: PoolMode): Schedule {
     fuaChance: 0.1,
     operations: 1600,
     faults: 36 + prng.below(16),
-    paceMs: prng.pick([0.1, 0.3, 0.8]),
+    paceMs: prng.pick([0.2, 0.5, 1]),
     drawFault: (fork) => pickWeighted(fork, FAULTS[mode])(fork, settings.disks),
   });
+  const chance = settings.crashPercent / 100;
+  const steps = program.flatMap((step) => crowd(prng, step, { mode, chance, ...settings }));
   return { scenario: "pool", seed, settings, steps };
+}
+
+interface CrowdOptions {
+  readonly mode: PoolMode;
+  readonly chance: number;
+  readonly disks: number;
+}
+
+/** A crash soon after what changes the pool, and reads that fail soon after a crash. */
+function crowd(prng: Prng, step: Step, { mode, chance, disks }: CrowdOptions): Step[] {
+  const isCrash = step.kind === "kill" || step.kind === "power-loss";
+  if (step.kind === "event" && CHANGES.has(step.name) && prng.chance(chance)) {
+    const crash = pickWeighted(prng, CRASHES[mode])(prng, disks);
+    return [step, { at: drawMs(prng, 0, prng.pick([1, 4, 12])), ...crash } as Step];
+  }
+  if (mode !== "disk" || !isCrash || !prng.chance(chance / 2)) return [step];
+  const { first, count } = BEHIND_LOG;
+  const [disk, times] = [prng.below(disks), 1 + prng.below(4)];
+  const at = drawMs(prng, 0, prng.pick([2, 6]));
+  const ms = drawMs(prng, 1, 30);
+  return [step, { at, kind: "disk-error", host: 0, disk, on: "read", first, count, times, ms }];
 }
 
 type DrawFault = (prng: Prng, disks: number) => DrawnFault;
@@ -57,6 +87,19 @@ function event(name: string, weight: number): WeightedFault {
     value: (prng) => ({ kind: "event", name, target: prng.below(4), ms: prng.below(1000) }),
   };
 }
+
+/** What a crash may find half done. */
+const CHANGES: ReadonlySet<string> = new Set([
+  "create",
+  "delete",
+  "replace",
+  "resize",
+  "properties",
+  "add-disk",
+  "grow",
+  "checkpoint",
+  "export",
+]);
 
 const EVENTS: readonly WeightedFault[] = [
   event("create", 4),
@@ -94,6 +137,19 @@ const POWER: readonly WeightedFault[] = [
 
 /** Sectors of the first disk. */
 const DISK_SECTORS = 65_536;
+/** Labels and log can be read: the trees cannot. */
+const BEHIND_LOG = { first: 2304, count: DISK_SECTORS - 2304 } as const;
+
+/** Reads meet what comes after them. */
+const SLOW_READS: readonly WeightedFault[] = [
+  {
+    weight: 3,
+    value: (prng, disks) => {
+      const [disk, times] = [prng.below(disks), 1 + prng.below(4)];
+      return { kind: "disk-hang", host: 0, disk, on: "read", times, ms: drawMs(prng, 1, 30) };
+    },
+  },
+];
 
 const DISKS: readonly WeightedFault[] = [
   {
@@ -143,10 +199,22 @@ const ROT: readonly WeightedFault[] = [
   },
 ];
 
+const COMMON = [...EVENTS, ...KILLS, ...SLOW_READS];
+
 const FAULTS: Readonly<Record<PoolMode, readonly WeightedFault[]>> = {
-  kill: [...EVENTS, ...KILLS],
-  power: [...EVENTS, ...KILLS, ...POWER],
-  disk: [...EVENTS, ...KILLS, ...POWER, ...DISKS],
-  rot: [...EVENTS, ...KILLS, ...ROT],
-  tight: [...EVENTS, ...KILLS, ...POWER],
+  kill: COMMON,
+  power: [...COMMON, ...POWER],
+  disk: [...COMMON, ...POWER, ...DISKS],
+  rot: [...COMMON, ...ROT],
+  tight: [...COMMON, ...POWER],
+};
+
+const CRASH = KILLS.slice(0, 1);
+
+const CRASHES: Readonly<Record<PoolMode, readonly WeightedFault[]>> = {
+  kill: CRASH,
+  power: [...CRASH, ...POWER],
+  disk: [...CRASH, ...POWER],
+  rot: CRASH,
+  tight: [...CRASH, ...POWER],
 };

@@ -1,10 +1,17 @@
 /** Properties of simulated volumes: which changes steps make. Pure. */
 
-/** Some changes, of which one takes away. */
-export function propertiesOf(number: number): Readonly<Record<string, string | null>> {
+/** Numbers of changes are below. */
+const NUMBERS = 1000;
+
+/** Some changes, of which one takes away; values have `bytesMax` at most. */
+export function propertiesOf(
+  number: number,
+  bytesMax: number,
+): Readonly<Record<string, string | null>> {
   const key = `user.k${number % 5}`;
   if (number % 4 === 0) return { [key]: null };
-  return { [key]: "x".repeat(number % 700), "user.last": String(number) };
+  const bytes = Math.floor(((number % NUMBERS) / NUMBERS) * bytesMax);
+  return { [key]: "x".repeat(bytes), "user.last": String(number) };
 }
 
 /** @returns the properties after such changes */

@@ -17,7 +17,8 @@ import type { PoolSlot, PoolVolume, VolumeText } from "./pool-volume.ts";
 
 /** More than any volume has: stamps of different volumes are different. */
 const STAMPS_PER_VOLUME = 16_384;
-const FILLER = "filler";
+/** A volume that nobody uses. */
+export const FILLER = "filler";
 
 type Answered = (
   slot: PoolSlot,

@@ -9,12 +9,12 @@
  */
 
 import { Status } from "../../block/status.ts";
-import type { PoolEnvironment, PoolEvent } from "../../pool/pool-environment.ts";
+import type { PoolEvent } from "../../pool/pool-environment.ts";
 import type { Reactor } from "../../reactor/reactor.ts";
 import { assert } from "../../util/assert.ts";
 import { toPenstockError } from "../../util/errors.ts";
 import type { HistoryOp } from "../history.ts";
-import { type ModelChange, PoolModel } from "../pool-model.ts";
+import type { ModelChange } from "../pool-model.ts";
 import type { Run, Stage } from "../run.ts";
 import { type EventStep, settingOf } from "../schedule.ts";
 import { SECTOR_BYTES } from "../sector-pattern.ts";
@@ -22,6 +22,7 @@ import type { SimProcess } from "../sim-process.ts";
 import { PoolChecks } from "./pool-checks.ts";
 import type { PoolDoor, StagedPool } from "./pool-door.ts";
 import { DISK_BYTES, HOST, PoolHost } from "./pool-host.ts";
+import { POOL, PoolOpening } from "./pool-opening.ts";
 import { changed, propertiesOf } from "./pool-properties.ts";
 import { PoolSlots } from "./pool-slots.ts";
 import type { PoolSlot, PoolVolume } from "./pool-volume.ts";
@@ -29,18 +30,7 @@ import type { PoolSlot, PoolVolume } from "./pool-volume.ts";
 /** From a fault of the pool to its next import. */
 const REOPEN_MS = 3;
 const BUFFER_BYTES = 16 * 1024 * 1024;
-const MIB = 1024 * 1024;
 const BLOCK_SECTORS = 8;
-/** The pool's own entry in its model. */
-const POOL = "pool";
-
-/** Of the pool itself; plain JSON. */
-interface PoolText extends Readonly<Record<string, unknown>> {
-  /** Of its disks. */
-  readonly sizes: readonly number[];
-  readonly properties: Readonly<Record<string, string>>;
-}
-
 interface Session {
   readonly reactor: Reactor;
   readonly pool: StagedPool;
@@ -64,21 +54,19 @@ export class PoolStage implements Stage {
   readonly #checks: PoolChecks;
   readonly #slots: PoolSlots;
   readonly #process: SimProcess<Session>;
-  readonly #self = new PoolModel<PoolText>();
+  readonly #opening: PoolOpening;
   readonly #changes = new Set<ModelChange>();
   #session: Session | null = null;
-  /** The pool has been made once, durably. */
-  #isMade = false;
   #isReopening = false;
   /** It must be imported again before it can be used. */
   #isSuspect = false;
-  /** The next import goes on without what is lost. */
-  #mustForce = false;
   /** A scrub of this one is under way. */
   #scrubbed: Session | null = null;
   /** Calls to the pool that have not ended. */
   #calls = 0;
   #failedSyncs = 0;
+  /** ... when the pool was opened. */
+  #failedBefore = 0;
   /** Where reads fail for good. */
   #damaged: { readonly slot: PoolSlot; readonly first: number }[] = [];
 
@@ -91,6 +79,14 @@ export class PoolStage implements Stage {
       this.#answered(slot, op, status, errorOffset),
     );
     this.#host = new PoolHost(run);
+    this.#opening = new PoolOpening({
+      run,
+      door,
+      host: this.#host,
+      checks: this.#checks,
+      slots: this.#slots,
+      heard: (event, reactor) => this.#heard(event, reactor),
+    });
     this.#process = world.process<Session>({
       name: "engine",
       host: HOST,
@@ -103,12 +99,16 @@ export class PoolStage implements Stage {
       this.#checks.powerLost();
       this.#slots.eachHistory((history) => history.powerLoss(true));
     };
-    world.onCacheDrop = () => this.#slots.eachHistory((history) => history.dropCache());
+    world.onCacheDrop = () => {
+      this.#doomAgain();
+      this.#slots.eachHistory((history) => history.dropCache());
+    };
     world.onRot = () => this.#checks.rotten();
     this.#process.start();
   }
 
   event(step: EventStep): boolean {
+    this.#noteFailedSyncs();
     const slot = this.#slots.at(step.target);
     // `ms` is what the step is about: a size, whether thin.
     const number = Math.floor(step.ms);
@@ -189,10 +189,6 @@ export class PoolStage implements Stage {
     await this.#readBack();
   }
 
-  #setting(name: string): number {
-    return settingOf(this.#run.schedule, name);
-  }
-
   async #readBack(): Promise<boolean> {
     for (const { clients } of this.#slots.all) {
       const [client] = clients;
@@ -202,10 +198,17 @@ export class PoolStage implements Stage {
   }
 
   async #boot(reactor: Reactor): Promise<Session> {
-    const pool = await this.#open(reactor);
+    const { errorHits } = this.#checks;
+    const pool = await this.#opening.open(reactor);
     this.#noteFailedSyncs();
-    this.#see(pool);
-    this.#report("the pool is not what its trees say", await this.#door.walk(pool));
+    for (const change of this.#changes) change.unanswered();
+    this.#changes.clear();
+    this.#report("the lists are wrong", this.#opening.see(pool));
+    const problems = await this.#door.walk(pool);
+    // Pages that could not be read are looked at again with the next import.
+    const isMet = problems.length > 0 && this.#checks.errorHits > errorHits;
+    if (isMet) throw new Error(`errors were met: ${problems[0]}`);
+    this.#report("the pool is not what its trees say", problems);
     for (const slot of this.#slots.all) {
       if (slot.volume === null) continue;
       slot.device = await pool.openVolume(slot.name, { stageName: `lvol:///pool/${slot.name}` });
@@ -213,80 +216,10 @@ export class PoolStage implements Stage {
     return { reactor, pool };
   }
 
-  async #open(reactor: Reactor): Promise<StagedPool> {
-    const counts = this.#self.possible(POOL).map((state) => state?.sizes.length ?? 0);
-    const [least, most] = [Math.min(...counts), Math.max(...counts)];
-    try {
-      return await (this.#isMade ? this.#import(reactor, least) : this.#make(reactor));
-    } catch (thrown) {
-      // Nobody knows whether the last one belongs to it.
-      const isLacking = toPenstockError(thrown).code === "pool-incomplete" && most > least;
-      if (isLacking) return await this.#import(reactor, most);
-      if (this.#checks.ofImport(thrown)) this.#mustForce = true;
-      throw thrown;
-    }
-  }
-
-  async #import(reactor: Reactor, disks: number): Promise<StagedPool> {
-    const devices = await this.#host.openDisks(reactor, disks);
-    const options = { cacheBytes: MIB, force: this.#mustForce };
-    const pool = await this.#door.import(this.#environment(reactor), devices, options);
-    this.#checks.ofFindings(pool.findings);
-    if (this.#mustForce) {
-      // What was flushed before a sync failed unheard may be gone with the log.
-      this.#slots.eachHistory((history) => history.powerLoss(true));
-    }
-    return pool;
-  }
-
-  /** No fault strikes before it is up for the first time. */
-  async #make(reactor: Reactor): Promise<StagedPool> {
-    const devices = await this.#host.openDisks(reactor, this.#setting("disks"));
-    const pool = await this.#door.create(this.#environment(reactor), devices, {
-      name: POOL,
-      cacheBytes: MIB,
-      chunkBytes: this.#setting("chunkKib") * 1024,
-      checksum: "crc32c",
-      overCommitPercent: 0,
-    });
-    this.#self.begin(POOL, () => ({ sizes: sizesOf(pool), properties: {} })).acknowledged();
-    for (const slot of this.#slots.all) {
-      const { volume } = slot;
-      assert(volume !== null, "a slot begins with a volume");
-      await pool.createVolume(this.#slots.creationOf(slot, volume));
-      this.#slots.beginCreation(slot, volume).acknowledged();
-    }
-    if (this.#setting("tight") === 1) {
-      const sizeBytes = pool.info.capacityBytes - this.#setting("leftKib") * 1024;
-      const filler = this.#slots.makeFiller(sizeBytes);
-      await pool.createVolume(filler);
-    }
-    this.#isMade = true;
-    return pool;
-  }
-
-  #environment(reactor: Reactor): PoolEnvironment {
-    return this.#host.environment(reactor, (event) => this.#heard(event, reactor));
-  }
-
   #heard({ code, message }: PoolEvent, reactor: Reactor): void {
     this.#checks.ofEvent(code, message);
     const isFaulted = code === "pool-faulted" || code === "pool-flush-failed";
     if (isFaulted && reactor === this.#process.reactor) this.#suspect();
-  }
-
-  /** What is there after an import is what was acknowledged, and stays. */
-  #see(pool: StagedPool): void {
-    for (const change of this.#changes) change.unanswered();
-    this.#changes.clear();
-    const self: PoolText = {
-      sizes: sizesOf(pool),
-      properties: this.#slots.textsOf(pool.properties(null)),
-    };
-    const problems = [...this.#self.seen(new Map([[POOL, self]])), ...this.#slots.see(pool)];
-    // A log that is lost in part takes with it whatever was in there.
-    if (!this.#mustForce) this.#report("the lists are wrong", problems);
-    this.#mustForce = false;
   }
 
   #report(what: string, problems: readonly string[]): void {
@@ -298,8 +231,10 @@ export class PoolStage implements Stage {
     this.#session = session;
     this.#isReopening = false;
     this.#isSuspect = false;
-    this.#checks.opened();
+    this.#checks.opened(this.#run.world.diskPaths.slice(0, session.pool.info.disks.length));
     this.#slots.eachHistory((history) => history.closeAll());
+    this.#doomAgain();
+    this.#failedBefore = this.#failedSyncs;
     for (const slot of this.#slots.all) this.#slots.attach(slot);
   }
 
@@ -316,6 +251,14 @@ export class PoolStage implements Stage {
     const failed = this.#checks.syncsFailed;
     if (failed > this.#failedSyncs) this.#slots.eachHistory((history) => history.doom());
     this.#failedSyncs = failed;
+    const disks = this.#session?.pool.info.disks.length ?? 0;
+    if (disks > 0) this.#checks.lookAtSyncs(this.#run.world.diskPaths.slice(0, disks));
+  }
+
+  /** What came after a failed sync has not been flushed, and the log leads to it through a gap. */
+  #doomAgain(): void {
+    if (this.#failedSyncs === this.#failedBefore) return;
+    this.#slots.eachHistory((history) => history.doom());
   }
 
   /** Closes the pool, in good order when it still can, and imports it again. */
@@ -445,7 +388,7 @@ export class PoolStage implements Stage {
   #setProperties(slot: PoolSlot, number: number): boolean {
     if (!this.#isFree(slot) || slot.volume === null) return false;
     const { name } = slot;
-    const changes = propertiesOf(number);
+    const changes = propertiesOf(number, settingOf(this.#run.schedule, "propertyBytes"));
     this.#call({
       what: `properties of ${name}`,
       slot,
@@ -459,11 +402,11 @@ export class PoolStage implements Stage {
 
   #setPoolProperties(number: number): boolean {
     if (this.#session === null || this.#isSuspect || this.#changes.size > 0) return false;
-    const changes = propertiesOf(number);
+    const changes = propertiesOf(number, settingOf(this.#run.schedule, "propertyBytes"));
     this.#call({
       what: "properties of the pool",
       slot: null,
-      change: this.#self.begin(POOL, (state) => {
+      change: this.#opening.self.begin(POOL, (state) => {
         return state && { ...state, properties: changed(state.properties, changes) };
       }),
       work: (pool) => pool.setProperties(null, this.#slots.bytesOf(changes)),
@@ -484,7 +427,7 @@ export class PoolStage implements Stage {
     this.#call({
       what: "another disk",
       slot: null,
-      change: this.#self.begin(POOL, (state) => {
+      change: this.#opening.self.begin(POOL, (state) => {
         return state && { ...state, sizes: [...state.sizes, DISK_BYTES] };
       }),
       work: async (pool) => {
@@ -509,7 +452,7 @@ export class PoolStage implements Stage {
     this.#call({
       what: `growth of disk ${disk}`,
       slot: null,
-      change: this.#self.begin(POOL, (state) => {
+      change: this.#opening.self.begin(POOL, (state) => {
         return state && { ...state, sizes };
       }),
       work: async (pool) => {
@@ -584,8 +527,4 @@ export class PoolStage implements Stage {
     }
     return this.#checks.ofAnswer(op, status, volume);
   }
-}
-
-function sizesOf(pool: StagedPool): number[] {
-  return pool.info.disks.map(({ sizeBytes }) => sizeBytes);
 }
