@@ -58,8 +58,9 @@ export class PoolVolumes {
 
   list(): VolumeInfo[] {
     const infos: VolumeInfo[] = [];
-    for (const state of this.#parts.catalogue.all())
-      if (!state.isDeleting) infos.push(infoOf(state));
+    for (const state of this.#parts.catalogue.all()) {
+      if (!state.isDeleting && state.kind === "volume") infos.push(infoOf(state));
+    }
     return infos.sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
@@ -84,6 +85,7 @@ export class PoolVolumes {
     this.#checkWritable();
     const id = catalogue.nextObjectId++;
     const record: ObjectRecord = {
+      kind: "volume",
       id,
       uuid,
       name,
@@ -95,6 +97,13 @@ export class PoolVolumes {
       root: emptyPointer(),
       propertiesBytes: 0,
       propertiesCrc: 0,
+      originId: 0,
+      sharedThrough: 0,
+      takenEpoch: 0,
+      cursor: 0,
+      family: id,
+      ownerId: 0,
+      sharedBlocks: 0,
     };
     await this.#logObject(record, area === null);
     if (area !== null) await this.#logProperties(id, area);

@@ -54,9 +54,11 @@ test("decodeLabel says newer of a higher version or of unknown incompat bits", (
   const version = forged((view) => view.setUint16(8, 2, true));
   strictEqual(decodeLabel(version), "newer");
   strictEqual(newerBits(version), 0);
-  const bits = forged((view) => view.setUint32(40, 0x8000_0001, true));
+  const bits = forged((view) => view.setUint32(40, 0x8000_0003, true));
   strictEqual(decodeLabel(bits), "newer");
-  strictEqual(newerBits(bits), 0x8000_0001);
+  strictEqual(newerBits(bits), 0x8000_0002);
+  const snapshots = forged((view) => view.setUint32(40, 1, true));
+  strictEqual((decodeLabel(snapshots) as PoolLabel).incompat, 1);
 });
 
 test("decodeLabel keeps unknown compat and ro-compat bits", () => {

@@ -39,8 +39,10 @@ export const NAME_BYTES_MAX = 64;
 export const HOLDER_BYTES_MAX = 128;
 export const CHUNK_BLOCKS_MIN = 16;
 export const CHUNK_BLOCKS_MAX = 1024;
+/** There has been a snapshot: objects have origins, and pages are shared. */
+export const Incompat = { snapshots: 1 } as const;
 /** What this code knows of the bits that say who may read and write. */
-export const INCOMPAT_KNOWN = 0;
+export const INCOMPAT_KNOWN = Incompat.snapshots;
 export const RO_COMPAT_KNOWN = 0;
 
 export const LabelState = {

@@ -5,18 +5,23 @@ import { test } from "node:test";
 import { Prng } from "../../util/prng.ts";
 import { addressOf } from "../pool-layout.ts";
 import {
+  cutWords,
   OBJECT_WORDS,
   objectGoneWords,
   propertiesWords,
+  putCut,
   putNothing,
   putObject,
   putObjectGone,
   putProperties,
   putUnmap,
+  putVersions,
   putWrite,
   RecordReader,
   RecordType,
   unmapWords,
+  VERSION_WORDS,
+  versionsWords,
   writeWords,
 } from "./log-record.ts";
 
@@ -90,6 +95,31 @@ test("records of objects, their end, properties and nothing are read as they wer
   strictEqual(reader.type, RecordType.nothing);
 });
 
+test("records of versions and of cuts are read as they were put", () => {
+  const versions = Uint32Array.from({ length: 2 * VERSION_WORDS }, (_, index) => index * 3);
+  const reader = new RecordReader();
+  for (const advances of [false, true]) {
+    const memory = words();
+    const end = putVersions(memory, 4, versions, 2, advances);
+    strictEqual(end, 4 + versionsWords(2));
+    strictEqual(reader.read(memory, 4, end), end);
+    deepStrictEqual(
+      [reader.type, reader.count, reader.advancesEpoch],
+      [RecordType.versions, 2, advances],
+    );
+    const { versionsAt } = reader;
+    const read = reader.versions.subarray(versionsAt, versionsAt + 2 * VERSION_WORDS);
+    deepStrictEqual([...read], [...versions]);
+  }
+  for (const cutEnd of [1, 2 ** 32]) {
+    const memory = words();
+    const end = putCut(memory, 2, 77, cutEnd);
+    strictEqual(end, 2 + cutWords());
+    strictEqual(reader.read(memory, 2, end), end);
+    deepStrictEqual([reader.type, reader.objectId, reader.end], [RecordType.cut, 77, cutEnd]);
+  }
+});
+
 test("RecordReader refuses records that are cut off at any word", () => {
   const checksums = new Uint32Array(9);
   const put: readonly ((memory: Uint32Array) => number)[] = [
@@ -107,6 +137,8 @@ test("RecordReader refuses records that are cut off at any word", () => {
     (memory) => putObject(memory, 0, new Uint32Array(OBJECT_WORDS), 0),
     (memory) => putObjectGone(memory, 0, 1),
     (memory) => putProperties(memory, 0, 1, new Uint8Array(33)),
+    (memory) => putVersions(memory, 0, new Uint32Array(2 * VERSION_WORDS), 2, true),
+    (memory) => putCut(memory, 0, 1, 2),
   ];
   const reader = new RecordReader();
   for (const [index, write] of put.entries()) {
@@ -120,17 +152,18 @@ test("RecordReader refuses records that are cut off at any word", () => {
 
 test("RecordReader tells unknown types from bad ones, and survives random words", () => {
   const reader = new RecordReader();
-  for (const type of [0, 7, 8, 255]) {
+  for (const type of [0, 9, 10, 255]) {
     strictEqual(reader.read(Uint32Array.of(type, 0, 0, 0), 0, 4), "unknown");
   }
   const noBlocks = Uint32Array.of(RecordType.write, 1, 2, 3, 4, 5);
   strictEqual(reader.read(noBlocks, 0, 6), "bad");
   const beyond = Uint32Array.of(RecordType.unmap, 1, 0xffff_ffff, 2);
   strictEqual(reader.read(beyond, 0, 4), "bad");
+  strictEqual(reader.read(Uint32Array.of(RecordType.versions, 0, 0), 0, 3), "bad");
   const random = new Prng(8);
   for (let round = 0; round < 20_000; round++) {
     const memory = Uint32Array.from({ length: 1 + random.below(20) }, () => random.nextUint32());
-    memory[0] = random.below(8) + random.below(2 ** 24) * 256;
+    memory[0] = random.below(10) + random.below(2 ** 24) * 256;
     const next = reader.read(memory, 0, memory.length);
     if (typeof next === "number") strictEqual(next > 0 && next <= memory.length, true);
   }

@@ -19,6 +19,8 @@ export const RecordType = {
   properties: 5,
   /** Of a frame that only carries `durable`. */
   nothing: 6,
+  versions: 7,
+  cut: 8,
 } as const;
 export type RecordType = (typeof RecordType)[keyof typeof RecordType];
 
@@ -31,6 +33,11 @@ const OBJECT_GONE_WORDS = 2;
 /** Of a properties record before its bytes. */
 const PROPERTIES_WORDS = 3;
 const NOTHING_WORDS = 1;
+/** Of a record of versions before its objects, and of each: its words, rootOf, placeOf. */
+const VERSIONS_WORDS = 1;
+export const VERSION_WORDS = OBJECT_WORDS + 2;
+const CUT_WORDS = 3;
+const ADVANCES_EPOCH = 1;
 
 const UNMAP_PUNCH = 1;
 const WORD_BYTES = 4;
@@ -59,6 +66,10 @@ export interface RecordSink {
   object(record: Uint32Array, at: number): boolean;
   objectGone(objectId: number): boolean;
   properties(objectId: number, bytes: Uint8Array): boolean;
+  /** `count` objects of VERSION_WORDS words each from `at` on, all at once. */
+  versions(words: Uint32Array, at: number, count: number, advancesEpoch: boolean): boolean;
+  /** What a deleted object alone has at keys below `end` is free. */
+  cut(objectId: number, end: number, sequence: number): boolean;
   waitFor(waiter: PageWaiter): void;
 }
 
@@ -73,6 +84,14 @@ export function unmapWords(): number {
 
 export function objectGoneWords(): number {
   return OBJECT_GONE_WORDS;
+}
+
+export function versionsWords(count: number): number {
+  return VERSIONS_WORDS + count * VERSION_WORDS;
+}
+
+export function cutWords(): number {
+  return CUT_WORDS;
 }
 
 export function propertiesWords(lengthBytes: number): number {
@@ -149,6 +168,29 @@ export function putProperties(
   return end;
 }
 
+/** @param versions VERSION_WORDS words for each of `count` objects */
+export function putVersions(
+  words: Uint32Array,
+  at: number,
+  versions: Uint32Array,
+  count: number,
+  advancesEpoch: boolean,
+): number {
+  assert(count > 0 && count <= COUNT_MAX, "a record of versions has objects");
+  const end = at + versionsWords(count);
+  words[at] = RecordType.versions + (advancesEpoch ? ADVANCES_EPOCH : 0) * 0x100 + count * 0x1_0000;
+  words.set(versions.subarray(0, count * VERSION_WORDS), at + VERSIONS_WORDS);
+  return end;
+}
+
+export function putCut(words: Uint32Array, at: number, objectId: number, end: number): number {
+  assert(end > 0 && end <= UINT32_RANGE, "a cut ends behind a key");
+  words[at] = RecordType.cut;
+  words[at + 1] = objectId;
+  words[at + 2] = end - 1;
+  return at + CUT_WORDS;
+}
+
 export function putNothing(words: Uint32Array, at: number): number {
   words[at] = RecordType.nothing;
   return at + NOTHING_WORDS;
@@ -173,6 +215,12 @@ export class RecordReader {
   /** Of an object, 128 words. */
   readonly object: Uint32Array = new Uint32Array(OBJECT_WORDS);
   properties: Uint8Array = new Uint8Array(0);
+  /** Of a cut. */
+  end = 0;
+  advancesEpoch = false;
+  /** Of versions: `count` objects from `versionsAt` on, in the words that were read. */
+  versions: Uint32Array = new Uint32Array(0);
+  versionsAt = 0;
 
   /**
    * Reads the record at `at`, which ends at `end` at the latest.
@@ -206,6 +254,12 @@ export class RecordReader {
         return at + OBJECT_GONE_WORDS;
       case RecordType.properties:
         return this.#readProperties(words, at, end);
+      case RecordType.versions:
+        return this.#readVersions(words, at);
+      case RecordType.cut:
+        if (at + CUT_WORDS > end) return -1;
+        this.end = (words[at + 2] as number) + 1;
+        return at + CUT_WORDS;
       case RecordType.nothing:
         return at + NOTHING_WORDS;
       default:
@@ -234,6 +288,15 @@ export class RecordReader {
     this.first = words[at + 2] as number;
     this.count = (words[at + 3] as number) || UINT32_RANGE;
     return this.first + this.count <= UINT32_RANGE ? at + UNMAP_WORDS : -1;
+  }
+
+  #readVersions(words: Uint32Array, at: number): number {
+    const head = words[at] as number; // the caller has it
+    this.count = head >>> 16;
+    this.advancesEpoch = ((head >>> 8) & ADVANCES_EPOCH) !== 0;
+    this.versions = words;
+    this.versionsAt = at + VERSIONS_WORDS;
+    return this.count > 0 ? at + versionsWords(this.count) : -1;
   }
 
   #readProperties(words: Uint32Array, at: number, end: number): number {

@@ -31,16 +31,20 @@ import {
 import { FrameBuffer } from "./frame-buffer.ts";
 import { FRAME_HEADER_BYTES, frameOwner, type FrameSeal, sealFrame } from "./log-frame.ts";
 import {
+  cutWords,
   objectGoneWords,
   OBJECT_WORDS,
   propertiesWords,
+  putCut,
   putNothing,
   putObject,
   putObjectGone,
   putProperties,
   putUnmap,
+  putVersions,
   putWrite,
   unmapWords,
+  versionsWords,
   type WriteRecord,
   writeWords,
 } from "./log-record.ts";
@@ -224,6 +228,21 @@ export class PoolLog implements DiskRequestOwner, FlushWaiter {
     if (!this.#makeRoom(propertiesWords(bytes.length))) return false;
     const { words, end } = this.#open;
     this.#added(entry, putProperties(words, end, objectId, bytes));
+    return true;
+  }
+
+  /** @param versions VERSION_WORDS words for each of `count` objects */
+  versions(entry: LogEntry, versions: Uint32Array, count: number, advancesEpoch: boolean): boolean {
+    if (!this.#makeRoom(versionsWords(count))) return false;
+    const { words, end } = this.#open;
+    this.#added(entry, putVersions(words, end, versions, count, advancesEpoch));
+    return true;
+  }
+
+  cut(entry: LogEntry, objectId: number, end: number): boolean {
+    if (!this.#makeRoom(cutWords())) return false;
+    const frame = this.#open;
+    this.#added(entry, putCut(frame.words, frame.end, objectId, end));
     return true;
   }
 

@@ -14,7 +14,7 @@
 import { Status, statusName } from "../../block/status.ts";
 import { assert } from "../../util/assert.ts";
 import { PenstockError, toPenstockError } from "../../util/errors.ts";
-import { LabelState, type PoolLabel } from "../disks/label-format.ts";
+import { Incompat, LabelState, type PoolLabel } from "../disks/label-format.ts";
 import type { PoolDisks, PoolFault } from "../disks/pool-disks.ts";
 import type { PoolLog } from "../log/pool-log.ts";
 import type { FrozenPages, PageCache } from "../pages/page-cache.ts";
@@ -258,6 +258,8 @@ export class Checkpointer {
       logPosition: start.position,
       prevCrc: start.prevCrc,
       nextObjectId: catalogue.nextObjectId,
+      epoch: cache.epoch,
+      incompat: base.incompat | (cache.epoch > 1 ? Incompat.snapshots : 0),
       writtenMs: environment.nowMs(),
       objectsRoot: copyOf(catalogue.objectsRoot),
       propertiesRoot: copyOf(catalogue.propertiesRoot),

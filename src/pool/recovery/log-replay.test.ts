@@ -14,13 +14,16 @@ import type { PoolDisks } from "../disks/pool-disks.ts";
 import { emptyHeader, FRAME_HEADER_BYTES } from "../log/log-frame.ts";
 import {
   OBJECT_WORDS,
+  putCut,
   putNothing,
   putObject,
   putObjectGone,
   putProperties,
   putUnmap,
+  putVersions,
   putWrite,
   type RecordSink,
+  VERSION_WORDS,
   type WriteRecord,
 } from "../log/log-record.ts";
 import type { FoundFrame } from "../log/log-scan.ts";
@@ -63,6 +66,15 @@ class NotingSink implements RecordSink {
 
   properties(objectId: number, bytes: Uint8Array): boolean {
     return this.#note(`properties ${objectId} ${Buffer.from(bytes).toString()}`);
+  }
+
+  versions(words: Uint32Array, at: number, count: number, advancesEpoch: boolean): boolean {
+    const ids = Array.from({ length: count }, (_, index) => words[at + index * VERSION_WORDS]);
+    return this.#note(`versions ${ids.join(",")} ${advancesEpoch}`);
+  }
+
+  cut(objectId: number, end: number, sequence: number): boolean {
+    return this.#note(`${sequence} cut ${objectId} ${end}`);
   }
 
   waitFor(waiter: PageWaiter): void {
@@ -155,6 +167,9 @@ function fake(body: (test: TestReactor) => Promise<void>): Promise<void> {
 
 const object = new Uint32Array(OBJECT_WORDS).fill(8, 1, OBJECT_WORDS - 1);
 object[0] = 3;
+const versions = new Uint32Array(2 * VERSION_WORDS);
+versions[0] = 3;
+versions[VERSION_WORDS] = 4;
 
 test("LogReplay gives all records to the sink, in order, each once, with its sequence", () =>
   fake(async (place) => {
@@ -166,6 +181,8 @@ test("LogReplay gives all records to the sink, in order, each once, with its seq
         write(9, addressOf(1, 5), [13]),
         (words, at) => putUnmap(words, at, 3, 0, 2 ** 32, true),
         (words, at) => putProperties(words, at, 3, Buffer.from("text")),
+        (words, at) => putVersions(words, at, versions, 2, true),
+        (words, at) => putCut(words, at, 3, 2 ** 32),
         (words, at) => putObjectGone(words, at, 3),
       ],
     ]);
@@ -179,6 +196,8 @@ test("LogReplay gives all records to the sink, in order, each once, with its seq
       `52 write 3 9+1 @${addressOf(1, 5)} 1 13`,
       "52 unmap 3 0+4294967296 true",
       "properties 3 text",
+      "versions 3,4 true",
+      "52 cut 3 4294967296",
       "gone 3",
     ]);
     deepStrictEqual([room.admitted, room.open, replay.dropped], [2 + 1 + 201, 0, []]);
@@ -202,7 +221,7 @@ test("LogReplay refuses unknown records, and such that name what is on no disk",
   fake(async (place) => {
     const { disks } = await fileDisks(place.reactor, [64]);
     const refused: readonly [(words: Uint32Array, at: number) => number, string][] = [
-      [(words, at) => putObjectGone(words, at, 1) - at + retype(words, at, 7), "pool-newer"],
+      [(words, at) => putObjectGone(words, at, 1) - at + retype(words, at, 9), "pool-newer"],
       [(words, at) => putObjectGone(words, at, 1) - at + retype(words, at, 1), "log-damaged"],
       [write(0, 63, [1, 2]), "log-damaged"],
       [write(0, addressOf(1, 0), [1]), "log-damaged"],

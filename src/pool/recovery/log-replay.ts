@@ -19,6 +19,7 @@ import type { FoundFrame } from "../log/log-scan.ts";
 import type { PageCache } from "../pages/page-cache.ts";
 import type { PageTree } from "../pages/page-tree.ts";
 import type { SpaceMap } from "../space/space-map.ts";
+import { CUT_BLOCKS_MAX } from "../volumes/version-cut.ts";
 import { awaitCall, yieldTurn } from "./await-call.ts";
 import type { MissingBlocks, TailWrite } from "./tail-check.ts";
 
@@ -166,7 +167,7 @@ export class LogReplay {
 
   async #applyOne(sequence: number): Promise<void> {
     const { sink } = this.#options;
-    const { type, objectId, first, count, punch, write } = this.#reader;
+    const { type, objectId, first, count, end, punch, write } = this.#reader;
     switch (type) {
       case RecordType.write:
         return await this.#admitted(write.count, () => sink.write(write, sequence));
@@ -180,11 +181,20 @@ export class LogReplay {
         return await this.#admitted(0, () => sink.objectGone(objectId));
       case RecordType.properties:
         return await this.#admitted(0, () => sink.properties(objectId, this.#reader.properties));
+      case RecordType.versions:
+        return await this.#admitted(0, () => this.#applyVersions());
+      case RecordType.cut:
+        return await this.#admitted(CUT_BLOCKS_MAX, () => sink.cut(objectId, end, sequence));
       case RecordType.nothing:
         return;
       default:
         return type satisfies never;
     }
+  }
+
+  #applyVersions(): boolean {
+    const { versions, versionsAt, count, advancesEpoch } = this.#reader;
+    return this.#options.sink.versions(versions, versionsAt, count, advancesEpoch);
   }
 
   /** A write without those of its blocks that are not there. */

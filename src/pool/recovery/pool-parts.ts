@@ -21,6 +21,7 @@ import { SpaceMap } from "../space/space-map.ts";
 import { type BlockChecksum, blockChecksum, CHECKSUM_KINDS } from "../volumes/block-checksum.ts";
 import { Catalogue } from "../volumes/catalogue.ts";
 import { RecordApplier } from "../volumes/record-applier.ts";
+import { VersionCut } from "../volumes/version-cut.ts";
 import { Checkpointer } from "./checkpointer.ts";
 import { heldRuns } from "./disk-layout.ts";
 
@@ -71,6 +72,7 @@ export function assembleParts(
     generation: firstGeneration(label, session),
     onDamage: (found) => tellDamage(environment, label.name, found),
   });
+  cache.epoch = label.epoch;
   const space = makeSpace(label, cache);
   const reuse = new ReusePipeline({ space, disks });
   const { logAddress, logBlocks, logUnitBytes } = label;
@@ -91,6 +93,7 @@ export function assembleParts(
     nextObjectId: label.nextObjectId,
   });
   const applier = new RecordApplier({ catalogue, cache, space, checksum: kind });
+  applier.cutter = new VersionCut({ cache, space });
   const made = { environment, disks, cache, space, log, applier, catalogue };
   const checkpointer = new Checkpointer({ ...made, label });
   const parts: PoolParts = {

@@ -31,6 +31,8 @@ export class CatalogueFold implements PageWaiter {
   readonly #areas = new Map<number, Uint8Array>();
   /** Pieces of all areas. */
   #areaPieces = 0;
+  /** Objects that changed by records of several, but for one of each. */
+  #more = 0;
   /** Where `run` had to stop. */
   #stopped: { readonly tree: PageTree; readonly key: number } | null = null;
   #done: ((status: Status) => void) | null = null;
@@ -49,9 +51,15 @@ export class CatalogueFold implements PageWaiter {
 
   /** Pages that the next run may copy and make, at worst, after so many records. */
   pages(records: number): number {
-    const objects = Math.min(Math.ceil(this.#states.size / LEAF_OBJECTS_LOW), records);
+    const changed = records + this.#more;
+    const objects = Math.min(Math.ceil(this.#states.size / LEAF_OBJECTS_LOW), changed);
     const properties = Math.ceil(this.#areaPieces / LEAF_PIECES_LOW) + 2 * this.#areas.size;
     return objects + properties + this.#gone.size * PAGES_PER_GONE + PAGES_ABOVE;
+  }
+
+  /** By one record. */
+  objectsChanged(count: number): void {
+    this.#more += count - 1;
   }
 
   objectGone(id: number): void {
@@ -105,6 +113,7 @@ export class CatalogueFold implements PageWaiter {
       if (stopped !== 0) return stopped;
       this.#forgetArea(id);
     }
+    this.#more = 0;
     return 0;
   }
 

@@ -1,5 +1,5 @@
 /**
- * Catalogue: the objects of a pool: volumes, and their properties and the pool's own.
+ * Catalogue: the objects of a pool: volumes and snapshots, and their properties and the pool's own.
  *
  *   load() --> states in memory <-- RecordApplier (live and in replay)
  *                   | prepareFold, fold: what has changed goes into the two trees
@@ -21,6 +21,7 @@ import { OBJECT_RECORD_WORDS, type ObjectRecord, readObjectRecord } from "./obje
 import { PROPERTIES_ENTRY_WORDS, PropertyPieces } from "./property-pieces.ts";
 import { decodeProperties, type Properties } from "./properties-area.ts";
 import { TreeStep } from "./tree-step.ts";
+import type { PlannedVersion } from "./version-plan.ts";
 import { VolumeState } from "./volume-state.ts";
 
 export { VolumeState };
@@ -29,6 +30,7 @@ export { VolumeState };
 export const POOL_OBJECT = 0;
 
 const NO_PROPERTIES: Properties = new Map();
+const NO_STATES: ReadonlySet<VolumeState> = new Set();
 
 export interface CatalogueOptions {
   readonly reactor: Reactor;
@@ -48,6 +50,12 @@ export class Catalogue implements PageFold {
   readonly #reactor: Reactor;
   readonly #cache: PageCache;
   readonly #states = new Map<number, VolumeState>();
+  /** Of those that are not being deleted. */
+  readonly #byName = new Map<string, VolumeState>();
+  readonly #byUuid = new Map<string, VolumeState>();
+  /** Snapshots by the object id of their volume, in the order of their taking. */
+  readonly #snapshotsOf = new Map<number, Set<VolumeState>>();
+  #committedBytes = 0;
   readonly #properties = new Map<number, Properties>();
   readonly #fold: CatalogueFold;
   #reservedBlocks = 0;
@@ -78,12 +86,24 @@ export class Catalogue implements PageFold {
     return this.#states.get(id);
   }
 
-  /** Not one that is being deleted. */
+  /** Not one that is being deleted. A snapshot's name is volume@name. */
   byName(name: string): VolumeState | undefined {
-    for (const state of this.#states.values()) {
-      if (state.name === name && !state.isDeleting) return state;
-    }
-    return undefined;
+    return this.#byName.get(name);
+  }
+
+  /** Not one that is being deleted. */
+  byUuid(uuid: string): VolumeState | undefined {
+    return this.#byUuid.get(uuid);
+  }
+
+  /** Snapshots of a volume, in the order of their taking. None is being deleted. */
+  snapshotsOf(volumeId: number): ReadonlySet<VolumeState> {
+    return this.#snapshotsOf.get(volumeId) ?? NO_STATES;
+  }
+
+  /** Sizes of all volumes that are not being deleted. */
+  get committedBytes(): number {
+    return this.#committedBytes;
   }
 
   all(): Iterable<VolumeState> {
@@ -105,21 +125,53 @@ export class Catalogue implements PageFold {
     this.#reservedBlocks += more;
   }
 
-  /** By the applier: a record of the log. */
+  /** By the applier: a record of the log. Its place among versions stays. */
   takeObject(record: ObjectRecord): void {
     const state = this.#states.get(record.id);
     if (state === undefined) {
       this.#add(new VolumeState(this.#cache, record, true));
     } else {
-      this.#reservedBlocks -= state.reservedBlocks;
+      this.#leave(state);
       state.take(record);
-      this.#reservedBlocks += state.reservedBlocks;
+      this.#enter(state);
     }
     this.nextObjectId = Math.max(this.nextObjectId, record.id + 1);
   }
 
-  /** By the applier: nothing is mapped in it any more. */
-  takeObjectGone(id: number): void {
+  /** By the applier: a record of versions, all of it at once. */
+  takeVersions(plan: readonly PlannedVersion[]): void {
+    for (const { record, content } of plan) {
+      const known = this.#states.get(record.id);
+      const state = known ?? new VolumeState(this.#cache, record, true);
+      if (known !== undefined) this.#leave(known);
+      state.take(record);
+      if (content !== null) state.takeRoot(content.root, content.mappedBlocks);
+      this.#states.set(state.id, state);
+      this.nextObjectId = Math.max(this.nextObjectId, record.id + 1);
+    }
+    for (const { record, place } of plan) {
+      const state = this.#states.get(record.id) as VolumeState; // it was put there above
+      if (place !== null) {
+        const origin = this.#states.get(place.originId) ?? null;
+        state.place(origin, place.sharedThrough);
+        state.sharedBlocks = origin === null ? 0 : state.mappedBlocks;
+      }
+      this.#enter(state);
+    }
+    this.#fold.objectsChanged(plan.length);
+  }
+
+  /** By the applier: nothing is to be freed any more; its only child takes its place. */
+  takeObjectGone(state: VolumeState): void {
+    const { id, origin, sharedThrough } = state;
+    for (const child of [...state.children]) {
+      this.#leave(child);
+      child.place(origin, sharedThrough);
+      child.sharedBlocks = Math.min(child.sharedBlocks, origin?.mappedBlocks ?? 0);
+      this.#enter(child);
+    }
+    this.#leave(state);
+    state.place(null, 0);
     this.#states.delete(id);
     this.#properties.delete(id);
     this.#fold.objectGone(id);
@@ -144,6 +196,7 @@ export class Catalogue implements PageFold {
   async load(): Promise<void> {
     const step = new TreeStep(this.#reactor);
     const { words } = this.#cache;
+    const origins = new Map<number, ObjectRecord>();
     for (let id = 0; ; ) {
       const at = await step.atLeast(this.objects, id);
       if (at === null) break;
@@ -151,8 +204,10 @@ export class Catalogue implements PageFold {
       const record = readObjectRecord(words, at);
       if (record === null) throw damaged("the record of a volume makes no sense");
       this.#add(new VolumeState(this.#cache, record, false));
+      if (record.originId !== 0) origins.set(record.id, record);
       id = record.id + 1;
     }
+    for (const record of origins.values()) this.#placeLoaded(record);
     const pieces = new PropertyPieces(this.#cache, this.propertyTree, step);
     for (const state of this.#states.values()) {
       const isBare = state.propertiesBytes === 0 && state.propertiesCrc === 0;
@@ -180,7 +235,53 @@ export class Catalogue implements PageFold {
 
   #add(state: VolumeState): void {
     this.#states.set(state.id, state);
+    this.#enter(state);
+  }
+
+  /** As its record says; the record in the tree is that. */
+  #placeLoaded({ id, originId, sharedThrough, sharedBlocks }: ObjectRecord): void {
+    const state = this.#states.get(id);
+    const origin = this.#states.get(originId);
+    const taken = origin?.takenEpoch ?? 0;
+    // Epochs go down towards origins, so that no ring forms.
+    if (state === undefined || origin === undefined || taken === 0 || taken !== sharedThrough) {
+      throw damaged("the origin of a volume or snapshot makes no sense");
+    }
+    this.#leave(state);
+    state.place(origin, sharedThrough);
+    state.sharedBlocks = Math.min(sharedBlocks, state.mappedBlocks);
+    state.isRecordNew = false;
+    this.#enter(state);
+  }
+
+  /** In sums and lists, as it is now. */
+  #enter(state: VolumeState): void {
     this.#reservedBlocks += state.reservedBlocks;
+    if (state.isDeleting) return;
+    this.#byName.set(state.name, state);
+    this.#byUuid.set(state.uuid, state);
+    if (state.kind === "volume") {
+      this.#committedBytes += state.sizeBytes;
+      return;
+    }
+    const snapshots = this.#snapshotsOf.get(state.ownerId) ?? new Set();
+    snapshots.add(state);
+    this.#snapshotsOf.set(state.ownerId, snapshots);
+  }
+
+  /** Out of them; before it changes. */
+  #leave(state: VolumeState): void {
+    this.#reservedBlocks -= state.reservedBlocks;
+    if (state.isDeleting) return;
+    if (this.#byName.get(state.name) === state) this.#byName.delete(state.name);
+    if (this.#byUuid.get(state.uuid) === state) this.#byUuid.delete(state.uuid);
+    if (state.kind === "volume") {
+      this.#committedBytes -= state.sizeBytes;
+      return;
+    }
+    const snapshots = this.#snapshotsOf.get(state.ownerId);
+    snapshots?.delete(state);
+    if (snapshots?.size === 0) this.#snapshotsOf.delete(state.ownerId);
   }
 
   async #loadProperties(

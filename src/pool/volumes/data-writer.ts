@@ -29,6 +29,7 @@ import {
 import type { PoolParts } from "../recovery/pool-parts.ts";
 import type { TakenRun, TakeResult } from "../space/space-map.ts";
 import { type BlockWrite, WritePiece } from "./block-write.ts";
+import { MappingWord } from "./volume-state.ts";
 
 /** After these a write may still reach the disk. */
 const UNKNOWN_OUTCOMES: readonly Status[] = [Status.pathLost, Status.timeout, Status.aborted];
@@ -78,7 +79,7 @@ export class DataWriter
       first: 0,
       count: 0,
       address: NO_ADDRESS,
-      epoch: parts.checkpointer.label.epoch,
+      epoch: 0,
       checksums: new Uint32Array(0),
       checksumsAt: 0,
     };
@@ -86,17 +87,17 @@ export class DataWriter
 
   /** Starts a filled write; also when its page has come. Hot path. */
   submit(write: BlockWrite): void {
-    const mapped = this.#look(write);
-    if (mapped === MISSING) return;
+    const own = this.#look(write);
+    if (own === MISSING) return;
     this.inFlight++;
-    if (mapped === FAILED) {
+    if (own === FAILED) {
       write.status = Status.mediaError;
       write.isPlaced = true;
       this.#endWrite(write);
       return;
     }
     const { isThin } = volumeOf(write);
-    write.isReserved = !isThin || mapped === write.count;
+    write.isReserved = !isThin || own === write.count;
     write.next = null;
     if (this.#last === null) this.#first = write;
     else this.#last.next = write;
@@ -163,6 +164,7 @@ export class DataWriter
   recordOf(piece: WritePiece): WriteRecord {
     const record = this.#record;
     record.objectId = volumeOf(writeOf(piece)).id;
+    record.epoch = this.#parts.cache.epoch;
     record.first = piece.first;
     record.count = piece.count;
     record.address = piece.address;
@@ -190,21 +192,25 @@ export class DataWriter
 
   /**
    * Whether the leaves of all blocks are there, else one is asked for.
-   * @returns how many of the blocks are mapped; MISSING; FAILED. Hot path.
+   * @returns how many of the blocks give way to what is written: mapped, and not the origin's;
+   *   MISSING; FAILED. Hot path.
    */
   #look(write: BlockWrite): number {
     const { tree } = volumeOf(write);
-    let mapped = 0;
+    const { words } = this.#parts.cache;
+    let own = 0;
     for (let index = 0; index < write.count; index++) {
-      const at = tree.find(write.first + index);
-      if (at >= 0) mapped++;
-      else if (at === FAILED) return FAILED;
+      const key = write.first + index;
+      const at = tree.find(key);
+      if (at >= 0) {
+        if (tree.sharing.ownsEntry(words[at + MappingWord.epoch] as number, key)) own++;
+      } else if (at === FAILED) return FAILED;
       else if (at === MISSING) {
-        tree.load(write.first + index, write);
+        tree.load(key, write);
         return MISSING;
       }
     }
-    return mapped;
+    return own;
   }
 
   /** Makes the rest of a write's pieces. False: it waits, and keeps its place. Hot path. */

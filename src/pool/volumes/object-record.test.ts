@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { Prng } from "../../util/prng.ts";
 import { uuidOfName } from "../../util/uuid.ts";
 import {
+  isSnapshotName,
   isVolumeName,
   isVolumeSize,
   OBJECT_RECORD_WORDS,
@@ -25,12 +26,29 @@ const RECORD: ObjectRecord = {
   root: { a: 2 ** 42 + 5, b: 2 ** 47 + 9, generation: 2 ** 40 + 1, level: 4, epoch: 3 },
   propertiesBytes: 126_976,
   propertiesCrc: 0xffff_fffe,
+  kind: "volume",
+  originId: 6,
+  sharedThrough: 2 ** 31,
+  takenEpoch: 0,
+  cursor: 2 ** 32 - 1,
+  family: 3,
+  ownerId: 0,
+  sharedBlocks: 2 ** 32,
+};
+
+const SNAPSHOT: Partial<ObjectRecord> = {
+  kind: "snapshot",
+  name: `${"v".repeat(128)}@${"s".repeat(127)}`,
+  takenEpoch: 2 ** 31 + 1,
+  ownerId: 7,
 };
 
 test("readObjectRecord gives what writeObjectRecord got", () => {
   const words = new Uint32Array(3 * OBJECT_RECORD_WORDS).fill(0xffff_ffff);
-  for (const changes of [{}, { isThin: true }, { isDeleting: false }, { name: "x".repeat(128) }]) {
-    const record = { ...RECORD, ...changes };
+  const ends = [{ cursor: 0 }, { cursor: 2 ** 32 }];
+  const plain = [{ isThin: true }, { isDeleting: false }, { name: "x".repeat(128) }];
+  for (const changes of [{}, ...plain, ...ends, SNAPSHOT]) {
+    const record: ObjectRecord = { ...RECORD, ...changes };
     writeObjectRecord(record, words, OBJECT_RECORD_WORDS);
     deepStrictEqual(readObjectRecord(words, OBJECT_RECORD_WORDS), record);
   }
@@ -50,6 +68,21 @@ test("readObjectRecord of any words is null or a record", () => {
     if (record === null) continue;
     strictEqual(isVolumeSize(record.sizeBytes) && isVolumeName(record.name), true);
   }
+});
+
+test("readObjectRecord: no origin is older than what was taken of it; families begin somewhere", () => {
+  const words = new Uint32Array(OBJECT_RECORD_WORDS);
+  writeObjectRecord({ ...RECORD, ...SNAPSHOT, takenEpoch: 2 ** 31 }, words, 0);
+  strictEqual(readObjectRecord(words, 0), null);
+  writeObjectRecord({ ...RECORD, family: 0 }, words, 0);
+  strictEqual(readObjectRecord(words, 0)?.family, RECORD.id);
+});
+
+test("isSnapshotName draws the line", () => {
+  for (const name of ["v@s", "a.b:c@2026-11-21T00:00", "ü@1"])
+    strictEqual(isSnapshotName(name), true);
+  const bad = ["v", "@s", "v@", "v@s@t", "v@/", "v@-s", `v@${"s".repeat(128)}`, "a b@s", "v@s "];
+  for (const name of bad) strictEqual(isSnapshotName(name), false, name);
 });
 
 test("isVolumeName and isVolumeSize draw the line", () => {

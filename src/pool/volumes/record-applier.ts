@@ -4,26 +4,30 @@
  *   logged --enqueue--> queue --all pages there--> applied, in log order
  *                         +--a page is missing--> waits for it, all behind it wait too
  *
- * What a record replaces goes to `SpaceMap.free` with the sequence of its frame. A record that
- * waited in the middle is applied again from its start: what was done is seen in the tree (a
+ * What a record replaces goes to `SpaceMap.free` with the sequence of its frame, unless the
+ * volume's origin has it, too. Entries get the epoch of now, whatever epoch their record names: the
+ * order in the log decides on which side of a snapshot a write is. A record that waited in the middle is applied again from its start: what was done is seen in the tree (a
  * mapping to the record's own address can only be its own). Records come from a disk in replay:
  * one that makes no sense is left out and counted, never asserted.
  */
 
 import { Status } from "../../block/status.ts";
 import { assert } from "../../util/assert.ts";
-import type { RecordSink, WriteRecord } from "../log/log-record.ts";
+import { type RecordSink, VERSION_WORDS, type WriteRecord } from "../log/log-record.ts";
 import type { PageCache, PageWaiter } from "../pages/page-cache.ts";
 import { ABSENT, type EntrySink, MISSING, type PageTree } from "../pages/page-tree.ts";
+import { TreeSharing } from "../pages/tree-sharing.ts";
 import { type Address, NO_ADDRESS } from "../pool-layout.ts";
 import type { SpaceMap } from "../space/space-map.ts";
 import type { ChecksumKind } from "./block-checksum.ts";
 import type { Catalogue } from "./catalogue.ts";
 import { readObjectRecord } from "./object-record.ts";
+import { planVersions, type VersionChange, versionChangeAt } from "./version-plan.ts";
 import { MappingFlag, MappingWord, type VolumeState } from "./volume-state.ts";
 
 const UINT16_MASK = 0xffff;
 const UINT32_RANGE = 2 ** 32;
+const ALL_OWN = new TreeSharing();
 
 /** A record on its way from its written frame into the trees. */
 export interface AppliedEntry {
@@ -37,6 +41,15 @@ export interface AppliedEntry {
   applyTo(sink: RecordSink): boolean;
   /** Reads see it now: the place to acknowledge. */
   applied(): void;
+}
+
+/** Takes what a deleted version alone has out of its family: VersionCut. */
+export interface VersionCutter {
+  /** After MISSING: the page that is missing. */
+  readonly stuckTree: PageTree | null;
+  readonly stuckKey: number;
+  /** @returns 0; MISSING: load the page, then the same again; FAILED: a page is lost */
+  apply(x: VolumeState, child: VolumeState | null, end: number, sequence: number): number;
 }
 
 export interface RecordApplierOptions {
@@ -55,6 +68,7 @@ export class RecordApplier implements RecordSink, PageWaiter {
   leftOut = 0;
   /** Volumes map more blocks, or fewer. Hot path. */
   onUsedChanged: (() => void) | null = null;
+  cutter: VersionCutter | null = null;
   readonly #catalogue: Catalogue;
   readonly #cache: PageCache;
   readonly #space: SpaceMap;
@@ -99,12 +113,12 @@ export class RecordApplier implements RecordSink, PageWaiter {
 
   // hot path
   write(record: WriteRecord, sequence: number): boolean {
-    const volume = this.#catalogue.byId(record.objectId);
-    if (volume === undefined || record.first + record.count > UINT32_RANGE) return this.#leaveOut();
+    const volume = this.#volumeOf(record.objectId, record.first + record.count);
+    if (volume === null) return this.#leaveOut();
     if (!this.#isResumed) this.#space.markUsed(record.address, record.count);
     const { tree } = volume;
     const freed = this.#freed;
-    freed.begin(sequence, false);
+    freed.begin(sequence, false, tree.sharing);
     let mapped = 0;
     let isComplete = true;
     for (let index = 0; index < record.count; index++) {
@@ -118,18 +132,18 @@ export class RecordApplier implements RecordSink, PageWaiter {
       else if (this.#map(at, record, index)) mapped++;
     }
     freed.end();
-    this.#countMapped(volume, mapped);
+    this.#countMapped(volume, mapped, freed.shared);
     if (isComplete) this.#isResumed = false;
     return isComplete;
   }
 
   unmap(objectId: number, first: number, count: number, punch: boolean, sequence: number): boolean {
-    const volume = this.#catalogue.byId(objectId);
-    if (volume === undefined || first + count > UINT32_RANGE) return this.#leaveOut();
-    const { tree } = volume;
     const end = first + count;
+    const volume = this.#volumeOf(objectId, end);
+    if (volume === null) return this.#leaveOut();
+    const { tree } = volume;
     const freed = this.#freed;
-    freed.begin(sequence, punch);
+    freed.begin(sequence, punch, tree.sharing);
     let removed = 0;
     let isComplete = true;
     for (let key = first; key < end; ) {
@@ -145,7 +159,7 @@ export class RecordApplier implements RecordSink, PageWaiter {
       key = next;
     }
     freed.end();
-    this.#countMapped(volume, -removed);
+    this.#countMapped(volume, -removed, freed.shared);
     if (isComplete) this.#isResumed = false;
     return isComplete;
   }
@@ -159,11 +173,46 @@ export class RecordApplier implements RecordSink, PageWaiter {
   }
 
   objectGone(objectId: number): boolean {
-    const volume = this.#catalogue.byId(objectId);
-    // Blocks that are mapped still would never be free again.
-    if (volume === undefined || volume.mappedBlocks > 0) return this.#leaveOut();
-    this.#catalogue.takeObjectGone(objectId);
+    const state = this.#catalogue.byId(objectId);
+    if (state === undefined || !state.isDeleting || state.isWaiting) return this.#leaveOut();
+    // What it alone has would never be free again.
+    const isCut = state.cursor === UINT32_RANGE || state.tree.root.a === 0;
+    if (!isCut) return this.#leaveOut();
+    this.#catalogue.takeObjectGone(state);
+    this.#space.setReserved(this.#catalogue.reservedBlocks);
     return true;
+  }
+
+  versions(words: Uint32Array, at: number, count: number, advancesEpoch: boolean): boolean {
+    const changes: VersionChange[] = [];
+    for (let index = 0; index < count; index++) {
+      const change = versionChangeAt(words, at + index * VERSION_WORDS);
+      // What is taken has the epoch of now, so that all later ones are newer than it.
+      if (change === null || change.record.takenEpoch > this.#cache.epoch) return this.#leaveOut();
+      changes.push(change);
+    }
+    const plan = planVersions(changes, (id) => this.#catalogue.byId(id));
+    if (plan === null) return this.#leaveOut();
+    this.#catalogue.takeVersions(plan);
+    if (advancesEpoch) this.#cache.epoch++;
+    this.#space.setReserved(this.#catalogue.reservedBlocks);
+    return true;
+  }
+
+  cut(objectId: number, end: number, sequence: number): boolean {
+    const state = this.#catalogue.byId(objectId);
+    const { cutter } = this;
+    if (state === undefined || !state.isDeleting || state.isWaiting) return this.#leaveOut();
+    if (cutter === null) return this.#leaveOut();
+    const [child = null] = state.children;
+    const status = cutter.apply(state, child, end, sequence);
+    this.onUsedChanged?.();
+    if (status !== MISSING) return true;
+    const { stuckTree, stuckKey } = cutter;
+    assert(stuckTree !== null, "who misses a page says which");
+    this.#stuckTree = stuckTree;
+    this.#stuckKey = stuckKey;
+    return false;
   }
 
   properties(objectId: number, bytes: Uint8Array): boolean {
@@ -210,17 +259,26 @@ export class RecordApplier implements RecordSink, PageWaiter {
     words[at + MappingWord.addressLow] = address % UINT32_RANGE;
     words[at + MappingWord.addressHigh] = Math.floor(address / UINT32_RANGE) | this.#flags;
     words[at + MappingWord.checksum] = record.checksums[record.checksumsAt + index] as number;
-    words[at + MappingWord.epoch] = record.epoch;
+    const epoch = words[at + MappingWord.epoch] as number;
+    words[at + MappingWord.epoch] = this.#cache.epoch;
     if (old === NO_ADDRESS) return true;
-    this.#freed.add(old);
+    this.#freed.replaced(old, epoch, record.first + index);
     return false;
   }
 
-  // hot path
-  #countMapped(volume: VolumeState, more: number): void {
-    if (more === 0) return;
+  /** What may be changed; null: there is no such volume, or no such blocks. Hot path. */
+  #volumeOf(objectId: number, end: number): VolumeState | null {
+    const volume = this.#catalogue.byId(objectId);
+    if (volume === undefined || volume.kind === "snapshot") return null;
+    return end <= UINT32_RANGE ? volume : null;
+  }
+
+  /** @param shared so many blocks of the origin's are not the volume's any more. Hot path. */
+  #countMapped(volume: VolumeState, more: number, shared: number): void {
+    if (more === 0 && shared === 0) return;
     const reservedBefore = volume.reservedBlocks;
     volume.mappedBlocks += more;
+    volume.sharedBlocks = Math.max(volume.sharedBlocks - shared, 0);
     this.onUsedChanged?.();
     const reserved = volume.reservedBlocks - reservedBefore;
     if (reserved === 0) return;
@@ -253,9 +311,12 @@ export function addressOfEntry(words: Uint32Array, at: number): Address {
   return (words[at + MappingWord.addressLow] as number) + high * UINT32_RANGE;
 }
 
-/** Blocks that a record frees, gathered to runs. */
+/** Blocks that a record frees, gathered to runs; those of the origin are only counted. */
 class FreedRuns implements EntrySink {
+  /** Blocks that were replaced or taken out, and stay for the origin. */
+  shared = 0;
   readonly #space: SpaceMap;
+  #sharing: TreeSharing = ALL_OWN;
   #sequence = 0;
   #punch = false;
   #address: Address = NO_ADDRESS;
@@ -266,13 +327,19 @@ class FreedRuns implements EntrySink {
   }
 
   // hot path
-  begin(sequence: number, punch: boolean): void {
+  begin(sequence: number, punch: boolean, sharing: TreeSharing): void {
     this.#sequence = sequence;
     this.#punch = punch;
+    this.#sharing = sharing;
+    this.shared = 0;
   }
 
-  // hot path
-  add(address: Address): void {
+  /** Of the volume's block `key`. Hot path. */
+  replaced(address: Address, epoch: number, key: number): void {
+    if (!this.#sharing.ownsEntry(epoch, key)) {
+      this.shared++;
+      return;
+    }
     if (this.#count > 0 && address === this.#address + this.#count) {
       this.#count++;
       return;
@@ -283,7 +350,8 @@ class FreedRuns implements EntrySink {
   }
 
   entry(words: Uint32Array, at: number): void {
-    this.add(addressOfEntry(words, at));
+    const epoch = words[at + MappingWord.epoch] as number;
+    this.replaced(addressOfEntry(words, at), epoch, words[at] as number);
   }
 
   // hot path
