@@ -1,12 +1,13 @@
 // `pool inspect`: looks into the disks of a pool that was killed, checks it, copies volumes out of
 // it, and changes nothing.
 
-import { deepStrictEqual, match, strictEqual } from "node:assert/strict";
+import { deepStrictEqual, match, ok, strictEqual } from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { closeSync, openSync, readFileSync, statSync, truncateSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { withReactor } from "../../src/reactor/test-reactor.ts";
+import { GOLDEN_POOLS, readGolden } from "../../src/testing/golden-pool.ts";
 import { PENSTOCK } from "../../src/testing/penstock-process.ts";
 import { makePoolImages, type PoolImages } from "../../src/testing/pool-images.ts";
 import { runCommand } from "../../src/testing/run-command.ts";
@@ -33,8 +34,9 @@ function imagesOf(sizesBytes: readonly number[], end: "kill" | "export"): Promis
   return withReactor("fake", ({ reactor }) => makePoolImages(reactor, sizesBytes, end));
 }
 
-const hashOf = (path: string): string =>
-  createHash("sha256").update(readFileSync(path)).digest("hex");
+const hashOfBytes = (bytes = new Uint8Array()): string =>
+  createHash("sha256").update(bytes).digest("hex");
+const hashOf = (path: string): string => hashOfBytes(readFileSync(path));
 
 test("pool inspect lists, checks and exports a killed pool, and changes nothing", async (t) => {
   const folder = makeTempDir(t);
@@ -68,6 +70,19 @@ test("pool inspect lists, checks and exports a killed pool, and changes nothing"
     paths.map((path) => statSync(path).size),
     images.sizesBytes,
   );
+});
+
+test("pool inspect reads a pool of format 1", async (t) => {
+  const folder = makeTempDir(t);
+  const [golden] = GOLDEN_POOLS;
+  ok(golden !== undefined);
+  const images = readGolden(golden);
+  const paths = writeDisks(images, folder);
+  const target = join(folder, "thin.img");
+  const args = ["--check", "-o", "json", "--volume", "thin", "--export", target];
+  const { stdout } = await runCommand(PENSTOCK, ["pool", "inspect", ...paths, ...args]);
+  deepStrictEqual(JSON.parse(stdout).check.problems, []);
+  strictEqual(hashOf(target), hashOfBytes(images.contents.get("thin")));
 });
 
 test("pool inspect copies around a block that is damaged, and says which", async (t) => {
