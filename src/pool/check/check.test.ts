@@ -12,7 +12,7 @@ import { Prng } from "../../util/prng.ts";
 import { uuidOfName } from "../../util/uuid.ts";
 import { Pool } from "../pool.ts";
 import { BLOCK_BYTES, blockOf } from "../pool-layout.ts";
-import { addressOfEntry } from "../volumes/record-applier.ts";
+import { addressOfEntry } from "../volumes/mapping-entry.ts";
 import { walkPool } from "./pool-walk.ts";
 
 const MIB = 2 ** 20;
@@ -100,7 +100,7 @@ test("a walk finds a block that two entries refer to", () =>
     const [one, other] = [volume.tree.find(3), volume.tree.find(4)];
     words[one + 1] = words[other + 1] as number;
     const { problems } = await walkPool(pool.parts);
-    match(problems.join("\n"), /block 4 of volume v: block \d+ of disk 0 is used twice/);
+    match(problems.join("\n"), /block 4 of v: block \d+ of disk 0 is used twice/);
     match(problems.join("\n"), /1 blocks from \d+ on: in use by the map, found nowhere/);
   }));
 

@@ -13,13 +13,12 @@ import { assert } from "../../util/assert.ts";
 import type { PageTree } from "../pages/page-tree.ts";
 import { type Address, addressOf, blockOf, diskOf, LABEL_AREA_BLOCKS } from "../pool-layout.ts";
 import type { PoolParts } from "../recovery/pool-parts.ts";
-import { addressOfEntry } from "../volumes/record-applier.ts";
-import type { VolumeState } from "../volumes/volume-state.ts";
 import { type TreeVisitor, TreeWalk } from "./tree-walk.ts";
+import { inOrder, VersionWalk, type VersionVisitor } from "./version-walk.ts";
 import { RANGE_BLOCKS_MAX, WalkBitmap } from "./walk-bitmap.ts";
 
 export interface PoolWalkResult {
-  /** Mapped by volumes. */
+  /** Mapped by volumes and snapshots, each once. */
   readonly dataBlocks: number;
   /** Of all trees, both copies. */
   readonly pageBlocks: number;
@@ -103,7 +102,7 @@ class PoolWalk {
     assert(range !== null, "a range is being walked");
     this.#findHeld();
     await this.#walkObjects();
-    for (const volume of this.#parts.catalogue.all()) await this.#walkVolume(volume);
+    await this.#walkVersions();
     await this.#walkSpace();
     for (const { first, count, isOrphan } of range.differences()) {
       const what = isOrphan ? "in use by the map, found nowhere" : "in use, and free by the map";
@@ -140,22 +139,27 @@ class PoolWalk {
     await this.#walkTree(catalogue.propertyTree, "properties", () => {});
   }
 
-  async #walkVolume(volume: VolumeState): Promise<void> {
-    const { name, blocks, tree } = volume;
-    let [mapped, previous] = [0, -1];
-    await this.#walkTree(tree, `volume ${name}`, (words, at) => {
-      const key = words[at] as number; // an entry of the page
-      mapped++;
-      this.#found(addressOfEntry(words, at), `block ${key} of volume ${name}`);
-      if (key <= previous) this.#problem(`volume ${name}: block ${key} is out of order`);
-      previous = key;
-    });
-    if (!this.#isFirst) return;
-    this.#dataBlocks += mapped;
-    if (mapped !== volume.mappedBlocks) {
-      this.#problem(`volume ${name} maps ${mapped} blocks, and counts ${volume.mappedBlocks}`);
-    }
-    if (previous >= blocks) this.#problem(`volume ${name} maps block ${previous}, beyond its end`);
+  async #walkVersions(): Promise<void> {
+    const { environment, cache, catalogue } = this.#parts;
+    const visitor: VersionVisitor = {
+      page: ({ name }, a, b) => {
+        if (this.#isFirst) this.#pageBlocks += 2;
+        this.#found(a, `page of ${name}`);
+        this.#found(b, `page of ${name}`);
+      },
+      block: ({ name }, key, address) => {
+        if (this.#isFirst) this.#dataBlocks++;
+        this.#found(address, `block ${key} of ${name}`);
+      },
+      problem: (message) => {
+        if (this.#isFirst) this.#problem(message);
+      },
+    };
+    const versions = [...catalogue.all()];
+    const order = inOrder(versions);
+    if (order.length !== versions.length) this.#problem("the tree of versions is not a tree");
+    const walk = new VersionWalk({ reactor: environment.reactor, cache }, visitor);
+    for (const version of order) await walk.walk(version);
   }
 
   /** The maps of all disks; the bits of one go into the range. */

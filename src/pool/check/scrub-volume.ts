@@ -13,7 +13,7 @@ import { ABSENT, MISSING } from "../pages/page-tree.ts";
 import { countOf } from "../pages/tree-search.ts";
 import { type Address, BLOCK_BYTES } from "../pool-layout.ts";
 import type { PoolParts } from "../recovery/pool-parts.ts";
-import { addressOfEntry } from "../volumes/record-applier.ts";
+import { addressOfEntry } from "../volumes/mapping-entry.ts";
 import { keyToLoad } from "../volumes/tree-step.ts";
 import {
   MAPPING_ENTRY_WORDS,

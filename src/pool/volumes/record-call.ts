@@ -15,8 +15,11 @@ import type { AppliedEntry } from "./record-applier.ts";
 
 /** A record: how it is logged, and what it does. */
 export interface RecordContent {
+  /** Blocks that it maps or frees, at most; default 0. */
+  readonly blocks?: number;
   log(log: PoolLog, entry: LogEntry): boolean;
-  apply(sink: RecordSink): boolean;
+  /** @param sequence of its frame */
+  apply(sink: RecordSink, sequence: number): boolean;
 }
 
 export class RecordCall implements LogEntry, AppliedEntry, PageRoomWaiter, LogWaiter, FlushWaiter {
@@ -29,6 +32,7 @@ export class RecordCall implements LogEntry, AppliedEntry, PageRoomWaiter, LogWa
   readonly #parts: PoolParts;
   readonly #content: RecordContent;
   readonly #isDurable: boolean;
+  readonly #blocks: number;
   #resolve: ((status: Status) => void) | null = null;
 
   /** @param isDurable flushed before it settles */
@@ -36,6 +40,7 @@ export class RecordCall implements LogEntry, AppliedEntry, PageRoomWaiter, LogWa
     this.#parts = parts;
     this.#content = content;
     this.#isDurable = isDurable;
+    this.#blocks = content.blocks ?? 0;
   }
 
   /** Once. Settles with the status, never rejects. */
@@ -50,7 +55,7 @@ export class RecordCall implements LogEntry, AppliedEntry, PageRoomWaiter, LogWa
   pagesMayBeThere(): void {
     const { cache, disks } = this.#parts;
     if (disks.fault !== Status.ok) this.#end(Status.mediaError);
-    else if (cache.admit(0)) this.roomInLog();
+    else if (cache.admit(this.#blocks)) this.roomInLog();
     else cache.waitForPages(this);
   }
 
@@ -64,16 +69,16 @@ export class RecordCall implements LogEntry, AppliedEntry, PageRoomWaiter, LogWa
       this.#parts.applier.enqueue(this, sequence);
       return;
     }
-    this.#parts.cache.applied(0);
+    this.#parts.cache.applied(this.#blocks);
     this.#end(status);
   }
 
   applyTo(sink: RecordSink): boolean {
-    return this.#content.apply(sink);
+    return this.#content.apply(sink, this.sequence);
   }
 
   applied(): void {
-    this.#parts.cache.applied(0);
+    this.#parts.cache.applied(this.#blocks);
     if (this.#isDurable) this.#parts.log.flush(this);
     else this.#end(this.#parts.disks.fault);
   }
