@@ -4,7 +4,10 @@
  */
 
 import { type Command, Option } from "commander";
+import { CACHE_BYTES_MAX, CACHE_BYTES_MIN } from "../pool/pool-info.ts";
 import { LOG_FORMATS, LOG_LEVELS } from "../telemetry/log-choices.ts";
+import { parseSize } from "../util/size.ts";
+import { readArgument } from "./run-options.ts";
 
 const VARIABLE_PREFIX = "PENSTOCK_";
 
@@ -25,8 +28,19 @@ export function addDaemonOptions(command: Command): Command {
         LOG_FORMATS,
       ),
     )
+    .option("--pool-cache <size>", "memory for the pages of each pool (64MiB)", parsePoolCache)
     .option("--no-supervisor", "one process alone: whoever starts it also restarts it");
   return command;
+}
+
+function parsePoolCache(text: string): number {
+  return readArgument(() =>
+    parseSize(text, {
+      bareNumber: "mebibytes",
+      minBytes: CACHE_BYTES_MIN,
+      maxBytes: CACHE_BYTES_MAX,
+    }),
+  );
 }
 
 /** "--data-dir" is PENSTOCK_DATA_DIR, "--no-supervisor" PENSTOCK_SUPERVISOR. */

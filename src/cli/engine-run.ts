@@ -28,6 +28,8 @@ export interface EngineRunOptions extends RunOptions {
   /** Absent: what suits standard error. */
   readonly logFormat?: LogFormat;
   readonly logLevel: LogLevel;
+  /** Bytes. */
+  readonly poolCache?: number;
 }
 
 /**
@@ -102,6 +104,7 @@ async function start(parts: StartParts): Promise<Engine> {
     ...(worker === null || worker.lastEnd === null ? {} : { restarted: restartOf(worker) }),
     ...(options.bufferLimit === undefined ? {} : { bufferLimitBytes: options.bufferLimit }),
     ...(options.spin === undefined ? {} : { spinMsMax: options.spin }),
+    ...(options.poolCache === undefined ? {} : { poolCacheBytes: options.poolCache }),
   });
   const message = `version ${manifest.version}, level ${level}, at ${engine.listen.join(", ")}`;
   log.write({ level: "info", code: "engine-ready", message });

@@ -38,6 +38,7 @@ reactors: 2
 placement: together
 buffer-limit: 64MiB
 spin: 60us
+pool-cache: 8MiB
 stop-on-stdin-end: true
 supervisor: false
 log-level: warning
@@ -53,6 +54,7 @@ test("a file gives every option its value, checked and read as when typed", asyn
     placement: "together",
     bufferLimit: 64 * 2 ** 20,
     spin: 0.06,
+    poolCache: 8 * 2 ** 20,
     stopOnStdinEnd: true,
     supervisor: false,
     logLevel: "warning",
@@ -96,6 +98,7 @@ test("a wrong setting is named, with what was found and what was expected", asyn
     ["placement: here", /placement: found "here"\. Allowed choices are together, apart\.$/],
     ["spin: 60", /spin: found 60\. .*unit/],
     ["buffer-limit: 1KiB", /buffer-limit: found "1KiB"/],
+    ["pool-cache: 1KiB", /pool-cache: found "1KiB"/],
     ["supervisor: maybe", /supervisor: found "maybe", expected true or false$/],
     ["listen: []", /listen: found \[\], expected 1 to 64 words$/],
     [

@@ -84,7 +84,8 @@ export function sizeArgument(text: string): number {
   return readArgument(() => parseSize(text, { bareNumber: "refuse", minBytes: 512 }));
 }
 
-function readArgument<T>(read: () => T): T {
+/** An option's value; its parser's errors are those of the command line. */
+export function readArgument<T>(read: () => T): T {
   try {
     return read();
   } catch (thrown) {

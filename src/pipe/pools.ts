@@ -38,6 +38,18 @@ export interface PoolMaker {
 
 const REAL_MAKER: PoolMaker = { create: Pool.create, import: Pool.import, probe: probeDisk };
 
+/** @param cacheBytes of each pool's page cache */
+export function poolMaker(cacheBytes: number | undefined): PoolMaker {
+  if (cacheBytes === undefined) return REAL_MAKER;
+  return {
+    create: (environment, devices, options) =>
+      Pool.create(environment, devices, { ...options, cacheBytes }),
+    import: (environment, devices, options) =>
+      Pool.import(environment, devices, { ...options, cacheBytes }),
+    probe: probeDisk,
+  };
+}
+
 export class Pools {
   readonly #reactor: Reactor;
   readonly #report: (event: PoolEvent) => void;

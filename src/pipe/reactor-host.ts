@@ -18,7 +18,7 @@ import { snapshotOf } from "../util/histogram-snapshot.ts";
 import { ComposedPipe } from "./composer.ts";
 import { planPipe } from "./pipe-plan.ts";
 import type { GrownPool, PoolListing, PoolMethods, ProbedDisk } from "./pool-protocol.ts";
-import { Pools } from "./pools.ts";
+import { poolMaker, Pools } from "./pools.ts";
 import {
   type Change,
   changeStage,
@@ -81,7 +81,7 @@ export class ReactorHost implements ReactorMethods {
   }
 
   async start(): Promise<void> {
-    const { id, level, slabTable, spinMsMax, bufferLimitBytes } = this.#settings;
+    const { id, level, slabTable, spinMsMax, bufferLimitBytes, poolCacheBytes } = this.#settings;
     this.#io = await openIo({
       level,
       ...(slabTable === undefined ? {} : { slabTable }),
@@ -92,7 +92,8 @@ export class ReactorHost implements ReactorMethods {
     this.#shares = new ShareServices(this.#reactor, {
       handOff: (toReactor, message) => this.#link.handOff(toReactor, message),
     });
-    this.#pools = new Pools(this.#reactor, (event) => this.#link.reportPool(event));
+    const maker = poolMaker(poolCacheBytes);
+    this.#pools = new Pools(this.#reactor, (event) => this.#link.reportPool(event), maker);
   }
 
   async openDevices(params: PipeOpening): Promise<void> {

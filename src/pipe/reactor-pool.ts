@@ -35,6 +35,8 @@ export interface ReactorPoolOptions {
   readonly bufferLimitBytes?: number;
   /** Longest look for work before sleeping; 0 never looks. */
   readonly spinMsMax?: number;
+  /** For the pages of each pool; default 64 MiB. */
+  readonly poolCacheBytes?: number;
   /** A reactor has failed for good: the process must end, with this on standard error. */
   onFatal(stack: string): void;
   /** Something happened to a pipe. */
@@ -67,9 +69,9 @@ export class ReactorPool {
   }
 
   private constructor(options: ReactorPoolOptions, slabTable: ReactorSettings["slabTable"]) {
-    const { level, bufferLimitBytes, spinMsMax } = options;
+    const { level, bufferLimitBytes, spinMsMax, poolCacheBytes } = options;
     this.#threads = Array.from({ length: options.reactors }, (_, id) => {
-      const settings = { id, level, bufferLimitBytes, spinMsMax, slabTable };
+      const settings = { id, level, bufferLimitBytes, spinMsMax, poolCacheBytes, slabTable };
       return new ReactorThread(settings, options, (note) => this.#noted(note, options));
     });
   }

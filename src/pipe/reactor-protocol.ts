@@ -25,6 +25,8 @@ export interface ReactorSettings {
   readonly level: RealLevel;
   readonly bufferLimitBytes: number | undefined;
   readonly spinMsMax: number | undefined;
+  /** For the pages of each pool. */
+  readonly poolCacheBytes: number | undefined;
   /** One for all reactors of the process; undefined at the portable level. */
   readonly slabTable: SharedSlabTable | undefined;
 }

@@ -5,8 +5,12 @@ import type { ChecksumKind } from "./volumes/block-checksum.ts";
 
 export type { ImportFindings };
 
+/** Smaller ones have no room for what one change and its checkpoint may need. */
+export const CACHE_BYTES_MIN: number = 2 ** 20;
+export const CACHE_BYTES_MAX: number = 16 * 2 ** 30;
+
 export interface PoolOptions {
-  /** For pages of trees, bytes; at least 1 MiB. */
+  /** For pages of trees, bytes: `CACHE_BYTES_MIN` to `CACHE_BYTES_MAX`; default 64 MiB. */
   readonly cacheBytes?: number;
   /** Nothing is written to the disks; volumes open read-only. */
   readonly readOnly?: boolean;

@@ -23,6 +23,18 @@ test("Pool.create makes an empty pool with the capacity that the format says", (
     await pool.export();
   }));
 
+test("a page cache that is too small or no size is refused by name, before anything is written", () =>
+  withReactor("fake", async ({ reactor, seed }) => {
+    const environment = poolEnvironment(reactor, seed);
+    for (const cacheBytes of [0, MIB - 1, MIB + 0.5, 17 * 2 ** 30, Number.NaN]) {
+      const devices = await mallocDisks(reactor, [100 * MIB]);
+      const creating = Pool.create(environment, devices, { name: "pool1", cacheBytes });
+      await rejects(creating, { code: "cache-size-invalid" });
+    }
+    const devices = await mallocDisks(reactor, [100 * MIB]);
+    await (await Pool.create(environment, devices, { name: "pool1", cacheBytes: MIB })).export();
+  }));
+
 test("a volume keeps bytes, size, name and properties over export and import", async () => {
   const world = new PoolWorld({ seed: 1, diskBytes: [64 * MIB] });
   await world.run(async () => {
@@ -248,8 +260,8 @@ test("names, sizes and properties that cannot be are refused", async () => {
 });
 
 test("many volumes come and go with a cache that does not hold their pages", async () => {
-  const world = new PoolWorld({ seed: 12, diskBytes: [64 * MIB], cacheBytes: MIB / 2 });
-  const count = 120;
+  const world = new PoolWorld({ seed: 12, diskBytes: [64 * MIB], cacheBytes: MIB });
+  const count = 240;
   const owner = (index: number): Uint8Array => new Uint8Array(2000).fill(index);
   await world.run(async () => {
     const pool = await world.open();

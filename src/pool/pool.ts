@@ -32,7 +32,7 @@ import { PoolVolumes } from "./pool-volumes.ts";
 import { addDisk, growDisks } from "./recovery/change-disks.ts";
 import { formatPool } from "./recovery/format-pool.ts";
 import { type FoundPool, findPool, importPool } from "./recovery/importer.ts";
-import { assembleParts, type PoolParts } from "./recovery/pool-parts.ts";
+import { assembleParts, checkCacheBytes, type PoolParts } from "./recovery/pool-parts.ts";
 import { DataPath } from "./volumes/data-path.ts";
 import type { VolumeDevice } from "./volumes/volume-device.ts";
 
@@ -53,7 +53,8 @@ export class Pool {
   /**
    * Makes a pool of `devices`, which are open exclusively and belong to it from now on: it closes
    * them, also when this fails.
-   * @throws PenstockError `disk-not-empty`, `disk-too-small`, `name-invalid`, `chunk-size-invalid`
+   * @throws PenstockError `disk-not-empty`, `disk-too-small`, `name-invalid`, `chunk-size-invalid`,
+   *   `cache-size-invalid`
    */
   static async create(
     environment: PoolEnvironment,
@@ -61,6 +62,7 @@ export class Pool {
     options: CreatePoolOptions,
   ): Promise<Pool> {
     try {
+      checkCacheBytes(options.cacheBytes);
       const label = await formatPool(environment, devices, options);
       return await Pool.#open(
         environment,
@@ -84,6 +86,7 @@ export class Pool {
     options: PoolOptions = {},
   ): Promise<Pool> {
     try {
+      checkCacheBytes(options.cacheBytes);
       const { engineUuid } = environment;
       const found = await findPool(devices, { force: options.force ?? false, engineUuid });
       const pool = await Pool.#open(environment, found, options);

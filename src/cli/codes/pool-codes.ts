@@ -5,6 +5,11 @@
 import type { CodeList } from "./code-help.ts";
 
 export const POOL_CODES: CodeList = {
+  "cache-size-invalid": {
+    means: "A pool's page cache cannot have that size.",
+    causes: "It is not from 1 MiB to 16 GiB.",
+    todo: "Leave it out, or give 64MiB: more only pays for very large pools.",
+  },
   "chunk-size-invalid": {
     means: "A pool cannot be made with chunks of that size.",
     causes: "It is no power of two, or not from 64 KiB to 4 MiB.",

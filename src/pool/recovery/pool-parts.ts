@@ -8,13 +8,14 @@
 import type { Device } from "../../block/device.ts";
 import { Status, statusName } from "../../block/status.ts";
 import { assert } from "../../util/assert.ts";
+import { PenstockError } from "../../util/errors.ts";
 import type { PoolLabel } from "../disks/label-format.ts";
 import { PoolDisks, type PoolFault } from "../disks/pool-disks.ts";
 import { PoolLog } from "../log/pool-log.ts";
 import { PageCache, type PoolPressure } from "../pages/page-cache.ts";
 import type { PageDamage } from "../pages/page-format.ts";
 import type { PoolEnvironment } from "../pool-environment.ts";
-import type { PoolOptions } from "../pool-info.ts";
+import { CACHE_BYTES_MAX, CACHE_BYTES_MIN, type PoolOptions } from "../pool-info.ts";
 import { BLOCK_BYTES, type FlushWaiter, poolSizes } from "../pool-layout.ts";
 import { ReusePipeline } from "../space/reuse-pipeline.ts";
 import { SpaceMap } from "../space/space-map.ts";
@@ -46,6 +47,18 @@ export interface PoolParts {
 const CACHE_BYTES_DEFAULT = 64 * 1024 * 1024;
 /** Numbers of generations that an import leaves out: it takes 1 + 2 x (1 + so many at random). */
 const SKIP_RANGE = 2 ** 16;
+
+/** @throws PenstockError `cache-size-invalid` */
+export function checkCacheBytes(cacheBytes: number | undefined): void {
+  if (cacheBytes === undefined) return;
+  const isWhole = Number.isSafeInteger(cacheBytes);
+  if (isWhole && cacheBytes >= CACHE_BYTES_MIN && cacheBytes <= CACHE_BYTES_MAX) return;
+  throw new PenstockError({
+    code: "cache-size-invalid",
+    message: `found a page cache of ${cacheBytes} bytes, expected 1 MiB to 16 GiB`,
+    details: { cacheBytes },
+  });
+}
 
 /** @param devices in the order of the label's disk table; they belong to the parts from now on */
 export function assembleParts(
