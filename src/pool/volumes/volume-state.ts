@@ -64,6 +64,8 @@ export class VolumeState {
   propertiesCrc: number;
   /** Something but root and count differs from the record in the objects tree. */
   isRecordNew: boolean;
+  /** How often it got another origin or another content: for who goes through it meanwhile. */
+  placements = 0;
   #origin: VolumeState | null = null;
   #children: Set<VolumeState> | null = null;
   #cursor: number;
@@ -155,6 +157,7 @@ export class VolumeState {
   /** Puts it into the tree of versions, somewhere else when it is there. */
   place(origin: VolumeState | null, sharedThrough: number): void {
     assert(origin !== null || sharedThrough === 0, "without an origin nothing is shared");
+    this.placements++;
     if (this.#origin !== null) this.#origin.#children?.delete(this);
     this.#origin = origin;
     if (origin !== null) {
@@ -169,6 +172,7 @@ export class VolumeState {
 
   /** Takes another's content: its tree from now on. */
   takeRoot(root: Readonly<RootPointer>, mappedBlocks: number): void {
+    this.placements++;
     this.tree.setRoot(root);
     this.mappedBlocks = mappedBlocks;
     this.isRecordNew = true;
