@@ -1,5 +1,5 @@
 // Pools as earlier versions have written them: they are imported, hold what they held, are right in
-// all their accounts, and can be used and exported, for ever. PENSTOCK_UPDATE_GOLDEN=1 writes a file
+// all their accounts, can be used and exported, for ever. PENSTOCK_UPDATE_GOLDEN=1 writes a file
 // that is missing; it overwrites none.
 
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";

@@ -3,8 +3,8 @@
  * version must be able to read. The files are never written anew: a pool of a newer format gets a
  * file of its own.
  *
- * A file is Brotli over: u32 length of a JSON header, the header (sizes of the disks), then for each
- * block that is not zero u32 disk, u32 block, 4096 bytes; all little-endian.
+ * A file is Brotli over: u32 length of a JSON header, the header (sizes of the disks), then for
+ * each block that is not zero u32 disk, u32 block, 4096 bytes; all little-endian.
  */
 
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
@@ -121,7 +121,7 @@ interface Change {
   readonly round: number;
 }
 
-/** Every 16th block of the large one, so that its tree has two levels; all of others in sequence. */
+/** Every 16th block of the large one, so that its tree has two levels. */
 const FIRST_CHANGES: readonly Change[] = [
   ...range(210).map((index) => ({ volume: "thin", block: index * 16, round: 1 })),
   ...range(60).map((block) => ({ volume: "thick", block, round: 1 })),

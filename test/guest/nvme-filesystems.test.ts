@@ -1,21 +1,29 @@
 /**
  * ext4 and XFS over the Linux kernel's NVMe/TCP host: files verified after a remount and a new
- * connection, fio inside the file system, fstrim gives the backing file's blocks back.
+ * connection, fio inside the file system, fstrim gives the backing file's blocks back. The same on
+ * replicas of a pool, whose engine is killed under load and comes back.
  */
 
 import assert from "node:assert/strict";
 import { statSync } from "node:fs";
 import { type TestContext, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { parseEngineAddress } from "../../src/api/engine-address.ts";
+import { askEngine, type EngineClient } from "../../src/api/engine-client.ts";
 import { freePort } from "../../src/testing/free-port.ts";
 import { guestSkipReason } from "../../src/testing/guest/guest-kernel.ts";
 import { type NvmeHost, startNvmeHost } from "../../src/testing/guest/nvme-host.ts";
 import { type NvmeShare, SHARE_NQN, startNvmeShare } from "../../src/testing/guest/nvme-share.ts";
 import { forLongRun } from "../../src/testing/long-run.ts";
-import { PENSTOCK, startEngine } from "../../src/testing/penstock-process.ts";
+import { PENSTOCK, type PenstockProcess, startEngine } from "../../src/testing/penstock-process.ts";
 import { runCommand } from "../../src/testing/run-command.ts";
 import { makeTempDir } from "../../src/testing/temp-dir.ts";
 
 const SKIP = guestSkipReason("nvme", "fio", "mkfs.ext4", "mkfs.xfs", "xfs_repair");
+const MIB = 2 ** 20;
+const ONE_PROCESS = { args: ["--no-supervisor"] };
+/** Files that the load writes before the engine is killed, and after. */
+const LOAD_ROUNDS = forLongRun(2, 50);
 const DROPPED_MIB = forLongRun(2, 64);
 const FIO_SIZE = forLongRun("1m", "64m");
 
@@ -45,6 +53,7 @@ test("ext4 and XFS over the kernel's NVMe/TCP host", {
   await host.disconnect(share);
   assert.deepEqual(await share.server.stop(), { code: 0, signal: null });
   await t.test("a namespace grows while the host is connected", (t) => grow(t, host));
+  await t.test("on a pool, whose engine is killed under load", (t) => onPool(t, host));
 });
 
 /** The host hears of it (asynchronous event, changed namespace list) and writes to the new end. */
@@ -66,6 +75,140 @@ until [ $(blockdev --getsize64 /dev/nvme0n1) = ${96 * 2 ** 20} ]; do
 done`);
   await host.fio("--filename=/dev/nvme0n1 --rw=randwrite --bs=64k --offset=63m --size=2m");
   await host.disconnect(target);
+}
+
+interface PoolCase {
+  readonly type: "ext4" | "xfs";
+  readonly device: string;
+  readonly make: string;
+  readonly check: string;
+}
+
+/** In the order in which they are connected. */
+const POOL_CASES: readonly PoolCase[] = [
+  {
+    type: "ext4",
+    device: "/dev/nvme0n1",
+    make: "mkfs.ext4 -q -E nodiscard,lazy_itable_init=0,lazy_journal_init=0 -N 256 /dev/nvme0n1 48M",
+    check: "fsck.ext4 -fn /dev/nvme0n1",
+  },
+  {
+    type: "xfs",
+    device: "/dev/nvme1n1",
+    make: "mkfs.xfs -q -f -K /dev/nvme1n1",
+    check: "xfs_repair -n /dev/nvme1n1",
+  },
+];
+
+/** Space of what was removed comes back to the pool and to the files below; a kill harms nothing. */
+async function onPool(t: TestContext, host: NvmeHost): Promise<void> {
+  const folder = makeTempDir(t);
+  const data = `${folder}/data`;
+  const first = await startEngine(t, data, ONE_PROCESS);
+  const ask = <T>(call: (client: EngineClient) => Promise<T>): Promise<T> =>
+    askEngine(parseEngineAddress(first.uri), call);
+  const disks = ["disk0", "disk1"].map((name) => `${folder}/${name}`);
+  const texts = disks.map((disk) => `file://${disk}?size=256MiB`);
+  await ask(({ pools }) => pools.createPool({ name: "p", disks: texts }));
+  const port = await freePort();
+  const targets = POOL_CASES.map(({ type }) => ({ port, nqn: `${SHARE_NQN}-${type}` }));
+  for (const [index, { type: name }] of POOL_CASES.entries()) {
+    const share = `nvmf://127.0.0.1:${port}/${targets[index]?.nqn}`;
+    const replica = { pool: "p", name, sizeBytes: BigInt(320 * MIB), thin: true };
+    await ask(({ replicas }) => replicas.createReplica(replica));
+    await ask(({ replicas }) => replicas.shareReplica({ pool: "p", name, share }));
+  }
+  const used = async (): Promise<number> => {
+    const { pool } = await ask(({ pools }) => pools.getPool({ name: "p" }));
+    return Number(pool?.usedBytes);
+  };
+  const allocated = (): number => disks.reduce((sum, disk) => sum + statSync(disk).blocks * 512, 0);
+
+  for (const [index, { device }] of POOL_CASES.entries()) {
+    const more = "--reconnect-delay=1 --keep-alive-tmo=5";
+    await host.connect(targets[index] ?? { port, nqn: "" }, { queues: 2, more });
+    await host.run(`n=0
+until [ -b ${device} ]; do n=$((n + 1)); [ $n -lt 1000 ]; sleep 0.05; done`);
+  }
+  await forEachCase(
+    host,
+    ({ type, device, make }) => `${make}
+mkdir -p /pool/${type}
+mount -t ${type} ${device} /pool/${type}
+cd /pool/${type}
+mkdir keep
+for i in 1 2 3 4; do dd if=/dev/urandom of=keep/$i bs=50k count=$i 2>/dev/null; done
+sha256sum keep/* >/root/sums-${type}
+dd if=/dev/urandom of=drop bs=1M count=${DROPPED_MIB} 2>/dev/null`,
+  );
+  await host.run("sync");
+  const before = { used: await used(), allocated: allocated() };
+  await forEachCase(host, ({ type }) => `rm /pool/${type}/drop; sync; fstrim /pool/${type}`);
+  const dropped = POOL_CASES.length * DROPPED_MIB * MIB;
+  const usedAfter = await used();
+  assert.ok(before.used - usedAfter >= dropped / 2, `${before.used} to ${usedAfter} bytes used`);
+  // Blocks are punched once it is durable that nobody refers to them.
+  await host.run("sync -f /pool/ext4; sync -f /pool/xfs");
+  const until = performance.now() + 20_000;
+  while (before.allocated - allocated() < dropped / 2) {
+    assert.ok(performance.now() < until, `${before.allocated} to ${allocated()} bytes allocated`);
+    await sleep(50);
+  }
+
+  const killed = await killUnderLoad(host, first);
+  const second = await startEngine(t, data, ONE_PROCESS);
+  await progress(host, killed);
+  await host.run(`touch /root/stop
+until [ -e /root/end-ext4 -a -e /root/end-xfs ]; do sleep 0.1; done`);
+  await forEachCase(
+    host,
+    ({ type, check }) => `sync; echo 3 >/proc/sys/vm/drop_caches
+(cd /pool/${type} && sha256sum -cs /root/sums-${type})
+umount /pool/${type}
+${check}`,
+  );
+  for (const target of targets) await host.disconnect(target);
+  await runCommand(PENSTOCK, ["pool", "scrub", "p"], {
+    environment: { PENSTOCK_ENGINE: second.uri },
+  });
+  assert.equal((await second.stop()).code, 0);
+}
+
+/** @returns how far the load has come in each, which goes on */
+async function killUnderLoad(host: NvmeHost, engine: PenstockProcess): Promise<readonly number[]> {
+  await forEachCase(
+    host,
+    ({ type }) => `(set +ex; cd /pool/${type}; n=0
+while [ ! -e /root/stop ]; do
+  n=$((n + 1)); mkdir -p load/$n; rm -rf load/$((n - 3))
+  dd if=/dev/urandom of=load/$n/x bs=64k count=8 conv=fsync || exit
+  echo $n >/root/done-${type}
+done; echo ended >/root/end-${type}) >/dev/null 2>&1 &`,
+  );
+  await progress(host, [0, 0]);
+  assert.deepEqual(await engine.stop("SIGKILL"), { code: null, signal: "SIGKILL" });
+  return await loadCounts(host);
+}
+
+/** Waits until the load has come on in each. */
+async function progress(host: NvmeHost, before: readonly number[]): Promise<void> {
+  const until = performance.now() + 60_000;
+  for (;;) {
+    const counts = await loadCounts(host);
+    if (counts.every((count, index) => count >= (before[index] ?? 0) + LOAD_ROUNDS)) return;
+    assert.ok(performance.now() < until, `the load has come from ${before} to ${counts} only`);
+    await sleep(200);
+  }
+}
+
+async function loadCounts(host: NvmeHost): Promise<readonly number[]> {
+  const files = POOL_CASES.map(({ type }) => `/root/done-${type}`).join(" ");
+  const output = await host.run(`touch ${files}; for f in ${files}; do echo "n$(cat $f)"; done`);
+  return output.split("\n").map((line) => Number(line.slice(1)));
+}
+
+async function forEachCase(host: NvmeHost, script: (each: PoolCase) => string): Promise<void> {
+  for (const each of POOL_CASES) await host.run(script(each));
 }
 
 interface Case {
