@@ -94,6 +94,45 @@ export interface VolumeInfo {
   readonly usedBytes: number;
   readonly createdMs: number;
   readonly state: "ready" | "deleting";
+  /** Of a clone: the snapshot that it began with, volume@name; else empty. */
+  readonly origin: string;
+  /** How many it has. */
+  readonly snapshots: number;
+}
+
+export interface CreateSnapshotOptions {
+  readonly uuid?: string;
+  readonly properties?: ReadonlyMap<string, Uint8Array>;
+}
+
+export interface CloneOptions extends CreateSnapshotOptions {
+  readonly name: string;
+}
+
+export interface SnapshotInfo {
+  /** volume@name */
+  readonly name: string;
+  readonly uuid: string;
+  readonly volume: string;
+  readonly sizeBytes: number;
+  /** Of blocks that it maps, alone or with others. */
+  readonly usedBytes: number;
+  readonly createdMs: number;
+  /** In the order of their taking. */
+  readonly epoch: number;
+  /** Volumes that began with it, and are volumes of their own. */
+  readonly clones: number;
+  readonly state: "ready" | "deleting";
+}
+
+/** How a version's space is shared with others. */
+export interface VersionSpace {
+  /** Of blocks that no other version maps. */
+  readonly ownBytes: number;
+  /** Of blocks that others map, too. */
+  readonly sharedBytes: number;
+  /** Free when it is deleted. */
+  readonly wouldFreeBytes: number;
 }
 
 export interface OpenVolumeOptions {

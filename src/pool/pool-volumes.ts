@@ -7,82 +7,78 @@
 
 import { AwaitedRequest } from "../block/awaited-request.ts";
 import { Operation, RequestFlag } from "../block/operation.ts";
-import { Status, statusName } from "../block/status.ts";
-import { PenstockError } from "../util/errors.ts";
+import { Status } from "../block/status.ts";
 import { emptyPointer } from "./pages/root-pointer.ts";
-import { BLOCK_BYTES, poolSizes } from "./pool-layout.ts";
+import { inUse, keepsAll, type PoolChanges } from "./pool-changes.ts";
 import type { CreateVolumeOptions, OpenVolumeOptions, VolumeInfo } from "./pool-info.ts";
+import { BLOCK_BYTES } from "./pool-layout.ts";
 import type { PoolParts } from "./recovery/pool-parts.ts";
-import { mayCommit, roomBlocks } from "./space/space-policy.ts";
-import { POOL_OBJECT, type VolumeState } from "./volumes/catalogue.ts";
+import { type Catalogue, POOL_OBJECT, type VolumeState } from "./volumes/catalogue.ts";
 import type { DataPath } from "./volumes/data-path.ts";
-import {
-  isVolumeName,
-  isVolumeSize,
-  OBJECT_ID_MAX,
-  OBJECT_RECORD_WORDS,
-  type ObjectRecord,
-  VOLUME_NAME_BYTES_MAX,
-  writeObjectRecord,
-} from "./volumes/object-record.ts";
-import { encodeProperties, type Properties } from "./volumes/properties-area.ts";
-import { RecordCall } from "./volumes/record-call.ts";
+import type { ObjectRecord } from "./volumes/object-record.ts";
+import type { Properties } from "./volumes/properties-area.ts";
 import { VolumeDevice } from "./volumes/volume-device.ts";
 import { VolumeReaper } from "./volumes/volume-reaper.ts";
-
-/** Of a properties record before its bytes. */
-const PROPERTIES_HEADER_WORDS = 3;
 
 export class PoolVolumes {
   readonly reaper: VolumeReaper;
   readonly #parts: PoolParts;
   readonly #path: DataPath;
-  /** By id. */
-  readonly #open = new Map<number, VolumeDevice>();
+  readonly #changes: PoolChanges;
+  /** By id. A volume has one; whoever reads a snapshot has one. */
+  readonly #open = new Map<number, Set<VolumeDevice>>();
 
-  constructor(parts: PoolParts, path: DataPath) {
-    this.#parts = parts;
+  constructor(changes: PoolChanges, path: DataPath) {
+    this.#changes = changes;
+    this.#parts = changes.parts;
     this.#path = path;
-    this.reaper = new VolumeReaper(parts);
+    this.reaper = new VolumeReaper(changes.parts);
   }
 
+  /** Volumes and snapshots that are open. */
   get openCount(): number {
     return this.#open.size;
   }
 
   /** Of one that is open, for the message. */
   get openName(): string {
-    for (const device of this.#open.values()) return device.volume.name;
+    for (const devices of this.#open.values()) {
+      for (const { volume } of devices) return volume.name;
+    }
     return "";
   }
 
+  /** @throws PenstockError `volume-in-use` */
+  checkClosed(state: VolumeState): void {
+    if (this.#open.has(state.id)) throw inUse(state);
+  }
+
   list(): VolumeInfo[] {
+    const { catalogue } = this.#parts;
     const infos: VolumeInfo[] = [];
-    for (const state of this.#parts.catalogue.all()) {
-      if (!state.isDeleting && state.kind === "volume") infos.push(infoOf(state));
+    for (const state of catalogue.all()) {
+      if (!state.isDeleting && state.kind === "volume") infos.push(volumeInfo(catalogue, state));
     }
     return infos.sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
   find(nameOrUuid: string): VolumeInfo | undefined {
-    return this.list().find(({ name, uuid }) => name === nameOrUuid || uuid === nameOrUuid);
-  }
-
-  /** Sizes of all volumes, bytes. */
-  get committedBytes(): number {
-    return this.list().reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    const { catalogue } = this.#parts;
+    const found = catalogue.byName(nameOrUuid) ?? catalogue.byUuid(nameOrUuid);
+    return found?.kind === "volume" ? volumeInfo(catalogue, found) : undefined;
   }
 
   async create(options: CreateVolumeOptions): Promise<VolumeInfo> {
     const { catalogue, environment } = this.#parts;
     const { name, sizeBytes, isThin = true, properties } = options;
     const uuid = (options.uuid ?? environment.makeUuid()).toLowerCase();
-    this.#checkName(name);
-    this.#checkNew(name, uuid);
-    checkSize(sizeBytes);
-    this.#checkSpace(sizeBytes, isThin ? 0 : Math.ceil(sizeBytes / BLOCK_BYTES));
-    const area = properties === undefined ? null : this.#encode(properties);
-    this.#checkWritable();
+    const changes = this.#changes;
+    changes.checkVolumeName(name);
+    changes.checkNew(name, uuid);
+    changes.checkSize(sizeBytes);
+    changes.checkSpace(sizeBytes, isThin ? 0 : Math.ceil(sizeBytes / BLOCK_BYTES));
+    const area = properties === undefined ? null : changes.encode(properties);
+    changes.checkWritable();
     const id = catalogue.nextObjectId++;
     const record: ObjectRecord = {
       kind: "volume",
@@ -105,80 +101,91 @@ export class PoolVolumes {
       ownerId: 0,
       sharedBlocks: 0,
     };
-    await this.#logObject(record, area === null);
-    if (area !== null) await this.#logProperties(id, area);
-    return infoOf(this.#state(name));
+    await changes.logObject(record, area === null);
+    if (area !== null) await changes.logProperties(id, area);
+    return volumeInfo(catalogue, changes.volume(name));
   }
 
   /** Larger at any time; smaller while it is not open. */
   async resize(name: string, sizeBytes: number): Promise<VolumeInfo> {
-    const state = this.#state(name);
-    checkSize(sizeBytes);
-    this.#checkWritable();
+    const changes = this.#changes;
+    const state = changes.volume(name);
+    changes.checkSize(sizeBytes);
+    changes.checkWritable();
+    const { catalogue } = this.#parts;
     const more = sizeBytes - state.sizeBytes;
-    if (more === 0) return infoOf(state);
-    const device = this.#open.get(state.id);
+    if (more === 0) return volumeInfo(catalogue, state);
     if (more < 0) {
-      if (device !== undefined) throw inUse(name);
+      this.checkClosed(state);
       await this.#cut(state, sizeBytes);
     } else {
       const blocks = Math.ceil(sizeBytes / BLOCK_BYTES) - state.blocks;
-      this.#checkSpace(more, state.isThin ? 0 : blocks);
+      changes.checkSpace(more, state.isThin ? 0 : blocks);
     }
-    await this.#logObject({ ...state.record(), sizeBytes }, true);
-    device?.resized(sizeBytes);
-    return infoOf(state);
+    await changes.logObject({ ...state.record(), sizeBytes }, true);
+    for (const device of this.#open.get(state.id) ?? []) device.resized(sizeBytes);
+    return volumeInfo(catalogue, state);
   }
 
-  /** Gone from lists when it settles; the reaper does the rest. */
+  /** Gone from lists when it settles; the reaper does the rest. A snapshot as well. */
   async delete(name: string): Promise<void> {
-    const state = this.#state(name);
-    if (this.#open.has(state.id)) throw inUse(name);
-    this.#checkWritable();
-    await this.#logObject({ ...state.record(), isDeleting: true }, true);
+    const changes = this.#changes;
+    const state = changes.either(name);
+    this.checkClosed(state);
+    changes.checkWritable();
+    const record = { ...state.record(), isDeleting: true };
+    if (state.kind === "volume") await changes.logObject(record, true);
+    else await changes.logVersions([keepsAll(record)], { advancesEpoch: false, isDurable: true });
     this.reaper.wake();
   }
 
   properties(name: string | null): Properties {
-    return this.#parts.catalogue.properties(name === null ? POOL_OBJECT : this.#state(name).id);
+    return this.#parts.catalogue.properties(this.#idOf(name));
   }
 
   async setProperties(
     name: string | null,
-    changes: ReadonlyMap<string, Uint8Array | null>,
+    more: ReadonlyMap<string, Uint8Array | null>,
   ): Promise<void> {
-    const id = name === null ? POOL_OBJECT : this.#state(name).id;
+    const changes = this.#changes;
+    const id = this.#idOf(name);
     const properties = new Map(this.#parts.catalogue.properties(id));
-    for (const [key, value] of changes) {
+    for (const [key, value] of more) {
       if (value === null) properties.delete(key);
       else properties.set(key, value);
     }
-    const area = this.#encode(properties);
-    this.#checkWritable();
-    await this.#logProperties(id, area);
+    const area = changes.encode(properties);
+    changes.checkWritable();
+    await changes.logProperties(id, area);
   }
 
-  /** @param resize of its device, in turn with other changes */
+  /** A snapshot can only be read. @param resize of its device, in turn with other changes */
   open(
     name: string,
     { readOnly = false, stageName }: OpenVolumeOptions,
     resize: (sizeBytes: number) => Promise<unknown>,
   ): VolumeDevice {
-    const state = this.#state(name);
-    if (this.#open.has(state.id)) throw inUse(name);
+    const state = this.#changes.either(name);
+    const isSnapshot = state.kind === "snapshot";
+    if (!isSnapshot) this.checkClosed(state);
+    const devices = this.#open.get(state.id) ?? new Set();
     const device = new VolumeDevice(this.#path, state, {
       stageName,
-      readOnly,
-      onClosed: () => void this.#open.delete(state.id),
+      readOnly: readOnly || isSnapshot,
+      onClosed: () => {
+        devices.delete(device);
+        if (devices.size === 0) this.#open.delete(state.id);
+      },
       resize,
     });
-    this.#open.set(state.id, device);
+    devices.add(device);
+    this.#open.set(state.id, devices);
     return device;
   }
 
   /** Everything beyond `sizeBytes` reads as zeroes, should the volume grow again. */
   async #cut(state: VolumeState, sizeBytes: number): Promise<void> {
-    const resize = (): Promise<never> => Promise.reject(inUse(state.name));
+    const resize = (): Promise<never> => Promise.reject(inUse(state));
     const device = this.open(state.name, { stageName: state.name }, resize);
     try {
       const what = {
@@ -189,170 +196,35 @@ export class PoolVolumes {
         flags: RequestFlag.fua,
       };
       const status = await new AwaitedRequest().run(device, what);
-      if (status !== Status.ok) throw this.#failed(status);
+      if (status !== Status.ok) throw this.#changes.failed(status);
     } finally {
       await device.close();
     }
   }
 
-  #state(name: string): VolumeState {
-    const state = this.#parts.catalogue.byName(name);
-    if (state !== undefined) return state;
-    const pool = this.#parts.checkpointer.label.name;
-    throw new PenstockError({
-      code: "volume-not-found",
-      message: `pool ${pool} has no volume ${name}`,
-      details: { pool, name },
-    });
-  }
-
-  #checkName(name: string): void {
-    if (isVolumeName(name)) return;
-    throw new PenstockError({
-      code: "name-invalid",
-      message:
-        `${name} is no name of a volume: letters, digits and . _ : + - inside, ` +
-        `${VOLUME_NAME_BYTES_MAX} bytes at most`,
-      details: { name },
-    });
-  }
-
-  #checkNew(name: string, uuid: string): void {
-    const { catalogue, checkpointer } = this.#parts;
-    const { label } = checkpointer;
-    for (const state of catalogue.all()) {
-      const isSame = state.uuid === uuid || (state.name === name && !state.isDeleting);
-      if (!isSame) continue;
-      throw new PenstockError({
-        code: "volume-exists",
-        message: `pool ${label.name} has a volume ${state.name} (${state.uuid}) already`,
-        details: { name: state.name, uuid: state.uuid },
-      });
-    }
-    if (catalogue.nextObjectId <= OBJECT_ID_MAX) return;
-    throw new PenstockError({
-      code: "no-space",
-      message: `pool ${label.name} has had ${OBJECT_ID_MAX} volumes: it can have no more`,
-    });
-  }
-
-  /** @param reserve blocks that a thick volume wants to be sure of */
-  #checkSpace(moreBytes: number, reserve: number): void {
-    const { checkpointer, space, catalogue } = this.#parts;
-    const { label } = checkpointer;
-    const sizes = poolSizes(label.disks.map(({ blocks }) => blocks));
-    const { capacityBytes } = sizes;
-    const committed = this.committedBytes;
-    const percent = label.overCommitPercent;
-    if (!mayCommit({ committed, more: moreBytes, capacity: capacityBytes, percent })) {
-      throw new PenstockError({
-        code: "over-commit",
-        message:
-          `volumes of pool ${label.name} would have ${committed + moreBytes} bytes in all: ` +
-          `at most ${percent} % of its ${capacityBytes} bytes are allowed`,
-        details: { committed, moreBytes, capacityBytes, percent },
-      });
-    }
-    if (reserve === 0) return;
-    const figures = {
-      free: space.freeBlocks,
-      taken: space.takenBlocks,
-      waiting: space.waitingBlocks,
-      reserved: catalogue.reservedBlocks,
-      keptBack: sizes.keptBackBytes / BLOCK_BYTES,
-      held: space.heldBlocks,
-      pages: space.pageBlocks,
-    };
-    const left = figures.free - figures.taken - figures.reserved - roomBlocks(figures);
-    if (reserve <= left) return;
-    const [wantedBytes, leftBytes] = [reserve * BLOCK_BYTES, Math.max(left, 0) * BLOCK_BYTES];
-    throw new PenstockError({
-      code: "no-space",
-      message: `pool ${label.name} cannot reserve ${wantedBytes} bytes: ${leftBytes} are free`,
-      details: { wantedBytes, leftBytes },
-    });
-  }
-
-  #checkWritable(): void {
-    const { isReadOnly, checkpointer, disks } = this.#parts;
-    if (isReadOnly) {
-      const message = `pool ${checkpointer.label.name} is open for reading only`;
-      throw new PenstockError({ code: "pool-read-only", message });
-    }
-    if (disks.fault !== Status.ok) throw this.#failed(disks.fault);
-  }
-
-  #encode(properties: Properties): Uint8Array {
-    const area = encodeProperties(properties);
-    const { recordWordsMax } = this.#parts.log;
-    const bytesMax = (recordWordsMax - PROPERTIES_HEADER_WORDS) * 4;
-    if (area.length <= bytesMax) return area;
-    throw new PenstockError({
-      code: "properties-too-large",
-      message: `all properties have ${area.length} bytes, a frame of this log ${bytesMax}`,
-    });
-  }
-
-  async #logObject(record: ObjectRecord, isDurable: boolean): Promise<void> {
-    const words = new Uint32Array(OBJECT_RECORD_WORDS);
-    writeObjectRecord(record, words, 0);
-    const call = new RecordCall(
-      this.#parts,
-      {
-        log: (log, entry) => log.object(entry, words, 0),
-        apply: (sink) => sink.object(words, 0),
-      },
-      isDurable,
-    );
-    const status = await call.run();
-    if (status !== Status.ok) throw this.#failed(status);
-  }
-
-  async #logProperties(id: number, area: Uint8Array): Promise<void> {
-    const call = new RecordCall(
-      this.#parts,
-      {
-        log: (log, entry) => log.properties(entry, id, area),
-        apply: (sink) => sink.properties(id, area),
-      },
-      true,
-    );
-    const status = await call.run();
-    if (status !== Status.ok) throw this.#failed(status);
-  }
-
-  #failed(status: Status): PenstockError {
-    const { checkpointer, disks } = this.#parts;
-    const { label } = checkpointer;
-    const reason = disks.faultReason || statusName(status);
-    return new PenstockError({
-      code: disks.fault === Status.ok ? statusName(status) : "pool-faulted",
-      message: `pool ${label.name} cannot be changed: ${reason}`,
-      details: { pool: label.name },
-    });
+  #idOf(name: string | null): number {
+    return name === null ? POOL_OBJECT : this.#changes.either(name).id;
   }
 }
 
-function infoOf(state: VolumeState): VolumeInfo {
-  const { name, uuid, sizeBytes, isThin, createdMs, mappedBlocks } = state;
-  const usedBytes = mappedBlocks * BLOCK_BYTES;
-  const phase = state.isDeleting ? "deleting" : "ready";
-  return { name, uuid, sizeBytes, isThin, usedBytes, createdMs, state: phase };
+export function volumeInfo(catalogue: Catalogue, state: VolumeState): VolumeInfo {
+  const { id, name, uuid, sizeBytes, isThin, createdMs, mappedBlocks } = state;
+  return {
+    name,
+    uuid,
+    sizeBytes,
+    isThin,
+    usedBytes: mappedBlocks * BLOCK_BYTES,
+    createdMs,
+    state: state.isDeleting ? "deleting" : "ready",
+    origin: foreignOrigin(state)?.name ?? "",
+    snapshots: catalogue.snapshotsOf(id).size,
+  };
 }
 
-function checkSize(sizeBytes: number): void {
-  if (isVolumeSize(sizeBytes)) return;
-  throw new PenstockError({
-    code: "size-invalid",
-    message: `${sizeBytes} bytes: a volume has a multiple of 512, from 512 bytes to 16 TiB`,
-    details: { sizeBytes },
-  });
-}
-
-function inUse(name: string): PenstockError {
-  return new PenstockError({
-    code: "volume-in-use",
-    message: `volume ${name} is open: close what uses it first`,
-    details: { name },
-  });
+/** The snapshot of another volume that a clone began with; null: it is none. */
+export function foreignOrigin({ id, origin }: VolumeState): VolumeState | null {
+  let found = origin;
+  while (found !== null && (found.isDeleting || found.ownerId === id)) found = found.origin;
+  return found;
 }

@@ -19,21 +19,28 @@ import { PoolEvents } from "./pool-events.ts";
 import type { PoolEnvironment } from "./pool-environment.ts";
 import { BLOCK_BYTES, LABEL_AREA_BLOCKS, poolSizes } from "./pool-layout.ts";
 import type {
+  CloneOptions,
   CreatePoolOptions,
+  CreateSnapshotOptions,
   CreateVolumeOptions,
   GrownDisk,
   ImportFindings,
   OpenVolumeOptions,
   PoolInfo,
   PoolOptions,
+  SnapshotInfo,
+  VersionSpace,
   VolumeInfo,
 } from "./pool-info.ts";
+import { PoolChanges } from "./pool-changes.ts";
+import { PoolVersions } from "./pool-versions.ts";
 import { PoolVolumes } from "./pool-volumes.ts";
 import { addDisk, growDisks } from "./recovery/change-disks.ts";
 import { formatPool } from "./recovery/format-pool.ts";
 import { type FoundPool, findPool, importPool } from "./recovery/importer.ts";
 import { assembleParts, checkCacheBytes, type PoolParts } from "./recovery/pool-parts.ts";
 import { DataPath } from "./volumes/data-path.ts";
+import type { DiffSink } from "./volumes/version-diff.ts";
 import type { VolumeDevice } from "./volumes/volume-device.ts";
 
 /** Of the pool: how far its scrub has come. */
@@ -45,6 +52,7 @@ export class Pool {
   readonly findings: ImportFindings;
   readonly #path: DataPath;
   readonly #volumes: PoolVolumes;
+  readonly #versions: PoolVersions;
   readonly #events: PoolEvents;
   readonly #lane = new Lane();
   #scrub: Scrub | null = null;
@@ -119,7 +127,9 @@ export class Pool {
     this.parts = parts;
     this.findings = findings;
     this.#path = new DataPath(parts);
-    this.#volumes = new PoolVolumes(parts, this.#path);
+    const changes = new PoolChanges(parts);
+    this.#volumes = new PoolVolumes(changes, this.#path);
+    this.#versions = new PoolVersions(changes, this.#volumes);
     parts.faultListeners.push(() => {
       this.#path.writer.faulted();
       parts.cache.roomMayBeThere();
@@ -154,7 +164,7 @@ export class Pool {
       capacityBytes,
       usedBytes,
       reservedBytes,
-      committedBytes: this.#volumes.committedBytes,
+      committedBytes: catalogue.committedBytes,
       freeBytes: Math.max(capacityBytes - usedBytes - reservedBytes, 0),
       waitingBytes: space.waitingBlocks * BLOCK_BYTES,
       pageBytes: space.pageBlocks * BLOCK_BYTES,
@@ -203,16 +213,78 @@ export class Pool {
   }
 
   /**
-   * Gone from lists when it settles; its space follows.
-   * @throws PenstockError `volume-not-found`, `volume-in-use`
+   * Gone from lists when it settles; its space follows. A snapshot's name is volume@name.
+   * @throws PenstockError `volume-not-found`, `snapshot-not-found`, `volume-in-use`
    */
   deleteVolume(name: string): Promise<void> {
     return this.#change(() => this.#volumes.delete(name));
   }
 
   /**
+   * Durable when it settles. Clients go on: their changes are wholly in it or not at all.
+   * @param name the part behind the @
+   * @throws PenstockError `volume-not-found`, `name-invalid`, `snapshot-exists`, `no-space` (of a
+   *   thick volume: what it maps must be reserved once more), `properties-too-large`,
+   *   `pool-faulted`, `pool-read-only`
+   */
+  createSnapshot(
+    volume: string,
+    name: string,
+    options: CreateSnapshotOptions = {},
+  ): Promise<SnapshotInfo> {
+    return this.#change(() => this.#versions.create(volume, name, options));
+  }
+
+  /** In the order of their taking. @param volume only those with its name before the @ */
+  snapshots(volume?: string): readonly SnapshotInfo[] {
+    return this.#versions.list(volume);
+  }
+
+  /**
+   * A thin volume that begins with the snapshot's content. Durable when it settles.
+   * @throws PenstockError `snapshot-not-found`, and as `createVolume`
+   */
+  cloneSnapshot(snapshot: string, options: CloneOptions): Promise<VolumeInfo> {
+    return this.#change(() => this.#versions.clone(snapshot, options));
+  }
+
+  /**
+   * The snapshot's volume becomes what it was, content and size. Durable when it settles.
+   * @throws PenstockError `snapshot-not-found`, `not-an-ancestor`, `volume-in-use`, `over-commit`,
+   *   `no-space`
+   */
+  rollback(snapshot: string): Promise<VolumeInfo> {
+    return this.#change(() => this.#versions.rollback(snapshot));
+  }
+
+  /**
+   * The snapshots that a clone began with become its own.
+   * @throws PenstockError `volume-not-found`, `not-a-clone`, `snapshot-exists`
+   */
+  promote(clone: string): Promise<VolumeInfo> {
+    return this.#change(() => this.#versions.promote(clone));
+  }
+
+  /**
+   * How much of a volume or snapshot is its alone. It walks what differs: beside other changes.
+   * @throws PenstockError `volume-not-found`, `snapshot-not-found`
+   */
+  measure(name: string): Promise<VersionSpace> {
+    return this.#versions.measure(name);
+  }
+
+  /**
+   * Blocks of `b` from block `from` on that differ, or may differ, from those of `a`, of the same
+   * family; null: all that `b` maps. Neither may be deleted meanwhile: open them.
+   * @throws PenstockError `volume-not-found`, `snapshot-not-found`, `family-differs`, `media-error`
+   */
+  async diff(a: string | null, b: string, from: number, sink: DiffSink): Promise<void> {
+    await this.#versions.diff(a, b, from, sink);
+  }
+
+  /**
    * @param name null: the pool's own
-   * @throws PenstockError `volume-not-found`
+   * @throws PenstockError `volume-not-found`, `snapshot-not-found`
    */
   properties(name: string | null): ReadonlyMap<string, Uint8Array> {
     return this.#volumes.properties(name);
@@ -230,8 +302,8 @@ export class Pool {
   }
 
   /**
-   * One open device per volume; whoever opens closes.
-   * @throws PenstockError `volume-not-found`, `volume-in-use`
+   * One open device per volume; any number per snapshot, for reading. Whoever opens closes.
+   * @throws PenstockError `volume-not-found`, `snapshot-not-found`, `volume-in-use`
    */
   openVolume(name: string, options: OpenVolumeOptions): Promise<VolumeDevice> {
     const resize = (sizeBytes: number): Promise<unknown> => this.resizeVolume(name, sizeBytes);

@@ -1,7 +1,8 @@
 /**
  * RecordCall: one record that somebody waits for by a promise: objects and properties.
  *
- *   run --room for pages--> log --written--> applied --(flush)--> settled, outside of the turn
+ *   run --room for pages--> (hold) --> log --written--> applied --(flush)--> settled, outside of
+ *     the turn
  */
 
 import { Status } from "../../block/status.ts";
@@ -13,8 +14,16 @@ import type { FlushWaiter, LogWaiter } from "../pool-layout.ts";
 import type { PoolParts } from "../recovery/pool-parts.ts";
 import type { AppliedEntry } from "./record-applier.ts";
 
+/** What is kept still from before the record is logged until it is applied. */
+export interface RecordHold {
+  /** @param entered once, in the turn, perhaps before this returns */
+  enter(entered: () => void): void;
+  leave(): void;
+}
+
 /** A record: how it is logged, and what it does. */
 export interface RecordContent {
+  readonly hold?: RecordHold;
   /** Blocks that it maps or frees, at most; default 0. */
   readonly blocks?: number;
   log(log: PoolLog, entry: LogEntry): boolean;
@@ -55,8 +64,9 @@ export class RecordCall implements LogEntry, AppliedEntry, PageRoomWaiter, LogWa
   pagesMayBeThere(): void {
     const { cache, disks } = this.#parts;
     if (disks.fault !== Status.ok) this.#end(Status.mediaError);
-    else if (cache.admit(this.#blocks)) this.roomInLog();
-    else cache.waitForPages(this);
+    else if (!cache.admit(this.#blocks)) cache.waitForPages(this);
+    else if (this.#content.hold === undefined) this.roomInLog();
+    else this.#content.hold.enter(() => this.roomInLog());
   }
 
   roomInLog(): void {
@@ -70,6 +80,7 @@ export class RecordCall implements LogEntry, AppliedEntry, PageRoomWaiter, LogWa
       return;
     }
     this.#parts.cache.applied(this.#blocks);
+    this.#content.hold?.leave();
     this.#end(status);
   }
 
@@ -79,6 +90,7 @@ export class RecordCall implements LogEntry, AppliedEntry, PageRoomWaiter, LogWa
 
   applied(): void {
     this.#parts.cache.applied(this.#blocks);
+    this.#content.hold?.leave();
     if (this.#isDurable) this.#parts.log.flush(this);
     else this.#end(this.#parts.disks.fault);
   }
