@@ -257,6 +257,7 @@ class StandInPool implements StagedPool {
 
   #infoOf(name: string, kept: Kept): VolumeInfo {
     const { uuid, sizeBytes, isThin, createdMs } = kept;
-    return { name, uuid, sizeBytes, isThin, createdMs, usedBytes: 0, state: "ready" };
+    const versions = { origin: "", snapshots: 0 };
+    return { name, uuid, sizeBytes, isThin, createdMs, usedBytes: 0, state: "ready", ...versions };
   }
 }
