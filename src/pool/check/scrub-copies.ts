@@ -16,10 +16,27 @@ import { BlockRun } from "./block-run.ts";
 import { loadPath } from "./load-path.ts";
 
 export interface CopiesOwner {
-  /** For people: what is bad, and where. */
-  badCopy(message: string): void;
+  /** For people: what is bad, and where. `isRepaired`: it is written anew. */
+  badCopy(message: string, isRepaired: boolean): void;
   /** Settles when it may go on: so many bytes were read. @returns false: no more */
   mayGoOn(bytes: number): Promise<boolean>;
+}
+
+/** What is special about a tree. */
+export interface TreeCopies {
+  /** Its pages may be gone when not. */
+  readonly isThere?: () => boolean;
+  /** It never changes: what is bad stays so, and the other copy is read. */
+  readonly isFixed?: boolean;
+}
+
+interface LookedAt {
+  readonly tree: PageTree;
+  readonly name: string;
+  readonly key: number;
+  readonly header: PageHeader;
+  readonly isThere: () => boolean;
+  readonly isFixed: boolean;
 }
 
 const KEYS_END = 2 ** 32;
@@ -40,20 +57,25 @@ export class ScrubCopies {
     this.#run.close();
   }
 
-  /** False: it was told to stop. */
-  async tree(tree: PageTree, name: string): Promise<boolean> {
+  /** Pages that the tree has from an origin are looked at there. False: it was told to stop. */
+  async tree(tree: PageTree, name: string, how: TreeCopies = {}): Promise<boolean> {
+    const { isThere = () => true, isFixed = false } = how;
     const seen: Address[] = [];
     for (let key = 0; key < KEYS_END; ) {
-      let bytes = 0;
+      let [bytes, end] = [0, KEYS_END];
       for (let level = tree.root.level; level >= 0 && tree.root.a !== 0; level--) {
-        const header = await this.#header(tree, key, level);
+        const slot = await this.#slot(tree, key, level, isThere);
+        if (slot === null) return true;
+        end = endOf(tree, level);
+        if (slot < 0 || !this.#parts.cache.isOwn(slot, tree.sharing)) break;
+        const header = this.#header(slot);
         if (header === null || seen[level] === header.a) continue;
         seen[level] = header.a;
-        await this.#look(tree, name, key, header);
+        await this.#look({ tree, name, key, header, isThere, isFixed });
         bytes += 2 * BLOCK_BYTES;
       }
       if (!(await this.#owner.mayGoOn(bytes))) return false;
-      key = await this.#nextLeaf(tree, key);
+      key = end;
     }
     return true;
   }
@@ -72,7 +94,7 @@ export class ScrubCopies {
       const { name } = disks.at(index).device.info;
       for (let bad = 0; bad < count; bad++) {
         isBad = true;
-        this.#owner.badCopy(`a copy of the label on ${name} is damaged`);
+        this.#owner.badCopy(`a copy of the label on ${name} is damaged`, true);
       }
     }
     if (isBad && !isReadOnly) checkpointer.request("a copy of the label is damaged");
@@ -92,21 +114,30 @@ export class ScrubCopies {
     return bad;
   }
 
-  /** Of a page that is on the disks as it is in memory; null: it is not, or it is lost. */
-  async #header(tree: PageTree, key: number, level: number): Promise<PageHeader | null> {
-    const { cache, environment } = this.#parts;
+  /** As `slotOnPath`, but never MISSING; null: the tree is not to be looked at any more. */
+  async #slot(
+    tree: PageTree,
+    key: number,
+    level: number,
+    isThere: () => boolean,
+  ): Promise<number | null> {
     for (;;) {
+      if (!isThere()) return null;
       const slot = tree.slotOnPath(key, level);
-      if (slot === MISSING) {
-        await loadPath(environment.reactor, tree, key);
-        continue;
-      }
-      if (slot < 0 || cache.slots.states[slot] !== SlotState.clean) return null;
-      return readHeader(cache.slots.view, slot * BLOCK_BYTES);
+      if (slot !== MISSING) return slot;
+      await loadPath(this.#parts.environment.reactor, tree, key);
     }
   }
 
-  async #look(tree: PageTree, name: string, key: number, header: PageHeader): Promise<void> {
+  /** Of a page that is on the disks as it is in memory; null: it is not. */
+  #header(slot: number): PageHeader | null {
+    const { slots } = this.#parts.cache;
+    return slots.states[slot] === SlotState.clean
+      ? readHeader(slots.view, slot * BLOCK_BYTES)
+      : null;
+  }
+
+  async #look({ tree, name, key, header, isThere, isFixed }: LookedAt): Promise<void> {
     const { cache, disks } = this.#parts;
     const { view } = this.#run.slab;
     for (const [index, address] of [header.a, header.b].entries()) {
@@ -116,20 +147,18 @@ export class ScrubCopies {
         ? checkPage(view, index * BLOCK_BYTES, header, cache.pool)
         : "unreadable";
       if (problem === null) continue;
-      const now = await this.#header(tree, key, header.level);
+      const slot = await this.#slot(tree, key, header.level, isThere);
+      const now = slot === null || slot < 0 ? null : this.#header(slot);
       if (now === null || now.a !== header.a || now.generation !== header.generation) return;
       const disk = disks.at(diskOf(address)).device.info.name;
-      this.#owner.badCopy(`a copy of a page of ${name} is damaged (${problem}, on ${disk})`);
-      if (cache.repairs.length < REPAIRS_MAX) cache.repairs.push({ owner: tree, key });
+      const what = `a copy of a page of ${name} is damaged (${problem}, on ${disk})`;
+      this.#owner.badCopy(what, !isFixed);
+      if (!isFixed && cache.repairs.length < REPAIRS_MAX) cache.repairs.push({ owner: tree, key });
     }
   }
+}
 
-  /** First key of the leaf behind the one of `key`. */
-  async #nextLeaf(tree: PageTree, key: number): Promise<number> {
-    for (;;) {
-      const end = tree.leafEnd(key);
-      if (end !== MISSING) return end < 0 ? KEYS_END : end;
-      await loadPath(this.#parts.environment.reactor, tree, key);
-    }
-  }
+/** Behind the page at `level` that the last look at `tree` came to. */
+function endOf(tree: PageTree, level: number): number {
+  return level === tree.root.level ? KEYS_END : (tree.path.lasts[level] as number) + 1;
 }

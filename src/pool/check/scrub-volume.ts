@@ -1,26 +1,18 @@
 /**
- * ScrubVolume: reads blocks of volumes, leaf by leaf of the mapping tree, and compares them with
- * their checksums, beside all that clients do.
+ * ScrubVolume: reads blocks of volumes and snapshots, each where it was made, leaf by leaf of the
+ * mapping tree, and compares them with their checksums, beside all that clients do.
  *
  * What lies one behind the other is read at once. Blocks are kept from reuse from the moment they
  * are looked up until they are read; one that does not match is looked up again.
  */
 
 import { Status } from "../../block/status.ts";
-import { assert } from "../../util/assert.ts";
-import { HEADER_WORDS, PAGE_WORDS } from "../pages/page-format.ts";
-import { ABSENT, MISSING } from "../pages/page-tree.ts";
-import { countOf } from "../pages/tree-search.ts";
+import { MISSING } from "../pages/page-tree.ts";
 import { type Address, BLOCK_BYTES } from "../pool-layout.ts";
 import type { PoolParts } from "../recovery/pool-parts.ts";
+import { EdgeStep, KEYS_END, Piece } from "../volumes/edge-step.ts";
 import { addressOfEntry } from "../volumes/mapping-entry.ts";
-import { keyToLoad } from "../volumes/tree-step.ts";
-import {
-  MAPPING_ENTRY_WORDS,
-  MappingFlag,
-  MappingWord,
-  type VolumeState,
-} from "../volumes/volume-state.ts";
+import { MappingFlag, MappingWord, type VolumeState } from "../volumes/volume-state.ts";
 import { BlockRun } from "./block-run.ts";
 import { loadPath } from "./load-path.ts";
 
@@ -43,7 +35,7 @@ export interface BatchResult {
   readonly hasLostPage: boolean;
 }
 
-const KEYS_END = 2 ** 32;
+const NO_CHILDREN: readonly VolumeState[] = [];
 /** A leaf has 201 entries. */
 const BATCH_BLOCKS_MAX = 256;
 const READS_MAX = 16;
@@ -51,9 +43,11 @@ const READS_MAX = 16;
 export class ScrubVolume {
   readonly #parts: PoolParts;
   readonly #run: BlockRun;
+  readonly #step: EdgeStep;
 
   constructor(parts: PoolParts) {
     this.#parts = parts;
+    this.#step = new EdgeStep(parts.cache);
     this.#run = new BlockRun(parts, BATCH_BLOCKS_MAX);
   }
 
@@ -61,64 +55,57 @@ export class ScrubVolume {
     this.#run.close();
   }
 
-  /** Reads the blocks from `key` on that one leaf names. */
-  async batch(volume: VolumeState, key: number): Promise<BatchResult> {
+  /**
+   * Reads the blocks from `key` on that one leaf names and that the version does not have from its
+   * origin: those are read there.
+   */
+  async batch(version: VolumeState, key: number): Promise<BatchResult> {
     const { reuse, environment } = this.#parts;
-    const { tree } = volume;
-    for (;;) {
-      const at = tree.atLeast(key);
-      if (at === MISSING) {
-        await loadPath(environment.reactor, tree, keyToLoad(tree, key));
+    const step = this.#step;
+    step.reset();
+    for (let from = key; from < KEYS_END && isThere(version); ) {
+      const { lost } = step;
+      const found = step.look(version, NO_CHILDREN, from);
+      if (found === MISSING) {
+        if (step.stuckTree !== null) {
+          await loadPath(environment.reactor, step.stuckTree, step.stuckKey);
+        }
         continue;
       }
-      if (at === ABSENT) return { next: null, readBlocks: 0, damaged: [], hasLostPage: false };
-      if (at < 0) return this.#skipLost(volume, key);
-      const blocks = this.#entriesFrom(at);
-      const last = blocks.at(-1);
-      assert(last !== undefined, "an entry was found");
+      const next = step.end < KEYS_END ? step.end : null;
+      if (step.lost > lost) return { next, readBlocks: 0, damaged: [], hasLostPage: true };
+      from = step.end;
+      if (found === Piece.passed) continue;
+      const blocks = this.#ownFrom(key);
       const token = reuse.beginRead();
       const suspects = await this.#mismatches(blocks);
       reuse.endRead(token);
-      const damaged = await this.#confirm(volume, suspects);
-      const next = last.key + 1 < KEYS_END ? last.key + 1 : null;
+      const damaged = await this.#confirm(version, suspects);
       return { next, readBlocks: blocks.length, damaged, hasLostPage: false };
     }
+    return { next: null, readBlocks: 0, damaged: [], hasLostPage: false };
   }
 
   /** The entry of a block as it is now; null: none, or it cannot be had. */
-  async lookUp({ tree }: VolumeState, key: number): Promise<MappedBlock | null> {
+  async lookUp(version: VolumeState, key: number): Promise<MappedBlock | null> {
     const { cache, environment } = this.#parts;
+    const { tree } = version;
     for (;;) {
+      if (!isThere(version)) return null;
       const at = tree.find(key);
       if (at === MISSING) await loadPath(environment.reactor, tree, key);
       else return at < 0 ? null : entryOf(cache.words, at);
     }
   }
 
-  /** The entry at `at` and those behind it in its leaf. */
-  #entriesFrom(at: number): MappedBlock[] {
-    const { words } = this.#parts.cache;
-    const slot = Math.floor(at / PAGE_WORDS);
-    const end = slot * PAGE_WORDS + HEADER_WORDS + countOf(words, slot) * MAPPING_ENTRY_WORDS;
+  /** Of the leaf that was looked at. */
+  #ownFrom(key: number): MappedBlock[] {
     const blocks: MappedBlock[] = [];
-    for (let entry = at; entry < end; entry += MAPPING_ENTRY_WORDS) {
-      blocks.push(entryOf(words, entry));
-    }
+    this.#step.forEachOwn((words, at) => {
+      const block = entryOf(words, at);
+      if (block.key >= key) blocks.push(block);
+    });
     return blocks;
-  }
-
-  /** Neither copy of a page can be had: the next leaf. */
-  async #skipLost({ tree }: VolumeState, key: number): Promise<BatchResult> {
-    const { reactor } = this.#parts.environment;
-    for (;;) {
-      const end = tree.leafEnd(key);
-      if (end === MISSING) {
-        await loadPath(reactor, tree, key);
-        continue;
-      }
-      const next = end > key && end < KEYS_END ? end : null;
-      return { next, readBlocks: 0, damaged: [], hasLostPage: true };
-    }
   }
 
   /** Those that could not be read, or do not match. */
@@ -185,6 +172,14 @@ export class ScrubVolume {
     }
     return damaged;
   }
+}
+
+/**
+ * All of its tree can be gone through. Of what is deleted only what waits for its children: they
+ * have blocks of it still.
+ */
+export function isThere(version: VolumeState): boolean {
+  return !version.isDeleting || (version.isWaiting && version.cursor === 0);
 }
 
 function entryOf(words: Uint32Array, at: number): MappedBlock {

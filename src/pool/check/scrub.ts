@@ -1,7 +1,7 @@
 /**
  * Scrub: reads everything that a pool holds and looks whether it is right: all labels, both copies
- * of all pages, and the blocks of all volumes in the order in which clients see them. If asked to,
- * it discards all free space before.
+ * of all pages, and the blocks of all volumes and snapshots, each once, in the order in which
+ * clients see them. If asked to, it discards all free space before.
  *
  *   running <--pause, resume--> paused
  *      +--all read--> finished   +--its disks fail--> failed   +--stop--> paused, done
@@ -26,7 +26,7 @@ import {
   SCRUB_START,
   type ScrubPosition,
 } from "./scrub-position.ts";
-import { type MappedBlock, ScrubVolume } from "./scrub-volume.ts";
+import { isThere, type MappedBlock, ScrubVolume } from "./scrub-volume.ts";
 
 export interface ScrubOptions {
   /** Default: as fast as the disks. */
@@ -86,6 +86,8 @@ export interface ScrubStart {
 }
 
 const DAMAGED_MAX = 1000;
+/** Volumes in which a block of a snapshot is healed. */
+const SHARERS_MAX = 64;
 const SAVE_INTERVAL_MS = 10_000;
 
 export function startScrub(start: ScrubStart, options: ScrubOptions): Scrub {
@@ -126,7 +128,7 @@ class PoolScrub implements Scrub {
     const kept = options.restart === true ? null : decodePosition(store.load());
     this.#position = kept ?? SCRUB_START;
     const owner = {
-      badCopy: (message: string) => this.#badCopy(message),
+      badCopy: (message: string, isRepaired: boolean) => this.#badCopy(message, isRepaired),
       mayGoOn: (bytes: number) => this.#mayGoOn(bytes),
     };
     this.#copies = new ScrubCopies(parts, owner);
@@ -221,7 +223,7 @@ class PoolScrub implements Scrub {
     const first = nextBlock > 0 ? objectId : objectId + 1;
     let found: VolumeState | null = null;
     for (const volume of this.#parts.catalogue.all()) {
-      if (volume.isDeleting || volume.id < first) continue;
+      if (!isThere(volume) || volume.id < first) continue;
       if (found === null || volume.id < found.id) found = volume;
     }
     return found;
@@ -230,10 +232,13 @@ class PoolScrub implements Scrub {
   /** False: stopped. */
   async #readVolume(volume: VolumeState): Promise<boolean> {
     const { objectId, nextBlock } = this.#position;
-    const name = `volume ${volume.name}`;
-    if (!(await this.#copies.tree(volume.tree, name))) return false;
+    const { kind, isDeleting } = volume;
+    const name = `${kind} ${volume.name}`;
+    const isFixed = kind === "snapshot" || isDeleting;
+    const how = { isThere: () => isThere(volume), isFixed };
+    if (!(await this.#copies.tree(volume.tree, name, how))) return false;
     let block: number | null = objectId === volume.id ? nextBlock : 0;
-    while (block !== null && !volume.isDeleting) {
+    while (block !== null && isThere(volume)) {
       const batch = await this.#volumes.batch(volume, block);
       if (batch.hasLostPage) {
         const message = `${name}: a page is lost, with what it said of blocks from ${block} on`;
@@ -248,9 +253,34 @@ class PoolScrub implements Scrub {
     return true;
   }
 
-  async #found(volume: VolumeState, block: MappedBlock): Promise<void> {
-    const offset = block.key * BLOCK_BYTES;
+  /** In `version`, and in the volumes that have the block from it. */
+  async #found(version: VolumeState, block: MappedBlock): Promise<void> {
+    if (version.kind === "volume") await this.#healIn(version, block);
+    else this.#damagedIn(version, block, false);
+    for (const volume of await this.#sharersOf(version, block)) await this.#healIn(volume, block);
+  }
+
+  async #healIn(volume: VolumeState, block: MappedBlock): Promise<void> {
     const healed = this.#heal !== null && (await this.#heal.heal(volume, block));
+    this.#damagedIn(volume, block, healed);
+  }
+
+  /** Volumes below `version` that have the very block still; not more than some. */
+  async #sharersOf(version: VolumeState, { key, address }: MappedBlock): Promise<VolumeState[]> {
+    const found: VolumeState[] = [];
+    const below = [...version.children];
+    for (let child = below.pop(); child !== undefined; child = below.pop()) {
+      const now = await this.#volumes.lookUp(child, key);
+      if (now?.address !== address) continue;
+      if (child.kind === "volume" && !child.isDeleting) found.push(child);
+      below.push(...child.children);
+      if (found.length === SHARERS_MAX) break;
+    }
+    return found;
+  }
+
+  #damagedIn(volume: VolumeState, block: MappedBlock, healed: boolean): void {
+    const offset = block.key * BLOCK_BYTES;
     const { damagedCount, healedCount } = this.#position;
     this.#position = {
       ...this.#position,
@@ -319,9 +349,10 @@ class PoolScrub implements Scrub {
     this.#tell(damagedCount > healedCount ? "warning" : "info", "scrub-finished", message);
   }
 
-  #badCopy(message: string): void {
+  #badCopy(message: string, isRepaired: boolean): void {
     this.#position = { ...this.#position, badCopies: this.#position.badCopies + 1 };
-    this.#tell("warning", "pool-copy-repaired", `${message}; it is written anew`);
+    if (isRepaired) this.#tell("warning", "pool-copy-repaired", `${message}; it is written anew`);
+    else this.#tell("warning", "pool-damage-found", `${message}; the other copy is read`);
   }
 
   #tellPausers(): void {

@@ -105,14 +105,14 @@ export class EdgeStep {
     }
   }
 
-  /** After `Piece.leaf`: the addresses of its own blocks, in the order of their keys. */
-  forEachOwn(own: (address: Address) => void): void {
+  /** After `Piece.leaf`: the entries of its own blocks, in the order of their keys. */
+  forEachOwn(own: (words: Uint32Array, at: number) => void): void {
     const slot = this.#slots[0] as number;
     const { words } = this.#cache;
     const count = countOf(words, slot);
     for (let index = 0; index < count; index++) {
       if (this.#verdicts[index] === 0) continue;
-      own(addressOfEntry(words, entryAt(slot, index, MAPPING_ENTRY_WORDS)));
+      own(words, entryAt(slot, index, MAPPING_ENTRY_WORDS));
     }
     this.#judgedId = 0;
   }

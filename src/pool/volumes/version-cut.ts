@@ -19,6 +19,7 @@ import { MISSING, type PageTree } from "../pages/page-tree.ts";
 import { type Address, NO_ADDRESS } from "../pool-layout.ts";
 import type { SpaceMap } from "../space/space-map.ts";
 import { EdgeStep, KEYS_END, Piece } from "./edge-step.ts";
+import { addressOfEntry } from "./mapping-entry.ts";
 import type { VolumeState } from "./volume-state.ts";
 
 export interface VersionCutParts {
@@ -52,7 +53,7 @@ export class VersionCut {
   #address: Address = NO_ADDRESS;
   #count = 0;
   #sequence = 0;
-  readonly #add = (address: Address): void => this.#gather(address);
+  readonly #own = (words: Uint32Array, at: number): void => this.#add(addressOfEntry(words, at));
 
   constructor({ cache, space }: VersionCutParts) {
     this.#cache = cache;
@@ -88,7 +89,7 @@ export class VersionCut {
       if (found === MISSING) return MISSING;
       assert(step.end > x.cursor, "a cut gets on");
       if (found === Piece.leaf) {
-        step.forEachOwn(this.#add);
+        step.forEachOwn(this.#own);
         this.#free();
       }
       // Before the cursor moves: what is below it nobody looks at any more.
@@ -132,7 +133,7 @@ export class VersionCut {
     return this.#only;
   }
 
-  #gather(address: Address): void {
+  #add(address: Address): void {
     if (this.#count > 0 && address === this.#address + this.#count) {
       this.#count++;
       return;

@@ -1,0 +1,198 @@
+// Families of versions: whatever is written, taken, cloned and deleted, in whatever order and with
+// whatever end, each version holds what it held, and the walk of all finds each block once.
+
+import { deepStrictEqual, strictEqual } from "node:assert/strict";
+import { test } from "node:test";
+import { openForTest, PoolWorld } from "../../testing/pool-rig.ts";
+import {
+  type Content,
+  contentOf,
+  makeClone,
+  stateOf,
+  takeSnapshot,
+  writeTags,
+} from "../../testing/version-family.ts";
+import { Prng } from "../../util/prng.ts";
+import { walkPool } from "../check/pool-walk.ts";
+import type { Pool } from "../pool.ts";
+import { BLOCK_BYTES } from "../pool-layout.ts";
+import { measureVersion } from "./version-space.ts";
+import { diffVersions } from "./version-diff.ts";
+
+const MIB = 2 ** 20;
+const VOLUME_BYTES = 64 * MIB;
+const KEYS = VOLUME_BYTES / BLOCK_BYTES;
+const ROUNDS = process.env.PENSTOCK_LONG === "1" ? 200 : 6;
+const STEPS = 40;
+
+interface Family {
+  readonly random: Prng;
+  /** By name. */
+  readonly versions: Map<string, Content>;
+  nextTag: number;
+  nextName: number;
+}
+
+async function checkAll(pool: Pool, { versions }: Family, what: string): Promise<void> {
+  const { problems } = await walkPool(pool.parts);
+  deepStrictEqual(problems, [], what);
+  for (const [name, content] of versions) {
+    const found = await contentOf(pool, stateOf(pool, name));
+    const wrong = [...content].filter(([key, tag]) => found.get(key) !== tag);
+    deepStrictEqual(wrong.slice(0, 5), [], `${what}: ${name}`);
+    strictEqual(found.size, content.size, `${what}: ${name} maps what it maps`);
+  }
+}
+
+function pick(family: Family, isKind: (name: string) => boolean): string | undefined {
+  const names = [...family.versions.keys()].filter(isKind);
+  return names.length === 0 ? undefined : names[family.random.below(names.length)];
+}
+
+const isSnapshot = (name: string): boolean => name.includes("@");
+const isVolume = (name: string): boolean => !isSnapshot(name);
+
+async function write(pool: Pool, family: Family): Promise<void> {
+  const name = pick(family, isVolume);
+  if (name === undefined) return;
+  const { random } = family;
+  const content = family.versions.get(name) as Content;
+  const runs = Array.from({ length: 1 + random.below(6) }, () => {
+    const count = 1 + random.below(random.chance(0.3) ? 150 : 8);
+    const first = random.below(random.chance(0.5) ? 2000 : KEYS - count);
+    return { first, tags: Array.from({ length: count }, () => family.nextTag++) };
+  });
+  // Side by side they may end in any order: they must not overlap.
+  for (const run of runs) {
+    await writeTags(pool, name, [run]);
+    for (const [index, tag] of run.tags.entries()) content.set(run.first + index, tag);
+  }
+}
+
+async function discard(pool: Pool, family: Family): Promise<void> {
+  const name = pick(family, isVolume);
+  if (name === undefined) return;
+  const { random } = family;
+  const count = 1 + random.below(1500);
+  const first = random.below(KEYS - count);
+  const device = await openForTest(pool, name);
+  await device.discard(first * BLOCK_BYTES, count * BLOCK_BYTES);
+  await device.close();
+  const content = family.versions.get(name) as Content;
+  for (const key of [...content.keys()]) {
+    if (key >= first && key < first + count) content.delete(key);
+  }
+}
+
+async function change(pool: Pool, family: Family): Promise<void> {
+  const { random, versions } = family;
+  const chance = random.below(100);
+  if (chance < 45) return write(pool, family);
+  if (chance < 52) return discard(pool, family);
+  if (chance < 66) {
+    const volume = pick(family, isVolume);
+    if (volume === undefined || versions.size > 14) return;
+    const name = `${volume}@s${family.nextName++}`;
+    await takeSnapshot(pool, volume, name);
+    versions.set(name, new Map(versions.get(volume)));
+    return;
+  }
+  if (chance < 76) {
+    const snapshot = pick(family, isSnapshot);
+    if (snapshot === undefined || versions.size > 14) return;
+    const name = `c${family.nextName++}`;
+    await makeClone(pool, snapshot, name);
+    versions.set(name, new Map(versions.get(snapshot)));
+    return;
+  }
+  if (chance < 94) {
+    const name = pick(family, () => true);
+    if (name === undefined) return;
+    await pool.deleteVolume(name);
+    versions.delete(name);
+    return;
+  }
+  await pool.parts.checkpointer.run("in use");
+}
+
+async function settle(pool: Pool, family: Family, what: string): Promise<void> {
+  await pool.deleted();
+  await checkAll(pool, family, what);
+  const waiting = [...pool.parts.catalogue.all()].filter(({ isDeleting }) => isDeleting);
+  strictEqual(
+    waiting.every(({ isWaiting }) => isWaiting),
+    true,
+    `${what}: others are gone`,
+  );
+}
+
+for (const cacheKib of [1024, 4096]) {
+  test(`families of versions hold what they hold after kills, cache: ${cacheKib} KiB`, async () => {
+    for (let seed = 1; seed <= ROUNDS; seed++) {
+      const what = `seed ${seed}`;
+      const random = new Prng(`${seed} ${cacheKib}`);
+      const options = { seed, diskBytes: [96 * MIB], cacheBytes: cacheKib * 1024 };
+      const world = new PoolWorld(options);
+      const family: Family = { random, versions: new Map(), nextTag: 1, nextName: 1 };
+      await world.run(async () => {
+        let pool = await world.open();
+        await pool.createVolume({ name: "v", sizeBytes: VOLUME_BYTES });
+        family.versions.set("v", new Map());
+        for (let step = 0; step < STEPS; step++) {
+          await change(pool, family);
+          if (random.chance(0.06)) await settle(pool, family, `${what}, step ${step}`);
+          if (!random.chance(0.06)) continue;
+          world.kill();
+          pool = await world.open();
+          await settle(pool, family, `${what}, killed at ${step}`);
+        }
+        await settle(pool, family, `${what}, at the end`);
+        await measureAll(pool, family, what);
+        for (const name of family.versions.keys()) await pool.deleteVolume(name);
+        family.versions.clear();
+        await pool.deleted();
+        await checkAll(pool, family, `${what}, all deleted`);
+        strictEqual(pool.parts.space.dataBlocks, 0, `${what}: all is free`);
+        await world.exported(pool);
+      });
+    }
+  });
+}
+
+/** What each alone has, by the model: blocks that no other version has with the same tag. */
+async function measureAll(pool: Pool, { versions }: Family, what: string): Promise<void> {
+  for (const [name, content] of versions) {
+    const state = stateOf(pool, name);
+    const { ownBlocks, sharedBlocks } = await measureVersion(pool.parts, state);
+    strictEqual(ownBlocks + sharedBlocks, content.size, `${what}: ${name}`);
+    const others = [...versions].filter(([other]) => other !== name).map(([, map]) => map);
+    const isGhostly = [...pool.parts.catalogue.all()].some(({ isWaiting }) => isWaiting);
+    const alone = [...content].filter(([key, tag]) => !others.some((map) => map.get(key) === tag));
+    if (!isGhostly) strictEqual(ownBlocks, alone.length, `${what}: ${name} alone`);
+    for (const [other, old] of versions) {
+      await compare(pool, [other, old], [name, content], what);
+    }
+  }
+}
+
+async function compare(
+  pool: Pool,
+  [before, old]: readonly [string, Content],
+  [after, now]: readonly [string, Content],
+  what: string,
+): Promise<void> {
+  const found = new Map<number, string>();
+  const sink = {
+    extent: (first: number, count: number, kind: string) => {
+      for (let key = first; key < first + count; key++) found.set(key, kind);
+    },
+  };
+  const [a, b] = [stateOf(pool, before), stateOf(pool, after)];
+  await diffVersions(pool.parts, a, b, 0, sink);
+  const expected = new Map<number, string>();
+  for (const [key, tag] of now) if (old.get(key) !== tag) expected.set(key, "data");
+  for (const key of old.keys()) if (!now.has(key)) expected.set(key, "zero");
+  const names = `${what}: ${before} to ${after}`;
+  const ordered = [...expected].sort(([x], [y]) => x - y);
+  deepStrictEqual([...found], ordered, names);
+}
