@@ -45,7 +45,8 @@ export function diskOf(address: Address): number {
 
 // hot path
 export function blockOf(address: Address): number {
-  return address % BLOCKS_PER_DISK_MAX;
+  // A remainder of such numbers is a call of the C library.
+  return address - diskOf(address) * BLOCKS_PER_DISK_MAX;
 }
 
 /** Consecutive blocks on one disk. */

@@ -105,7 +105,7 @@ export function putWrite(words: Uint32Array, at: number, record: WriteRecord): n
   words[at] = RecordType.write + count * 0x1_0000;
   words[at + 1] = record.objectId;
   words[at + 2] = record.first;
-  words[at + 3] = address % UINT32_RANGE;
+  words[at + 3] = address >>> 0;
   words[at + 4] = Math.floor(address / UINT32_RANGE);
   words[at + 5] = record.epoch;
   const start = at + WRITE_WORDS;

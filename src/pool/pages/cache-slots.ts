@@ -148,6 +148,7 @@ export class CacheSlots {
     return -1;
   }
 
+  /** The page in `slot` is not found any more. */
   #leave(slot: number): void {
     this.#index.delete(this.#addresses[slot] as number);
   }

@@ -18,6 +18,7 @@ import type { PoolDisks } from "../disks/pool-disks.ts";
 import { type Address, BLOCK_BYTES } from "../pool-layout.ts";
 import { CacheSlots, SlotState } from "./cache-slots.ts";
 import { FrozenWriter } from "./frozen-pages.ts";
+import { LeafHints } from "./leaf-hints.ts";
 import {
   HEADER_WORDS,
   HeaderWord,
@@ -127,6 +128,7 @@ export class PageCache implements PageLoadHome {
   readonly slots: CacheSlots;
   /** All slots: word w of slot s is words[s * 1024 + w]. */
   readonly words: Uint32Array;
+  readonly hints: LeafHints = new LeafHints();
   readonly disks: PoolDisks;
   /** Of the trees' steps: one at a time, and none keeps it. */
   readonly path = new TreePath();

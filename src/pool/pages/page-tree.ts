@@ -64,6 +64,8 @@ export class PageTree implements ChangingTree, PageOwner {
   /** Leaf of the last look. */
   #leaf = 0;
   #leafVersion = -1;
+  /** Of the tree's hints. */
+  #hintTag = 0;
   /** `atLeast` of the first key has missed a page on the path to the second. */
   #missedFrom = -1;
   #missedAt = -1;
@@ -86,7 +88,7 @@ export class PageTree implements ChangingTree, PageOwner {
   /** First word of the entry with `key` in cache.words, or ABSENT, MISSING, FAILED. Hot path. */
   find(key: number): number {
     const { words } = this.cache;
-    const slot = this.#isInLeaf(key) ? this.#leaf : this.#descend(key, 0);
+    const slot = this.#isInLeaf(key) ? this.#leaf : this.#leafOf(key);
     if (slot < 0) return slot;
     const index = lowerBound(words, slot, this.entryWords, key);
     if (index === countOf(words, slot)) return ABSENT;
@@ -128,7 +130,8 @@ export class PageTree implements ChangingTree, PageOwner {
     assert(key >= 0 && key <= KEY_MAX, "keys have 32 bits");
     const { words, slots } = this.cache;
     const { path } = this;
-    if (this.#isInLeaf(key) && slots.states[this.#leaf] === SlotState.dirty) {
+    const isInLeaf = this.#isInLeaf(key) || this.#hint(key) >= 0;
+    if (isInLeaf && slots.states[this.#leaf] === SlotState.dirty) {
       const at = this.cache.isOwn(this.#leaf, this.sharing) ? this.#putInLeaf(key) : -1;
       if (at >= 0) return at;
     }
@@ -136,14 +139,17 @@ export class PageTree implements ChangingTree, PageOwner {
     if (found === MISSING || found === FAILED) return found;
     if (found === ABSENT) {
       makeRoot(this);
-      return this.#noteLeaf(insertEntry(this, key));
+      return this.#noteLeaf(key, insertEntry(this, key));
     }
     const index = lowerBound(words, found, this.entryWords, key);
     path.positions[0] = index;
+    const version = slots.versions[found];
     makePathWritable(this);
+    // The leaf was another tree's as well, which keeps it: hints must not lead there any more.
+    if (path.slots[0] !== found && slots.versions[found] === version) this.forgetLeaf();
     const at = entryAt(path.slots[0] as number, index, this.entryWords);
     const isThere = index < countOf(words, found) && words[at] === key;
-    return this.#noteLeaf(isThere ? at : insertEntry(this, key));
+    return this.#noteLeaf(key, isThere ? at : insertEntry(this, key));
   }
 
   /**
@@ -161,7 +167,7 @@ export class PageTree implements ChangingTree, PageOwner {
     const to = lowerBound(words, found, entryWords, end);
     if (from >= to) return 0;
     path.positions[0] = from;
-    this.#leafVersion = -1;
+    this.forgetLeaf();
     makePathWritable(this);
     const leaf = path.slots[0] as number;
     for (let index = from; index < to && sink !== null; index++) {
@@ -215,9 +221,11 @@ export class PageTree implements ChangingTree, PageOwner {
    * @returns 0; ABSENT: the tree is not so high; MISSING: a page above it, `load`; FAILED
    */
   pointerAt(key: number, level: number, into: RootPointer): number {
-    const { root } = this;
+    const { root, path } = this;
     if (root.a === 0 || level > root.level) return ABSENT;
     if (level === root.level) {
+      path.firsts[level] = 0;
+      path.lasts[level] = KEY_MAX;
       copyPointer(root, into);
       return 0;
     }
@@ -239,13 +247,15 @@ export class PageTree implements ChangingTree, PageOwner {
   /** The leaf of the last look may be another tree's to change from now on. */
   forgetLeaf(): void {
     this.#leafVersion = -1;
+    this.#hintTag = this.cache.hints.newTag();
   }
 
   /**
    * The path to `key` is made dirty, as far down as its pages are the tree's own: written anew with
-   * the next checkpoint. What others have, too, stays as it is.
+   * the next checkpoint. What others have, too, stays as it is, and so does a tree that is fixed.
    */
   touch(key: number): number {
+    if (this.sharing.isFixed) return ABSENT;
     const found = this.#descend(key, 0);
     if (found < 0) return found;
     const { cache, path, sharing } = this;
@@ -263,6 +273,29 @@ export class PageTree implements ChangingTree, PageOwner {
     return covers(words, this.#leaf, key);
   }
 
+  /** Slot of the key's leaf, or as `#descend`. Hot path. */
+  #leafOf(key: number): number {
+    const hinted = this.#hint(key);
+    if (hinted >= 0) return hinted;
+    const slot = this.#descend(key, 0);
+    if (slot >= 0) this.#noteHint(key);
+    return slot;
+  }
+
+  /** The key's leaf by its hint: that of the last look then. -1: none. Hot path. */
+  #hint(key: number): number {
+    const { hints, slots, words } = this.cache;
+    const slot = hints.get(this.#hintTag, key, slots.versions);
+    if (slot < 0 || !covers(words, slot, key)) return -1;
+    slots.touch(slot);
+    return this.#sawLeaf(slot);
+  }
+
+  /** The leaf of the last look has the key. */
+  #noteHint(key: number): void {
+    this.cache.hints.set(this.#hintTag, key, this.#leaf, this.#leafVersion);
+  }
+
   /** In the leaf of the last look, which is dirty. -1: it is full. Hot path. */
   #putInLeaf(key: number): number {
     const { words } = this.cache;
@@ -278,9 +311,9 @@ export class PageTree implements ChangingTree, PageOwner {
   }
 
   /** The path's leaf is looked at first next time. */
-  #noteLeaf(at: number): number {
-    this.#leaf = this.path.slots[0] as number;
-    this.#leafVersion = this.cache.slots.versions[this.#leaf] as number;
+  #noteLeaf(key: number, at: number): number {
+    this.#sawLeaf(this.path.slots[0] as number);
+    this.#noteHint(key);
     return at;
   }
 

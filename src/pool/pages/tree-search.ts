@@ -24,7 +24,12 @@ export function covers(words: Uint32Array, slot: number, key: number): boolean {
   return firstKey <= key && key <= (words[at + HeaderWord.lastKey] as number);
 }
 
-/** Index of the first entry with a key that is not below `key`; the count: none. Hot path. */
+/**
+ * Index of the first entry with a key that is not below `key`; the count: none. Hot path.
+ *
+ * Keys differ: where they lie side by side, as in what was written in one go, the ends tell the
+ * place without a search.
+ */
 export function lowerBound(
   words: Uint32Array,
   slot: number,
@@ -32,8 +37,15 @@ export function lowerBound(
   key: number,
 ): number {
   const base = slot * PAGE_WORDS + HEADER_WORDS;
-  let low = 0;
-  let high = countOf(words, slot);
+  const count = countOf(words, slot);
+  if (count === 0) return 0;
+  const fromFirst = key - (words[base] as number);
+  const fromLast = (words[base + (count - 1) * entryWords] as number) - key;
+  if (fromFirst <= 0) return 0;
+  if (fromLast < 0) return count;
+  // Entry i is `first + i` at least, and `last - (count - 1 - i)` at most.
+  let low = Math.max(count - 1 - fromLast, 0);
+  let high = Math.min(fromFirst, count - 1);
   while (low < high) {
     const middle = (low + high) >>> 1;
     if ((words[base + middle * entryWords] as number) < key) low = middle + 1;

@@ -256,7 +256,7 @@ export class RecordApplier implements RecordSink, PageWaiter {
     const old = addressOfEntry(words, at);
     // Done before the record had to wait.
     if (old === address) return false;
-    words[at + MappingWord.addressLow] = address % UINT32_RANGE;
+    words[at + MappingWord.addressLow] = address >>> 0;
     words[at + MappingWord.addressHigh] = Math.floor(address / UINT32_RANGE) | this.#flags;
     words[at + MappingWord.checksum] = record.checksums[record.checksumsAt + index] as number;
     const epoch = words[at + MappingWord.epoch] as number;
