@@ -5,8 +5,11 @@
 
 import { randomUUID } from "node:crypto";
 import type { Device } from "../src/block/device.ts";
+import { Filter, filterInfo, passAll } from "../src/block/filter.ts";
+import { Joint } from "../src/block/joint.ts";
 import { Operation } from "../src/block/operation.ts";
 import { Request } from "../src/block/request.ts";
+import type { SegmentList } from "../src/block/segments.ts";
 import { Status } from "../src/block/status.ts";
 import { FileDevice } from "../src/devices/file.ts";
 import { Pool } from "../src/pool/pool.ts";
@@ -24,6 +27,8 @@ export interface PoolFiles {
   readonly paths: readonly string[];
   /** Of each; made sparse when it is not there. */
   readonly sizeBytes: number;
+  /** Blocks of volumes are not written, only what tells where they would be. */
+  readonly forgetsData?: boolean;
 }
 
 /** A reactor of this process, and the environment of a pool on it. */
@@ -41,9 +46,43 @@ export async function benchEnvironment(): Promise<PoolEnvironment> {
 
 export async function openFiles(
   { reactor }: PoolEnvironment,
-  { paths, sizeBytes }: PoolFiles,
+  { paths, sizeBytes, forgetsData = false }: PoolFiles,
 ): Promise<Device[]> {
-  return await Promise.all(paths.map((path) => FileDevice.open(reactor, { path, sizeBytes })));
+  const open = async (path: string): Promise<Device> => {
+    const file = await FileDevice.open(reactor, { path, sizeBytes });
+    return forgetsData ? new WithoutData(file) : file;
+  };
+  return await Promise.all(paths.map(open));
+}
+
+/** Magic of pages, frames and labels, as they lie in memory. */
+const OWN_MAGICS: readonly number[] = ["PGSP", "PLOG", "PENS"].map((text) =>
+  Buffer.from(text).readUInt32LE(),
+);
+
+/** Keeps what is a pool's own. Data is forgotten: of a pool that nobody reads nobody misses it. */
+class WithoutData extends Filter {
+  readonly #file: Device;
+
+  constructor(file: Device) {
+    super(new Joint(file), filterInfo(file, "file", file.info.name), passAll(file));
+    this.#file = file;
+  }
+
+  protected override start(request: Request): void {
+    const isData = request.operation === Operation.write && !this.#isOwn(request.segments);
+    if (isData) this.reactor.completions.push(request, Status.ok);
+    else this.pass(request);
+  }
+
+  protected override async release(): Promise<void> {
+    await this.#file.close();
+  }
+
+  #isOwn(segments: SegmentList): boolean {
+    const { view } = this.reactor.io.slabs.get(segments.slabId(0));
+    return OWN_MAGICS.includes(view.getUint32(segments.offset(0), true));
+  }
 }
 
 /** A new pool with so many volumes of one size, all open. */

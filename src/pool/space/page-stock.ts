@@ -39,8 +39,9 @@ export class PageStock implements PageWaiter {
 
   /** Blocks that are there. */
   get blocks(): number {
+    const { stockRooms } = this.#source.table;
     let sum = 0;
-    for (const room of this.#source.table.stockRooms) sum += room;
+    for (let disk = 0; disk < stockRooms.length; disk++) sum += stockRooms[disk] as number;
     return sum;
   }
 
@@ -49,7 +50,7 @@ export class PageStock implements PageWaiter {
     return this.#isLoading || this.#isSearching;
   }
 
-  /** Looks for chunks until so many pages can be taken, or nothing more is to be had now. */
+  /** Looks for chunks until so many pages can be taken, or nothing more is to be had now. Hot path. */
   refill(pages: number): void {
     const { table } = this.#source;
     const disks = this.#chunks.length;
@@ -57,11 +58,14 @@ export class PageStock implements PageWaiter {
     const share = Math.ceil((2 * pages) / Math.min(disks, 2));
     for (let looks = 0; looks < LOOKS_MAX && !this.#isLoading; looks++) {
       // The two disks with the most room, then any.
-      let [disk, best] = [-1, -1];
+      let disk = -1;
+      let best = -1;
       for (let index = 0; index < disks; index++) {
         const isShort = (table.stockRooms[index] as number) < share || this.#isNarrow(index);
         const free = isShort ? this.#source.freeShareOf(index) : -1;
-        if (free > best && this.#source.hasRoom(index)) [disk, best] = [index, free];
+        if (free <= best || !this.#source.hasRoom(index)) continue;
+        disk = index;
+        best = free;
       }
       const isEnough = this.blocks >= 2 * pages && this.#disksReady(share) >= Math.min(disks, 2);
       if (disk < 0 || (isEnough && !this.#isNarrow(disk))) return;
@@ -120,7 +124,12 @@ export class PageStock implements PageWaiter {
   }
 
   #disksReady(share: number): number {
-    return this.#source.table.stockRooms.filter((room) => room >= share).length;
+    const { stockRooms } = this.#source.table;
+    let ready = 0;
+    for (let disk = 0; disk < stockRooms.length; disk++) {
+      if ((stockRooms[disk] as number) >= share) ready++;
+    }
+    return ready;
   }
 
   /** One more chunk of the disk, if one has room. */
