@@ -190,10 +190,11 @@ export class PoolChanges {
   }
 
   /** Of a volume; its place among versions stays. */
-  async logObject(record: ObjectRecord, isDurable: boolean): Promise<void> {
+  async logObject(record: ObjectRecord, isDurable: boolean, hold?: RecordHold): Promise<void> {
     const words = new Uint32Array(OBJECT_RECORD_WORDS);
     writeObjectRecord(record, words, 0);
     const content: RecordContent = {
+      ...(hold === undefined ? {} : { hold }),
       log: (log, entry) => log.object(entry, words, 0),
       apply: (sink) => sink.object(words, 0),
     };

@@ -21,6 +21,8 @@ import type {
 import { BLOCK_BYTES } from "./pool-layout.ts";
 import { foreignOrigin, type PoolVolumes, volumeInfo } from "./pool-volumes.ts";
 import type { VolumeState } from "./volumes/catalogue.ts";
+import type { DataWriter } from "./volumes/data-writer.ts";
+import { type FlattenOptions, FlattenRun } from "./volumes/flatten-run.ts";
 import type { ObjectRecord } from "./volumes/object-record.ts";
 import { type DiffSink, diffVersions } from "./volumes/version-diff.ts";
 import type { VersionChange } from "./volumes/version-plan.ts";
@@ -197,6 +199,30 @@ export class PoolVersions {
     return volumeInfo(catalogue, volume);
   }
 
+  /** A run that copies what a clone shares. `leave` ends it. */
+  flattening(clone: string, writer: DataWriter, options: FlattenOptions): FlattenRun {
+    const changes = this.#changes;
+    const volume = changes.volume(clone);
+    if (!isClone(volume)) throw notAClone(volume);
+    changes.checkWritable();
+    return new FlattenRun(changes.parts, writer, volume, options);
+  }
+
+  /**
+   * Takes a volume that shares nothing any more out of its family.
+   * @param placements what the run has come to
+   * @returns false: there has been a snapshot or such meanwhile, the run is to go on
+   */
+  async leave({ volume }: FlattenRun, placements: number): Promise<boolean> {
+    if (volume.isDeleting || volume.placements !== placements) return false;
+    const record = { ...volume.record(), originId: 0, sharedThrough: 0 };
+    const change = { record, rootOf: 0, placeOf: 0 };
+    await this.#changes.logVersions([change], { advancesEpoch: false, isDurable: true });
+    // A ghost may have one child less.
+    this.#volumes.reaper.wake();
+    return true;
+  }
+
   /** By walking what differs from others: may take long. */
   async measure(name: string): Promise<VersionSpace> {
     const changes = this.#changes;
@@ -233,13 +259,7 @@ export class PoolVersions {
   /** Those of the volume that it is a clone of, from the one it began with back to the first. */
   #inherited(volume: VolumeState): VolumeState[] {
     const first = foreignOrigin(volume);
-    if (first === null) {
-      throw new PenstockError({
-        code: "not-a-clone",
-        message: `volume ${volume.name} did not begin with a snapshot of another volume`,
-        details: { volume: volume.name },
-      });
-    }
+    if (first === null) throw notAClone(volume);
     const found: VolumeState[] = [];
     for (let state: VolumeState | null = first; state !== null; state = state.origin) {
       if (state.isDeleting) continue;
@@ -248,6 +268,20 @@ export class PoolVersions {
     }
     return found;
   }
+}
+
+/** It began with a snapshot that is not its own, deleted or not. */
+function isClone({ id, origin }: VolumeState): boolean {
+  for (let at = origin; at !== null; at = at.origin) if (at.ownerId !== id) return true;
+  return false;
+}
+
+function notAClone({ name }: VolumeState): PenstockError {
+  return new PenstockError({
+    code: "not-a-clone",
+    message: `volume ${name} did not begin with a snapshot of another volume`,
+    details: { volume: name },
+  });
 }
 
 function snapshotInfo(state: VolumeState): SnapshotInfo {

@@ -18,6 +18,7 @@ import type { DataPath } from "./volumes/data-path.ts";
 import type { ObjectRecord } from "./volumes/object-record.ts";
 import type { Properties } from "./volumes/properties-area.ts";
 import { VolumeDevice } from "./volumes/volume-device.ts";
+import { VolumeHold } from "./volumes/volume-hold.ts";
 import { VolumeReaper } from "./volumes/volume-reaper.ts";
 
 export class PoolVolumes {
@@ -134,7 +135,8 @@ export class PoolVolumes {
     this.checkClosed(state);
     changes.checkWritable();
     const record = { ...state.record(), isDeleting: true };
-    if (state.kind === "volume") await changes.logObject(record, true);
+    // A heal under way ends before: nothing lands in a tree that is being taken apart.
+    if (state.kind === "volume") await changes.logObject(record, true, new VolumeHold(state));
     else await changes.logVersions([keepsAll(record)], { advancesEpoch: false, isDurable: true });
     this.reaper.wake();
   }

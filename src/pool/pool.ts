@@ -40,6 +40,7 @@ import { formatPool } from "./recovery/format-pool.ts";
 import { type FoundPool, findPool, importPool } from "./recovery/importer.ts";
 import { assembleParts, checkCacheBytes, type PoolParts } from "./recovery/pool-parts.ts";
 import { DataPath } from "./volumes/data-path.ts";
+import type { FlattenOptions, FlattenRun } from "./volumes/flatten-run.ts";
 import type { DiffSink } from "./volumes/version-diff.ts";
 import type { VolumeDevice } from "./volumes/volume-device.ts";
 
@@ -55,6 +56,8 @@ export class Pool {
   readonly #versions: PoolVersions;
   readonly #events: PoolEvents;
   readonly #lane = new Lane();
+  /** Those under way. */
+  readonly #flattens = new Map<FlattenRun, Promise<void>>();
   #scrub: Scrub | null = null;
   #isClosed = false;
 
@@ -266,6 +269,24 @@ export class Pool {
   }
 
   /**
+   * Writes anew what a clone has in common with its origin, beside all that clients do; then it
+   * needs no other version any more. Its own snapshots stay what they are.
+   * @throws PenstockError `volume-not-found`, `not-a-clone`, `aborted`, `media-error`, `no-space`,
+   *   `pool-read-only`, `pool-faulted`
+   */
+  async flatten(volume: string, options: FlattenOptions = {}): Promise<void> {
+    const { writer } = this.#path;
+    const run = await this.#change(() => this.#versions.flattening(volume, writer, options));
+    const ended = this.#flatten(run);
+    this.#flattens.set(run, ended);
+    try {
+      await ended;
+    } finally {
+      this.#flattens.delete(run);
+    }
+  }
+
+  /**
    * How much of a volume or snapshot is its alone. It walks what differs: beside other changes.
    * @throws PenstockError `volume-not-found`, `snapshot-not-found`
    */
@@ -392,6 +413,17 @@ export class Pool {
     return this.#lane.run(step);
   }
 
+  async #flatten(run: FlattenRun): Promise<void> {
+    try {
+      for (let isOver = false; !isOver; ) {
+        const placements = await run.copyAll();
+        isOver = await this.#change(() => this.#versions.leave(run, placements));
+      }
+    } finally {
+      run.close();
+    }
+  }
+
   #state(): Pick<PoolInfo, "state" | "reason"> {
     const { disks } = this.parts;
     const { recordsDropped, logLost } = this.findings;
@@ -422,6 +454,8 @@ export class Pool {
     // Whoever waits for a checkpoint on a full medium hears of it now.
     this.parts.checkpointer.isPatient = false;
     await this.#scrub?.stop();
+    for (const run of this.#flattens.keys()) run.stop();
+    await Promise.allSettled(this.#flattens.values());
     await this.#lane.run(() => undefined);
     await this.#volumes.reaper.stop();
   }

@@ -1,34 +1,17 @@
-/**
- * VersionFamily: a pool of versions for tests, beside a dumb model of what each of them holds:
- * writes, snapshots, clones and deletions by their records, contents by a walk of the trees.
- */
+/** What versions of a pool hold, for tests: writes tags, and reads them by a walk of the trees. */
 
 import { strictEqual } from "node:assert/strict";
 import { Status } from "../block/status.ts";
 import { BlockRun } from "../pool/check/block-run.ts";
-import { VERSION_WORDS } from "../pool/log/log-record.ts";
 import type { Pool } from "../pool/pool.ts";
 import { BLOCK_BYTES } from "../pool/pool-layout.ts";
 import { addressOfEntry } from "../pool/volumes/mapping-entry.ts";
-import {
-  OBJECT_RECORD_WORDS,
-  type ObjectRecord,
-  writeObjectRecord,
-} from "../pool/volumes/object-record.ts";
-import { RecordCall } from "../pool/volumes/record-call.ts";
 import { TreeStep } from "../pool/volumes/tree-step.ts";
 import { MappingWord, type VolumeState } from "../pool/volumes/volume-state.ts";
-import { uuidOfName } from "../util/uuid.ts";
 import { openForTest } from "./pool-rig.ts";
 
 /** What a version holds: a tag by block; one that is not there reads as zeroes. */
 export type Content = Map<number, number>;
-
-export interface VersionChange {
-  readonly record: ObjectRecord;
-  readonly rootOf: number;
-  readonly placeOf: number;
-}
 
 const READ_BLOCKS = 64;
 
@@ -36,75 +19,6 @@ export function stateOf(pool: Pool, name: string): VolumeState {
   const state = pool.parts.catalogue.byName(name);
   if (state === undefined) throw new Error(`there is no ${name}`);
   return state;
-}
-
-/** One record of versions. */
-export async function logVersions(
-  pool: Pool,
-  changes: readonly VersionChange[],
-  advancesEpoch: boolean,
-): Promise<void> {
-  const words = new Uint32Array(changes.length * VERSION_WORDS);
-  for (const [index, { record, rootOf, placeOf }] of changes.entries()) {
-    const at = index * VERSION_WORDS;
-    writeObjectRecord(record, words, at);
-    words[at + OBJECT_RECORD_WORDS] = rootOf;
-    words[at + OBJECT_RECORD_WORDS + 1] = placeOf;
-  }
-  const content = {
-    log: (log: Pool["parts"]["log"], entry: RecordCall) =>
-      log.versions(entry, words, changes.length, advancesEpoch),
-    apply: (sink: Pool["parts"]["applier"]) =>
-      sink.versions(words, 0, changes.length, advancesEpoch),
-  };
-  const call = new RecordCall(pool.parts, content as never, true);
-  strictEqual(await call.run(), Status.ok);
-}
-
-/** Takes the snapshot `name` (volume@name) of a volume. */
-export async function takeSnapshot(pool: Pool, volume: string, name: string): Promise<void> {
-  const { catalogue, cache } = pool.parts;
-  const v = stateOf(pool, volume);
-  const id = catalogue.nextObjectId++;
-  const takenEpoch = cache.epoch;
-  const record: ObjectRecord = {
-    ...v.record(),
-    kind: "snapshot",
-    id,
-    uuid: uuidOfName(`${name} ${id}`),
-    name,
-    isThin: true,
-    takenEpoch,
-    ownerId: v.id,
-    propertiesBytes: 0,
-    propertiesCrc: 0,
-  };
-  const moved = { ...v.record(), originId: id, sharedThrough: takenEpoch };
-  const changes = [
-    { record, rootOf: v.id, placeOf: v.id },
-    { record: moved, rootOf: 0, placeOf: 0 },
-  ];
-  await logVersions(pool, changes, true);
-}
-
-export async function makeClone(pool: Pool, snapshot: string, name: string): Promise<void> {
-  const { catalogue } = pool.parts;
-  const s = stateOf(pool, snapshot);
-  const id = catalogue.nextObjectId++;
-  const record: ObjectRecord = {
-    ...s.record(),
-    kind: "volume",
-    id,
-    uuid: uuidOfName(`${name} ${id}`),
-    name,
-    originId: s.id,
-    sharedThrough: s.takenEpoch,
-    takenEpoch: 0,
-    ownerId: 0,
-    propertiesBytes: 0,
-    propertiesCrc: 0,
-  };
-  await logVersions(pool, [{ record, rootOf: s.id, placeOf: 0 }], false);
 }
 
 /** Of each run of blocks: consecutive keys and tags. */

@@ -52,6 +52,7 @@ const COPIED_MAX = 128;
 export class FlattenRun extends RangedRequest implements BlockWriteOwner {
   readonly #parts: PoolParts;
   readonly #volume: VolumeState;
+  #isStopped = false;
   readonly #options: FlattenOptions;
   readonly #writer: DataWriter;
   readonly #write: BlockWrite;
@@ -78,6 +79,15 @@ export class FlattenRun extends RangedRequest implements BlockWriteOwner {
     this.#run = new BlockRun(parts, COPIED_MAX);
     this.#memory = this.#run.slab;
     this.#content.push(this.#memory.id, 0, COPIED_MAX * BLOCK_BYTES);
+  }
+
+  get volume(): VolumeState {
+    return this.#volume;
+  }
+
+  /** It ends with `aborted` after the piece under way. */
+  stop(): void {
+    this.#isStopped = true;
   }
 
   /** Nothing of it is in flight. */
@@ -182,6 +192,8 @@ export class FlattenRun extends RangedRequest implements BlockWriteOwner {
     const { reuse } = this.#parts;
     await this.#enter(first, count);
     try {
+      // What was before it in the table may have been its deletion.
+      this.#check();
       for (let key = first; key < first + count; ) {
         const token = reuse.beginRead();
         const { blocks, end } = await this.#stillShared(key, first + count);
@@ -265,8 +277,8 @@ export class FlattenRun extends RangedRequest implements BlockWriteOwner {
   /** @throws PenstockError `aborted`, `volume-not-found` */
   #check(): void {
     const { name, isDeleting } = this.#volume;
-    if (this.#options.signal?.aborted === true) {
-      const message = `the flattening of ${name} was ended; it goes on where it was when begun anew`;
+    if (this.#isStopped || this.#options.signal?.aborted === true) {
+      const message = `the flattening of ${name} was ended; another one goes on where it was`;
       throw new PenstockError({ code: "aborted", message, retryable: true });
     }
     if (!isDeleting) return;

@@ -269,7 +269,7 @@ export class RecordApplier implements RecordSink, PageWaiter {
   /** What may be changed; null: there is no such volume, or no such blocks. Hot path. */
   #volumeOf(objectId: number, end: number): VolumeState | null {
     const volume = this.#catalogue.byId(objectId);
-    if (volume === undefined || volume.kind === "snapshot") return null;
+    if (volume === undefined || volume.kind === "snapshot" || volume.cursor > 0) return null;
     return end <= UINT32_RANGE ? volume : null;
   }
 

@@ -3,7 +3,7 @@
  * does not have, piece by piece in the order of keys, and leaves the rest to the child. The
  * version's own tree is never changed: the cursor says how far it is gone.
  *
- *   plan (reaper: where does the next record end?) --logged--> apply --MISSING, page loaded--> apply
+ *   plan (reaper: where does the next record end?) --logged--> apply --MISSING, loaded--> apply
  *
  * Cursor, blocks and pages of one piece change together, within one step, so whoever looks between
  * two steps finds all in order. Pieces end where pages of the version end: a page that a child has,
