@@ -5,12 +5,14 @@ import type { ChecksumKind } from "./volumes/block-checksum.ts";
 
 export type { ImportFindings };
 
-/** Smaller ones have no room for what one change and its checkpoint may need. */
+/** What people may choose: with less, changes get in one by one. */
 export const CACHE_BYTES_MIN: number = 2 ** 20;
+/** A pool can do with 16 pages, if slowly; nobody is offered that. */
+export const CACHE_BYTES_LEAST: number = 2 ** 16;
 export const CACHE_BYTES_MAX: number = 16 * 2 ** 30;
 
 export interface PoolOptions {
-  /** For pages of trees, bytes: `CACHE_BYTES_MIN` to `CACHE_BYTES_MAX`; default 64 MiB. */
+  /** For pages of trees, bytes: `CACHE_BYTES_LEAST` to `CACHE_BYTES_MAX`; default 64 MiB. */
   readonly cacheBytes?: number;
   /** Nothing is written to the disks; volumes open read-only. */
   readonly readOnly?: boolean;

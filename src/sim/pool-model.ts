@@ -72,6 +72,12 @@ export class PoolModel<T extends ModelState> {
     return problems;
   }
 
+  /** Nothing of it is there any more, and everybody knows. */
+  forget(): void {
+    assert(this.#changing.size === 0, "nothing changes while all is lost");
+    this.#possible.clear();
+  }
+
   #textsOf(name: string): ReadonlySet<string> {
     return this.#possible.get(name) ?? ABSENT;
   }

@@ -140,12 +140,13 @@ export class Run {
 
   /** Reads all of the volume through `client`; what fails is read again, and must succeed. */
   async readBack(client: SimClient, stage: Stage): Promise<boolean> {
-    const { history } = client;
-    const { sectorCount } = history.options;
+    const { sectorCount } = client.history.options;
     let firsts: number[] = [];
     for (let first = 0; first < sectorCount; first += READ_BACK_SECTORS) firsts.push(first);
     for (let round = 0; round < READ_BACK_ROUNDS_MAX && firsts.length > 0; round++) {
       if (!(await this.ready(stage))) return false;
+      // It may be a user of another volume by now.
+      const { history } = client;
       const from = history.ops.length;
       for (const first of firsts) {
         const count = Math.min(READ_BACK_SECTORS, sectorCount - first);

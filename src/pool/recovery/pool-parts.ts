@@ -15,7 +15,7 @@ import { PoolLog } from "../log/pool-log.ts";
 import { PageCache, type PoolPressure } from "../pages/page-cache.ts";
 import type { PageDamage } from "../pages/page-format.ts";
 import type { PoolEnvironment } from "../pool-environment.ts";
-import { CACHE_BYTES_MAX, CACHE_BYTES_MIN, type PoolOptions } from "../pool-info.ts";
+import { CACHE_BYTES_LEAST, CACHE_BYTES_MAX, type PoolOptions } from "../pool-info.ts";
 import { BLOCK_BYTES, type FlushWaiter, poolSizes } from "../pool-layout.ts";
 import { ReusePipeline } from "../space/reuse-pipeline.ts";
 import { SpaceMap } from "../space/space-map.ts";
@@ -52,10 +52,10 @@ const SKIP_RANGE = 2 ** 16;
 export function checkCacheBytes(cacheBytes: number | undefined): void {
   if (cacheBytes === undefined) return;
   const isWhole = Number.isSafeInteger(cacheBytes);
-  if (isWhole && cacheBytes >= CACHE_BYTES_MIN && cacheBytes <= CACHE_BYTES_MAX) return;
+  if (isWhole && cacheBytes >= CACHE_BYTES_LEAST && cacheBytes <= CACHE_BYTES_MAX) return;
   throw new PenstockError({
     code: "cache-size-invalid",
-    message: `found a page cache of ${cacheBytes} bytes, expected 1 MiB to 16 GiB`,
+    message: `found a page cache of ${cacheBytes} bytes, expected 64 KiB to 16 GiB`,
     details: { cacheBytes },
   });
 }

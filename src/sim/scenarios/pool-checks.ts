@@ -9,6 +9,7 @@ import { Status, statusName } from "../../block/status.ts";
 import { toPenstockError } from "../../util/errors.ts";
 import type { HistoryOp } from "../history.ts";
 import type { Run } from "../run.ts";
+import { HOST } from "./pool-host.ts";
 import type { PoolVolume } from "./pool-volume.ts";
 
 /** That, and nothing has been changed. */
@@ -26,6 +27,9 @@ export class PoolChecks {
   /** Virtual time since when changes must fail; NEVER: they need not. */
   #faultedMs = Number.POSITIVE_INFINITY;
   #isRotten = false;
+  /** A sync may have lied since all was made; and power was lost after that. */
+  #hasLied = false;
+  #isLieFelt = false;
   /** Since the last import that came to its end. */
   #hasLostPower = false;
   /** Syncs of the pool's disks that had failed when it was opened. */
@@ -51,7 +55,22 @@ export class PoolChecks {
 
   /** Some of what is on the disks may be wrong for good. */
   get mayBeDamaged(): boolean {
-    return this.#isRotten || this.syncsFailed > 0;
+    return this.#isRotten || this.#isLieFelt || this.syncsFailed > 0;
+  }
+
+  /** Power was lost after syncs had lied: older states may be back, or nothing be there. */
+  get mayBeAnything(): boolean {
+    return this.#isLieFelt;
+  }
+
+  lied(): void {
+    this.#hasLied = true;
+  }
+
+  /** The pool is another one. */
+  renewed(): void {
+    this.#hasLied = this.#run.world.fake.disk(HOST).lyingFlush;
+    this.#isLieFelt = false;
   }
 
   /** A medium's error may have been met by anybody. */
@@ -71,6 +90,7 @@ export class PoolChecks {
   }
 
   powerLost(): void {
+    this.#isLieFelt ||= this.#hasLied;
     this.#hasLostPower = true;
   }
 
@@ -115,7 +135,7 @@ export class PoolChecks {
       this.#run.fail("pool", `${code}, and nothing explains it: ${message}`);
     }
     const isFault = code === "pool-faulted" || code === "pool-flush-failed";
-    if (isFault && !this.hasFailed && !this.#hasBeenFull) {
+    if (isFault && !this.#mayFail) {
       this.#run.fail("pool", `${code}, and nothing explains it: ${message}`);
     }
   }
@@ -147,7 +167,7 @@ export class PoolChecks {
       if (!this.#isTight && !this.#hasBeenFull) this.#fail(what, code, message);
       return "refused";
     }
-    if (!this.hasFailed && !this.#hasBeenFull) this.#fail(what, code, message);
+    if (!this.#mayFail) this.#fail(what, code, message);
     return "unanswered";
   }
 
@@ -158,8 +178,12 @@ export class PoolChecks {
     // A page that cannot be read now may be read when the disks are well again.
     const isForGood = code !== "pool-damaged" || this.#run.world.isHealed;
     if (DAMAGE.has(code) && this.mayBeDamaged && isForGood) return true;
-    if (!this.hasFailed && !this.#hasBeenFull) this.#fail("import", code, message);
+    if (!this.#mayFail) this.#fail("import", code, message);
     return false;
+  }
+
+  get #mayFail(): boolean {
+    return this.hasFailed || this.#hasBeenFull || this.#isLieFelt;
   }
 
   get #hasBeenFull(): boolean {

@@ -15,7 +15,7 @@ const KINDS = [
 ] as const;
 
 /** What may go wrong in a run. */
-export const POOL_MODES = ["kill", "power", "disk", "rot", "tight"] as const;
+export const POOL_MODES = ["kill", "power", "disk", "rot", "tight", "lie"] as const;
 export type PoolMode = (typeof POOL_MODES)[number];
 
 /** A schedule in which only that may happen which `mode` says. */
@@ -40,6 +40,7 @@ export function drawPool(seed: number, mode: PoolMode): Schedule {
     leftKib: prng.pick([16, 128, 512, 2048]),
     propertyBytes: prng.pick([700, 700, 7000, 20_000]),
     crashPercent: prng.pick([0, 30, 70]),
+    lies: mode === "lie" ? 1 : 0,
   };
   const program = drawProgram(prng, {
     clients: settings.clients,
@@ -71,11 +72,14 @@ function crowd(prng: Prng, step: Step, { mode, chance, disks }: CrowdOptions): S
     return [step, { at: drawMs(prng, 0, prng.pick([1, 4, 12])), ...crash } as Step];
   }
   if (mode !== "disk" || !isCrash || !prng.chance(chance / 2)) return [step];
-  const { first, count } = BEHIND_LOG;
-  const [disk, times] = [prng.below(disks), 1 + prng.below(4)];
-  const at = drawMs(prng, 0, prng.pick([2, 6]));
-  const ms = drawMs(prng, 1, 30);
-  return [step, { at, kind: "disk-error", host: 0, disk, on: "read", first, count, times, ms }];
+  // Of all disks, so that no other copy of a page can be read.
+  const [times, ms] = [2 + prng.below(8), drawMs(prng, 1, 40)];
+  const at = drawMs(prng, 0, prng.pick([2, 8]));
+  const errors = Array.from({ length: disks }, (_, disk): Step => {
+    const error = { kind: "disk-error", host: 0, disk, on: "read", ...BEHIND_LOG } as const;
+    return { at: disk === 0 ? at : 0, ...error, times, ms };
+  });
+  return [step, ...errors];
 }
 
 type DrawFault = (prng: Prng, disks: number) => DrawnFault;
@@ -99,13 +103,14 @@ const CHANGES: ReadonlySet<string> = new Set([
   "grow",
   "checkpoint",
   "export",
+  "lie",
 ]);
 
 const EVENTS: readonly WeightedFault[] = [
   event("create", 4),
   event("delete", 4),
   event("replace", 4),
-  event("resize", 5),
+  event("resize", 7),
   event("properties", 3),
   event("pool-properties", 1),
   event("add-disk", 1),
@@ -146,7 +151,8 @@ const SLOW_READS: readonly WeightedFault[] = [
     weight: 3,
     value: (prng, disks) => {
       const [disk, times] = [prng.below(disks), 1 + prng.below(4)];
-      return { kind: "disk-hang", host: 0, disk, on: "read", times, ms: drawMs(prng, 1, 30) };
+      const ms = drawMs(prng, 1, prng.pick([30, 200]));
+      return { kind: "disk-hang", host: 0, disk, on: "read", times, ms };
     },
   },
 ];
@@ -207,6 +213,7 @@ const FAULTS: Readonly<Record<PoolMode, readonly WeightedFault[]>> = {
   disk: [...COMMON, ...POWER, ...DISKS],
   rot: [...COMMON, ...ROT],
   tight: [...COMMON, ...POWER],
+  lie: [...COMMON, ...POWER, event("lie", 6)],
 };
 
 const CRASH = KILLS.slice(0, 1);
@@ -217,4 +224,5 @@ const CRASHES: Readonly<Record<PoolMode, readonly WeightedFault[]>> = {
   disk: [...CRASH, ...POWER],
   rot: CRASH,
   tight: [...CRASH, ...POWER],
+  lie: [...CRASH, ...POWER],
 };

@@ -19,6 +19,8 @@ import { FILLER, type PoolSlots } from "./pool-slots.ts";
 /** The pool's own entry in its model. */
 export const POOL = "pool";
 const KIB = 1024;
+/** So often it is tried to open, or to use, what lies have left of a pool. */
+const ATTEMPTS_MAX = 8;
 
 /** Of the pool itself; plain JSON. */
 export interface PoolText extends Readonly<Record<string, unknown>> {
@@ -43,12 +45,25 @@ export class PoolOpening {
   #isMade = false;
   /** The next import goes on without what is lost. */
   #mustForce = false;
+  /** How often it has failed since it was made, where syncs have lied. */
+  #failures = 0;
 
   constructor(options: PoolOpeningOptions) {
     this.#options = options;
   }
 
+  /** It has a fault that lies explain. */
+  failed(): void {
+    this.#failures++;
+  }
+
+  /** It can be opened, but not be mended. */
+  abandon(): void {
+    this.#failures = ATTEMPTS_MAX + 1;
+  }
+
   async open(reactor: Reactor): Promise<StagedPool> {
+    if (this.#failures > ATTEMPTS_MAX) this.#giveUp();
     const counts = this.self.possible(POOL).map((state) => state?.sizes.length ?? 0);
     const [least, most] = [Math.min(...counts), Math.max(...counts)];
     try {
@@ -58,8 +73,21 @@ export class PoolOpening {
       const isLacking = toPenstockError(thrown).code === "pool-incomplete" && most > least;
       if (isLacking) return await this.#import(reactor, most);
       if (this.#options.checks.ofImport(thrown)) this.#mustForce = true;
+      if (this.#options.checks.mayBeAnything) this.failed();
       throw thrown;
     }
+  }
+
+  /** Somebody who has lost a pool, and was told so, makes a new one. */
+  #giveUp(): void {
+    const { run, slots, checks } = this.#options;
+    run.world.trace("the pool is lost: it is made anew");
+    this.#failures = 0;
+    this.#isMade = false;
+    this.#mustForce = false;
+    this.self.forget();
+    slots.renew();
+    checks.renewed();
   }
 
   /** What is there after an import stays. @returns how it differs from what was acknowledged */
@@ -71,7 +99,7 @@ export class PoolOpening {
     };
     const problems = [...this.self.seen(new Map([[POOL, self]])), ...slots.see(pool)];
     // A log that is lost in part takes with it whatever was in there.
-    const isExplained = this.#mustForce;
+    const isExplained = this.#mustForce || this.#options.checks.mayBeAnything;
     this.#mustForce = false;
     return isExplained ? [] : problems;
   }
@@ -95,6 +123,8 @@ export class PoolOpening {
     const devices = await host.openDisks(reactor, this.#setting("disks"));
     const pool = await door.create(this.#environment(reactor), devices, {
       name: POOL,
+      // There may be the remains of one that was lost.
+      force: true,
       cacheBytes: this.#cacheBytes,
       chunkBytes: this.#setting("chunkKib") * KIB,
       checksum: "crc32c",

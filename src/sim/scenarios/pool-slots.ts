@@ -33,7 +33,8 @@ export class PoolSlots {
   readonly sectors: number;
   readonly model = new PoolModel<VolumeText>();
   readonly #run: Run;
-  #volumes = 0;
+  /** All that have ever been, by uuid. */
+  readonly #volumes = new Map<string, PoolVolume>();
 
   constructor(run: Run, answered: Answered) {
     this.#run = run;
@@ -81,7 +82,7 @@ export class PoolSlots {
   sizeOf(number: number): number {
     const eighths = 1 + (number % 8);
     const size = Math.floor((this.sectors * eighths) / 8);
-    return number % 3 === 0 ? Math.max(1, size - (number % 7)) : size;
+    return number % 3 > 0 ? Math.max(1, size - (number % 7)) : size;
   }
 
   make(slot: PoolSlot, sizeSectors: number, isThin: boolean): PoolVolume {
@@ -107,7 +108,20 @@ export class PoolSlots {
   }
 
   eachHistory(change: (history: History) => void): void {
-    for (const { volume } of this.all) if (volume !== null) change(volume.history);
+    // Where syncs lie a volume that was deleted may come back.
+    const lies = this.#run.schedule.settings.lies === 1;
+    const volumes = lies ? this.#volumes.values() : this.all.map(({ volume }) => volume);
+    for (const volume of volumes) if (volume !== null) change(volume.history);
+  }
+
+  /** The pool is lost, and is made anew: of all that was nothing is left. */
+  renew(): void {
+    this.model.forget();
+    for (const slot of this.all) {
+      slot.volume = this.make(slot, this.sectors, true);
+      slot.next = null;
+      slot.shrink = null;
+    }
   }
 
   /** It is there, in full size, and can be used. */
@@ -195,31 +209,35 @@ export class PoolSlots {
   }
 
   #take(slot: PoolSlot, seen: VolumeText | undefined): void {
-    const { volume, next, shrink } = slot;
+    const { volume, shrink } = slot;
     const sizeSectors = (seen?.sizeBytes ?? 0) / SECTOR_BYTES;
     if (volume !== null && shrink !== null) {
       const isDone = seen?.uuid === volume.uuid && sizeSectors === shrink.first;
       this.endResize(slot, sizeSectors, isDone ? "ok" : "failed");
     }
-    const known = [volume, next].find((each) => each !== null && each.uuid === seen?.uuid);
-    slot.volume = known ?? null;
+    slot.volume = this.#volumes.get(seen?.uuid ?? "") ?? null;
     slot.next = null;
-    if (slot.volume !== null) slot.volume.sizeSectors = sizeSectors;
+    if (slot.volume === null) return;
+    slot.volume.sizeSectors = sizeSectors;
+    slot.volume.smallestSectors = Math.min(slot.volume.smallestSectors, sizeSectors);
   }
 
   #made(name: string, sizeSectors: number, isThin: boolean): PoolVolume {
-    const number = this.#volumes++;
+    const number = this.#volumes.size;
     const { schedule } = this.#run;
-    return {
+    const volume: PoolVolume = {
       uuid: uuidOfName(`${schedule.seed} ${name} ${number}`),
       history: this.#run.history({
         // In full size, which it has at the end.
         sectorCount: this.sectors,
         stampBase: number * STAMPS_PER_VOLUME,
+        flushLies: schedule.settings.lies === 1,
       }),
       isThin,
       sizeSectors,
       smallestSectors: sizeSectors,
     };
+    this.#volumes.set(volume.uuid, volume);
+    return volume;
   }
 }

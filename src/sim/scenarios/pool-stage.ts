@@ -31,6 +31,7 @@ import type { PoolSlot, PoolVolume } from "./pool-volume.ts";
 const REOPEN_MS = 3;
 const BUFFER_BYTES = 16 * 1024 * 1024;
 const BLOCK_SECTORS = 8;
+const LIE_MS_MAX = 80;
 interface Session {
   readonly reactor: Reactor;
   readonly pool: StagedPool;
@@ -137,6 +138,8 @@ export class PoolStage implements Stage {
         return this.#reopen("export");
       case "close":
         return this.#reopen("close");
+      case "lie":
+        return this.#lie(number);
       default:
         throw new Error(`no event ${step.name}`);
     }
@@ -144,6 +147,7 @@ export class PoolStage implements Stage {
 
   /** Makes every volume, in full size, and writes anew what cannot be read. */
   mend(): void {
+    this.#run.world.fake.disk(HOST).lyingFlush = false;
     this.#noteFailedSyncs();
     if (this.#session === null || !this.#process.isRunning) return;
     if (this.#isSuspect || this.#session.pool.info.state === "faulted") {
@@ -199,16 +203,18 @@ export class PoolStage implements Stage {
 
   async #boot(reactor: Reactor): Promise<Session> {
     const { errorHits } = this.#checks;
-    const pool = await this.#opening.open(reactor);
-    this.#noteFailedSyncs();
     for (const change of this.#changes) change.unanswered();
     this.#changes.clear();
+    const pool = await this.#opening.open(reactor);
+    this.#noteFailedSyncs();
     this.#report("the lists are wrong", this.#opening.see(pool));
     const problems = await this.#door.walk(pool);
     // Pages that could not be read are looked at again with the next import.
     const isMet = problems.length > 0 && this.#checks.errorHits > errorHits;
     if (isMet) throw new Error(`errors were met: ${problems[0]}`);
-    this.#report("the pool is not what its trees say", problems);
+    if (!this.#checks.mayBeAnything) {
+      this.#report("the pool is not what its trees say", problems);
+    }
     for (const slot of this.#slots.all) {
       if (slot.volume === null) continue;
       slot.device = await pool.openVolume(slot.name, { stageName: `lvol:///pool/${slot.name}` });
@@ -261,6 +267,21 @@ export class PoolStage implements Stage {
     this.#slots.eachHistory((history) => history.doom());
   }
 
+  /** For a while syncs say yes and do nothing. */
+  #lie(number: number): boolean {
+    const { world } = this.#run;
+    const disk = world.fake.disk(HOST);
+    if (disk.lyingFlush) return false;
+    world.trace("syncs lie");
+    disk.lyingFlush = true;
+    this.#checks.lied();
+    world.after(1 + (number % LIE_MS_MAX), () => {
+      world.trace("syncs are honest again");
+      disk.lyingFlush = false;
+    });
+    return true;
+  }
+
   /** Closes the pool, in good order when it still can, and imports it again. */
   #reopen(how: "export" | "close"): boolean {
     const session = this.#session;
@@ -296,6 +317,7 @@ export class PoolStage implements Stage {
   #suspect(): void {
     if (this.#isSuspect || this.#session === null) return;
     this.#isSuspect = true;
+    if (this.#checks.mayBeAnything) this.#opening.failed();
     const session = this.#session;
     const again = (): void => {
       if (session !== this.#session || !this.#isSuspect) return;
@@ -520,6 +542,11 @@ export class PoolStage implements Stage {
     assert(volume !== null, "answers come of a volume");
     if (status === Status.mediaError) {
       if (this.#session?.pool.info.state === "faulted") this.#suspect();
+      else if (this.#checks.mayBeAnything && this.#run.world.isHealed && op.kind === "write") {
+        // A leaf of the volume is lost: it was told, and stays so.
+        this.#opening.abandon();
+        this.#suspect();
+      }
       if (op.kind === "read" && this.#run.world.isHealed && errorOffset >= 0) {
         const block = Math.floor(errorOffset / SECTOR_BYTES / BLOCK_SECTORS);
         this.#damaged.push({ slot, first: block * BLOCK_SECTORS });
