@@ -158,9 +158,7 @@ export const POOL_CODES: CodeList = {
   "pool-medium-full": {
     means: "The file system or pool below a pool's disk has no space left for the pool's pages.",
     causes: "A sparse file, or a thin volume, that has promised more than there is.",
-    todo:
-      "Make space there, or discard in the pool's volumes, within a minute: then it goes on. Else " +
-      "it is faulted; nothing acknowledged is lost, and it can be imported when there is space.",
+    todo: "Make space there, or discard, within a minute; else it is faulted, loses nothing and is imported later.",
   },
   "pool-newer": {
     means: "A newer Penstock has written the pool.",
