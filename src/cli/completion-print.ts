@@ -9,7 +9,7 @@ import { allCodes, helpOfCode } from "./codes/all-codes.ts";
 import { type Candidate, complete, type Lookup } from "./completion.ts";
 import type { Shell } from "./completion-scripts.ts";
 import { engineAddressFor } from "./engine-place.ts";
-import { pipeDetailView } from "./pipe-view.ts";
+import { pipeDetailView, timeText } from "./pipe-view.ts";
 import { shownSize } from "./pool-view.ts";
 import { splitShellLine } from "./shell-words.ts";
 import { allStages } from "./stage-walk.ts";
@@ -58,6 +58,13 @@ const ENGINE_LOOKUP: Lookup = {
       (await replicas.listReplicas({ pool })).replicas.map(({ name, sizeBytes }) => ({
         word: name,
         text: shownSize(Number(sizeBytes)),
+      })),
+    ),
+  snapshotNames: (engine, pool) =>
+    ask(engine, async ({ snapshots }) =>
+      (await snapshots.listSnapshots({ pool })).snapshots.map(({ name, createTime }) => ({
+        word: name,
+        text: timeText(createTime) ?? "",
       })),
     ),
   codes: async () =>

@@ -28,6 +28,10 @@ class TwoPipes implements Lookup {
     return Promise.resolve([{ word: `vol-of-${pool}`, text: "a replica" }]);
   }
 
+  snapshotNames(_engine: string | undefined, pool: string): ReturnType<Lookup["snapshotNames"]> {
+    return Promise.resolve([{ word: `vol-of-${pool}@monday`, text: "a snapshot" }]);
+  }
+
   codes(): ReturnType<Lookup["codes"]> {
     return Promise.resolve([{ word: "claimed", text: "in use" }]);
   }

@@ -28,6 +28,7 @@ export interface Lookup {
   stages(engine: string | undefined, pipe: string): Promise<readonly Candidate[]>;
   poolNames(engine: string | undefined): Promise<readonly Candidate[]>;
   replicaNames(engine: string | undefined, pool: string): Promise<readonly Candidate[]>;
+  snapshotNames(engine: string | undefined, pool: string): Promise<readonly Candidate[]>;
   codes(): Promise<readonly Candidate[]>;
 }
 
@@ -174,6 +175,11 @@ async function valuesOfArgument(
   }
   if (path === "pool create" && name === "name") return NOTHING;
   if (path === "replica create" && name === "replica") return NOTHING;
+  if (path === "snapshot create" && name === "snapshot") {
+    const replicas = await lookup.replicaNames(engine, place.values[0] ?? "");
+    const begun = replicas.map(({ word, text }) => ({ word: `${word}@`, text }));
+    return { candidates: begun, hint: "more" };
+  }
   switch (name) {
     case "name":
     case "pipe":
@@ -182,6 +188,13 @@ async function valuesOfArgument(
       return { candidates: await lookup.poolNames(engine), hint: "none" };
     case "replica":
       return { candidates: await lookup.replicaNames(engine, place.values[0] ?? ""), hint: "none" };
+    case "snapshot":
+    case "from":
+    case "to":
+      return {
+        candidates: await lookup.snapshotNames(engine, place.values[0] ?? ""),
+        hint: "none",
+      };
     case "device":
       return { candidates: [], hint: "files" };
     case "share":

@@ -20,6 +20,7 @@ import type { PipeRunOptions } from "./pipe-run.ts";
 import { printError, reportError } from "./report-error.ts";
 import { addRunOptions, durationArgument, ioOption } from "./run-options.ts";
 import { addSimulate } from "./simulate-command.ts";
+import { addSnapshots } from "./snapshot-commands.ts";
 import { addStats } from "./stats-commands.ts";
 import { PenstockError } from "../util/errors.ts";
 
@@ -59,6 +60,7 @@ export async function runCommandLine(args: readonly string[]): Promise<ExitCode>
 /**
  * Who reads our output may have seen enough: `penstock events | head`. A disk may be full. Commands
  * that serve go on, and their threads must not be ended from here; bench has ended its own by then.
+ * A stream that is cut has failed.
  */
 function stopWithReader(program: Command): void {
   const stop = (error: NodeJS.ErrnoException): void => {
@@ -68,7 +70,7 @@ function stopWithReader(program: Command): void {
   };
   process.stdout.on("error", stop);
   program.hook("preAction", (_program, command) => {
-    if (["run", "engine"].includes(command.name())) process.stdout.off("error", stop);
+    if (["run", "engine", "send"].includes(command.name())) process.stdout.off("error", stop);
   });
 }
 
@@ -96,6 +98,7 @@ export function makeProgram(
   addEvents(program);
   addPools(program, setExitCode);
   addReplicas(program);
+  addSnapshots(program);
   addListings(program);
   addNvme(program);
   addStats(program);
@@ -173,6 +176,7 @@ Examples:
   penstock pool create fast /dev/nvme0n1 /dev/nvme1n1
   penstock replica create fast vol2 --size 10GiB --thin
   penstock replica share fast vol2 nvmf
+  penstock snapshot create fast vol2@monday
   penstock bench nbd://127.0.0.1:10809/vol1
   penstock doctor               what works on this machine
   penstock explain claimed      what an error code means, and what to do

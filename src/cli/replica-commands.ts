@@ -5,6 +5,7 @@ import { PenstockError } from "../util/errors.ts";
 import { parseSize } from "../util/size.ts";
 import { forClients, outputOption } from "./engine-commands.ts";
 import type { ClientOptions, ListOptions } from "./pipe-client.ts";
+import { addCloning } from "./snapshot-commands.ts";
 import type { CreateReplicaOptions, ListReplicasOptions } from "./pool-client.ts";
 
 const SIZE_BYTES_MIN = 512;
@@ -14,6 +15,7 @@ export function addReplicas(program: Command): void {
   const replica = program.command("replica").description("replicas: volumes of pools");
   addMaking(replica);
   addSharing(replica);
+  addCloning(replica);
 }
 
 function addMaking(replica: Command): void {

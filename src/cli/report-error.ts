@@ -33,6 +33,7 @@ const USAGE_CODES: ReadonlySet<string> = new Set([
 const LISTED_BY: ReadonlyMap<string, string> = new Map([
   ["pipe-not-found", "penstock pipe list"],
   ["pool-not-found", "penstock pool list"],
+  ["snapshot-not-found", "penstock snapshot list"],
   ["volume-not-found", "penstock replica list"],
 ]);
 

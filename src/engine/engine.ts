@@ -36,6 +36,8 @@ import { ReplicaRegistry } from "./replica-registry.ts";
 import { addReflection } from "./reflection-service.ts";
 import { type RpcHandler, RpcListener } from "./rpc-listener.ts";
 import { addServices, type ServiceParts } from "./services.ts";
+import { SnapshotRegistry } from "./snapshot-registry.ts";
+import { addSnapshotService } from "./snapshot-services.ts";
 
 export interface EngineOptions
   extends Omit<PipeHostOptions, "onEvent" | "onPoolEvent" | "onLegOut"> {
@@ -61,6 +63,7 @@ interface EngineParts {
   readonly registry: PipeRegistry;
   readonly pools: PoolRegistry;
   readonly replicas: ReplicaRegistry;
+  readonly snapshots: SnapshotRegistry;
   readonly clock: RealClock;
   readonly listeners: readonly RpcListener[];
   readonly metricsListeners: readonly RpcListener[];
@@ -142,8 +145,9 @@ export class Engine {
       onOpened: (name) => registry.poolOpened(name),
     });
     const replicas = new ReplicaRegistry({ pools, pipes: registry, host: host.pools, events });
+    const snapshots = new SnapshotRegistry({ pools, replicas, host: host.pools, events });
     const engine = new Engine(options, {
-      ...{ directory, events, host, registry, pools, replicas, clock },
+      ...{ directory, events, host, registry, pools, replicas, snapshots, clock },
       ...{ listeners, metricsListeners },
     });
     // Nobody is told that there are no pipes before it is known.
@@ -222,7 +226,7 @@ export class Engine {
   }
 
   #handler(): RpcHandler {
-    const { host, registry, pools, replicas, events } = this.#parts;
+    const { host, registry, pools, replicas, snapshots, events } = this.#parts;
     const { onBug } = this.#options;
     return connectNodeAdapter({
       routes: (router) => {
@@ -231,6 +235,7 @@ export class Engine {
         addServices(router, { registry, events, describe, gatherStats: gather, onBug });
         const disks = (): Promise<readonly ListedDisk[]> => this.#listDisks();
         addPoolServices(router, { host: host.pools, pools, replicas, listDisks: disks, onBug });
+        addSnapshotService(router, { snapshots, versions: host.pools.versions, onBug });
         this.#health.addTo(router, servicesOf(router));
         addReflection(router, servicesOf(router));
       },

@@ -78,6 +78,8 @@ export function replicaMessage(replica: ListedReplica): MessageInitShape<typeof 
     createTime: time(createdMs),
     shareUri,
     pipes: [...pipes],
+    origin: volume.origin,
+    snapshots: volume.snapshots,
   };
 }
 

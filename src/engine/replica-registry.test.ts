@@ -162,7 +162,8 @@ test("a pool is destroyed when it is empty, or by force with its shares", async 
 
 test("shareName is a pipe's name, whatever the replica's is", () => {
   const uuid = "01234567-89ab-4def-8123-456789abcdef";
-  const volume = { uuid, sizeBytes: MIB, isThin: true, usedBytes: 0, createdMs: 1 };
+  const sizes = { sizeBytes: MIB, isThin: true, usedBytes: 0, createdMs: 1 };
+  const volume = { uuid, ...sizes, origin: "", snapshots: 0 };
   const named = (name: string) => shareName("p", { ...volume, name, state: "ready" });
   strictEqual(named("vol1"), "replica.p.vol1");
   strictEqual(named("x".repeat(60)), `replica.${uuid}`);

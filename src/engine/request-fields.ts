@@ -17,6 +17,9 @@ const TIMEOUT_MS_MAX = 60_000;
 const SIZE_BYTES_MIN = 512;
 /** Of a volume: some have been named elsewhere, by longer names than we take. */
 const NAME_BYTES_MAX = 128;
+const SNAPSHOT_NAME_BYTES_MAX = 256;
+/** In one request. */
+const NAMES_MAX = 1000;
 const SECTOR_BYTES = 512;
 const VOLUME_BYTES_MAX = VOLUME_BLOCKS_MAX * BLOCK_BYTES;
 const MIB_PER_SECOND_MAX = 1_000_000;
@@ -70,6 +73,48 @@ export function readSizeBytes(field: string, value: bigint): number {
 export function readName(field: string, value: string): string {
   checkLength(field, value, NAME_BYTES_MAX, "bytes");
   return value;
+}
+
+/** "volume@snapshot". @throws PenstockError `field-missing`, `field-too-long`, `field-invalid` */
+export function readSnapshotName(field: string, value: string): string {
+  checkLength(field, value, SNAPSHOT_NAME_BYTES_MAX, "bytes");
+  if (/^[^@]+@[^@]+$/.test(value)) return value;
+  throw fieldError("field-invalid", field, `found ${shown(value)}, expected VOLUME@SNAPSHOT`);
+}
+
+/** Of a replica or a snapshot. @throws PenstockError `field-missing`, `field-too-long` */
+export function readVersionName(field: string, value: string): string {
+  checkLength(field, value, SNAPSHOT_NAME_BYTES_MAX, "bytes");
+  return value;
+}
+
+/** What follows the @ of a snapshot's name. @throws as `readName`; PenstockError `field-invalid` */
+export function readSnapshotPart(field: string, value: string): string {
+  checkLength(field, value, NAME_BYTES_MAX, "bytes");
+  if (!value.includes("@")) return value;
+  throw fieldError("field-invalid", field, `found ${shown(value)}, expected what follows the @`);
+}
+
+/** Bytes, as a number of blocks. @throws PenstockError `field-out-of-range`, `field-invalid` */
+export function readBlockOffset(field: string, value: bigint): number {
+  const offset = Number(value);
+  if (offset > VOLUME_BYTES_MAX) {
+    const expected = `expected at most ${VOLUME_BYTES_MAX}`;
+    throw fieldError("field-out-of-range", field, `found ${value}, ${expected}`);
+  }
+  if (offset % BLOCK_BYTES === 0) return offset / BLOCK_BYTES;
+  const expected = `expected a multiple of ${BLOCK_BYTES}`;
+  throw fieldError("field-invalid", field, `found ${value}, ${expected}`);
+}
+
+/** Names of replicas and snapshots. @throws PenstockError `field-missing`, `field-too-long` */
+export function readVersionNames(field: string, values: readonly string[]): readonly string[] {
+  if (values.length > NAMES_MAX) {
+    const message = `found ${values.length} names, expected at most ${NAMES_MAX}`;
+    throw fieldError("field-too-long", field, message);
+  }
+  if (values.length === 0) checkLength(field, "", SNAPSHOT_NAME_BYTES_MAX, "bytes");
+  return values.map((value) => readVersionName(field, value));
 }
 
 /** In lower case. @throws PenstockError `field-missing`, `field-too-long`, `field-invalid` */

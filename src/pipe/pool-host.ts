@@ -18,8 +18,11 @@ import type {
 import type { ReactorPool, RemoteReactor } from "./reactor-pool.ts";
 import { poolNotFound } from "./sources/lvol-source.ts";
 import type { VolumeName } from "./stage-plan.ts";
+import { VersionCalls } from "./version-calls.ts";
 
 export class PoolHost {
+  /** What is done with snapshots and clones. */
+  readonly versions = new VersionCalls((pool) => this.#reactorOf(pool));
   readonly #reactors: Pick<ReactorPool, "reactor" | "count">;
   /** Those that are open. */
   readonly #pools = new Map<string, RemoteReactor>();

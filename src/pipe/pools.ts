@@ -28,6 +28,7 @@ import type {
 } from "./pool-protocol.ts";
 import { poolNotFound } from "./sources/lvol-source.ts";
 import type { VolumeOpener } from "./stage-plan.ts";
+import { checkNotReceived, VersionSessions } from "./version-sessions.ts";
 
 /** How pools come to be. */
 export interface PoolMaker {
@@ -51,6 +52,8 @@ export function poolMaker(cacheBytes: number | undefined): PoolMaker {
 }
 
 export class Pools {
+  /** What is done with their snapshots and clones. */
+  readonly versions = new VersionSessions((name) => this.#pool(name));
   readonly #reactor: Reactor;
   readonly #report: (event: PoolEvent) => void;
   readonly #maker: PoolMaker;
@@ -68,7 +71,14 @@ export class Pools {
 
   /** For the stages of this reactor's pipes. */
   find(name: string): VolumeOpener | undefined {
-    return this.#pools.get(name) ?? undefined;
+    const pool = this.#pools.get(name);
+    if (pool === undefined || pool === null) return undefined;
+    return {
+      openVolume: async (volume, options) => {
+        checkNotReceived(pool, volume);
+        return await pool.openVolume(volume, options);
+      },
+    };
   }
 
   /** Makes a pool of its disks. @throws as `Pool.create` and the disks' sources */
@@ -171,8 +181,10 @@ export class Pools {
     return this.#pool(name).createVolume(options);
   }
 
-  resizeVolume(name: string, volume: string, sizeBytes: number): Promise<VolumeInfo> {
-    return this.#pool(name).resizeVolume(volume, sizeBytes);
+  async resizeVolume(name: string, volume: string, sizeBytes: number): Promise<VolumeInfo> {
+    const pool = this.#pool(name);
+    checkNotReceived(pool, volume);
+    return await pool.resizeVolume(volume, sizeBytes);
   }
 
   deleteVolume(name: string, volume: string): Promise<void> {
@@ -187,12 +199,17 @@ export class Pools {
     const pool = this.#pool(name);
     this.#pools.set(name, null);
     try {
+      await this.versions.endOf(pool);
       if (how === "export") await pool.export();
       else if (how === "destroy") await pool.destroy();
       else await pool.close();
     } finally {
-      if (pool.isClosed) this.#pools.delete(name);
-      else this.#pools.set(name, pool);
+      if (pool.isClosed) {
+        this.#pools.delete(name);
+      } else {
+        this.#pools.set(name, pool);
+        this.versions.staysOpen(pool);
+      }
     }
   }
 

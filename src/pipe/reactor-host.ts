@@ -46,6 +46,8 @@ import type {
   ShareLatency,
 } from "./reactor-protocol.ts";
 import { statsOfStages } from "./stage-stats.ts";
+import type { VersionMethods } from "./version-protocol.ts";
+import type { VersionSessions } from "./version-sessions.ts";
 
 /** Read at a stretch, in about half a millisecond. */
 const PIPES_PER_STEP = 32;
@@ -66,7 +68,7 @@ export interface ReactorHostLink {
 
 type Params<K extends keyof PoolMethods> = Parameters<PoolMethods[K]>[0];
 
-export class ReactorHost implements ReactorMethods {
+export class ReactorHost implements Omit<ReactorMethods, keyof VersionMethods> {
   readonly #settings: ReactorSettings;
   readonly #link: ReactorHostLink;
   readonly #parts = new Map<number, HostedPart>();
@@ -279,6 +281,11 @@ export class ReactorHost implements ReactorMethods {
 
   async endPool({ pool, how }: Params<"endPool">): Promise<void> {
     await this.#livePools.end(pool, how);
+  }
+
+  /** Of this reactor's pools. */
+  get versions(): VersionSessions {
+    return this.#livePools.versions;
   }
 
   /** A connection that another reactor accepted for a share of this one. */

@@ -17,6 +17,7 @@ import type { ShareKind } from "./share-plan.ts";
 import type { ShareAnnouncement, ShareCounts, ShareHandOff } from "./shares/share-service.ts";
 import type { OutLeg, PipeEvent } from "./stage-plan.ts";
 import type { StageStats } from "./stage-stats.ts";
+import type { VersionMethods } from "./version-protocol.ts";
 
 /** A reactor's `workerData`. */
 export interface ReactorSettings {
@@ -120,7 +121,7 @@ export interface ListenerName {
 }
 
 /** What the main thread calls on a reactor. */
-export interface ReactorMethods extends PoolMethods {
+export interface ReactorMethods extends PoolMethods, VersionMethods {
   /** Opens the Io. First call. */
   start(params: null): Promise<void>;
   openDevices(params: PipeOpening): Promise<void>;

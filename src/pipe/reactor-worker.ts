@@ -19,6 +19,7 @@ import type {
   ReactorNote,
   ReactorSettings,
 } from "./reactor-protocol.ts";
+import type { VersionMethods } from "./version-protocol.ts";
 
 /** Documented: a bug in Penstock. */
 const EXIT_INTERNAL = 70;
@@ -71,6 +72,7 @@ function main(): void {
     resizeVolume: (params) => host.resizeVolume(params),
     deleteVolume: (params) => host.deleteVolume(params),
     endPool: (params) => host.endPool(params),
+    ...versionMethods(host),
     stop: async () => {
       await host.stop();
       // After the answer has been posted: with its port closed the thread has nothing left.
@@ -84,6 +86,30 @@ function main(): void {
   process.on("uncaughtException", (error) => {
     endProcess(settings, channel, error);
   });
+}
+
+/** What is done with snapshots and clones. */
+function versionMethods(host: ReactorHost): VersionMethods {
+  return {
+    createSnapshot: (params) => host.versions.createSnapshot(params),
+    listSnapshots: (params) => host.versions.listSnapshots(params),
+    measureVersion: (params) => host.versions.measureVersion(params),
+    rollbackSnapshot: (params) => host.versions.rollbackSnapshot(params),
+    cloneSnapshot: (params) => host.versions.cloneSnapshot(params),
+    promoteVolume: (params) => host.versions.promoteVolume(params),
+    openFlatten: (params) => host.versions.openFlatten(params),
+    flattenProgress: (params) => host.versions.flattenProgress(params),
+    openDiff: (params) => host.versions.openDiff(params),
+    nextDiff: (params) => host.versions.nextDiff(params),
+    openSend: (params) => host.versions.openSend(params),
+    nextSend: (params) => host.versions.nextSend(params),
+    openReceive: (params) => host.versions.openReceive(params),
+    putReceive: (params) => host.versions.putReceive(params),
+    finishReceive: (params) => host.versions.finishReceive(params),
+    receiveState: (params) => host.versions.receiveState(params),
+    abortReceive: (params) => host.versions.abortReceive(params),
+    closeSession: (params) => host.versions.closeSession(params),
+  };
 }
 
 /** Does not return: nothing of a broken reactor may run on. */

@@ -279,7 +279,7 @@ export type Replica = Message<"penstock.engine.v1.Replica"> & {
   pipes: string[];
 
   /**
-   * The snapshot that it stands on, or empty: a clone's, or the newest of its own.
+   * Of a clone: the snapshot that it began with, VOLUME@SNAPSHOT; else empty.
    *
    * @generated from field: string origin = 11;
    */
