@@ -65,6 +65,8 @@ export class Heal extends RangedRequest implements BlockWriteOwner {
     this.#memory.bytes.set(bytes);
     await this.#enter(volume, offset);
     try {
+      // It may have been deleted while this waited; and what a snapshot has stays as it is.
+      if (volume.tree.sharing.isFixed) return false;
       const now = await this.#blocks.lookUp(volume, block.key);
       const isSame = now?.address === block.address && now.checksum === block.checksum;
       // A client has written it meanwhile: that is right, too.

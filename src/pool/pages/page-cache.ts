@@ -364,13 +364,16 @@ export class PageCache implements PageLoadHome {
   /**
    * The page may be changed in place afterwards, by the tree of `sharing`. @returns its slot,
    * another one when it is being written in its old state, or is another tree's as well: that goes
-   * on as it is. The caller puts its new pointer into the page above.
+   * on as it is. Epoch and addresses may be others: the caller puts the pointer into the page above.
    */
   makeWritable(slot: number, sharing: TreeSharing): number {
     const { slots } = this;
     const state = slots.states[slot] as SlotState;
     const isOwn = this.isOwn(slot, sharing);
-    if (state === SlotState.dirty && isOwn) return slot;
+    if (state === SlotState.dirty && isOwn) {
+      this.#renew(slot, sharing);
+      return slot;
+    }
     assert(isPage(state), "only a page is changed");
     const header = readHeader(slots.view, slot * BLOCK_BYTES);
     if (isOwn) this.#giveUp(header, state);
@@ -385,6 +388,12 @@ export class PageCache implements PageLoadHome {
     }
     this.#place(fresh, header);
     return fresh;
+  }
+
+  /** It is the tree's by the cut of the origin only: from now on it is wherever it ends. */
+  #renew(slot: number, { through }: TreeSharing): void {
+    const at = slot * PAGE_WORDS + HeaderWord.epoch;
+    if ((this.words[at] as number) <= through) this.words[at] = this.epoch;
   }
 
   /** No other tree has the page in `slot`. Hot path. */

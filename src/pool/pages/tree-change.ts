@@ -26,7 +26,7 @@ import {
   type RootPointer,
   writePointerWords,
 } from "./root-pointer.ts";
-import { countOf, entryAt, setCount } from "./tree-search.ts";
+import { countOf, entryAt, epochOf, setCount } from "./tree-search.ts";
 import type { TreeSharing } from "./tree-sharing.ts";
 
 /** Higher ones are damage. */
@@ -73,11 +73,13 @@ export function makePathWritable(tree: ChangingTree, lowest = 0): void {
   for (let level = path.top; level >= lowest; level--) {
     const slot = path.slots[level] as number;
     const wasDirty = slots.states[slot] === SlotState.dirty;
+    const epoch = epochOf(cache.words, slot);
     const fresh = cache.makeWritable(slot, sharing);
     path.slots[level] = fresh;
     slots.unpin(slot);
     setBounds(tree, level);
-    if (!wasDirty || fresh !== slot) pointFromAbove(tree, level);
+    const isSame = wasDirty && fresh === slot && epochOf(cache.words, slot) === epoch;
+    if (!isSame) pointFromAbove(tree, level);
   }
 }
 

@@ -12,6 +12,11 @@ export function countOf(words: Uint32Array, slot: number): number {
   return (words[slot * PAGE_WORDS + HeaderWord.count] as number) & 0xffff;
 }
 
+/** In which the page was made. Hot path. */
+export function epochOf(words: Uint32Array, slot: number): number {
+  return words[slot * PAGE_WORDS + HeaderWord.epoch] as number;
+}
+
 export function setCount(words: Uint32Array, slot: number, count: number): void {
   const at = slot * PAGE_WORDS + HeaderWord.count;
   words[at] = ((words[at] as number) & 0xffff0000) | count;

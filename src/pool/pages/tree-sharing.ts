@@ -18,6 +18,8 @@ export class TreeSharing {
   cursor = 0;
   /** `through` of the origin. */
   passedThrough = 0;
+  /** The tree does not change any more: others go on with it, or it is being taken away. */
+  isFixed = false;
 
   /** An entry of this epoch and key was made in this tree: who replaces it frees it. Hot path. */
   ownsEntry(epoch: number, key: number): boolean {

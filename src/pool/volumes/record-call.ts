@@ -1,7 +1,7 @@
 /**
  * RecordCall: one record that somebody waits for by a promise: objects and properties.
  *
- *   run --room for pages--> (hold) --> log --written--> applied --(flush)--> settled, outside of
+ *   run --(held)--> room for pages --> log --written--> applied --(flush)--> settled, outside of
  *     the turn
  */
 
@@ -42,6 +42,7 @@ export class RecordCall implements LogEntry, AppliedEntry, PageRoomWaiter, LogWa
   readonly #content: RecordContent;
   readonly #isDurable: boolean;
   readonly #blocks: number;
+  #isHolding = false;
   #resolve: ((status: Status) => void) | null = null;
 
   /** @param isDurable flushed before it settles */
@@ -57,16 +58,18 @@ export class RecordCall implements LogEntry, AppliedEntry, PageRoomWaiter, LogWa
     return new Promise((resolve) => {
       assert(this.#resolve === null, "a call is made once");
       this.#resolve = resolve;
-      this.pagesMayBeThere();
+      const { hold } = this.#content;
+      // Before room is taken: who is to end first may get none beside it.
+      if (hold === undefined) this.pagesMayBeThere();
+      else hold.enter(() => this.#held());
     });
   }
 
   pagesMayBeThere(): void {
     const { cache, disks } = this.#parts;
     if (disks.fault !== Status.ok) this.#end(Status.mediaError);
-    else if (!cache.admit(this.#blocks)) cache.waitForPages(this);
-    else if (this.#content.hold === undefined) this.roomInLog();
-    else this.#content.hold.enter(() => this.roomInLog());
+    else if (cache.admit(this.#blocks)) this.roomInLog();
+    else cache.waitForPages(this);
   }
 
   roomInLog(): void {
@@ -80,7 +83,6 @@ export class RecordCall implements LogEntry, AppliedEntry, PageRoomWaiter, LogWa
       return;
     }
     this.#parts.cache.applied(this.#blocks);
-    this.#content.hold?.leave();
     this.#end(status);
   }
 
@@ -90,7 +92,7 @@ export class RecordCall implements LogEntry, AppliedEntry, PageRoomWaiter, LogWa
 
   applied(): void {
     this.#parts.cache.applied(this.#blocks);
-    this.#content.hold?.leave();
+    this.#leave();
     if (this.#isDurable) this.#parts.log.flush(this);
     else this.#end(this.#parts.disks.fault);
   }
@@ -99,7 +101,19 @@ export class RecordCall implements LogEntry, AppliedEntry, PageRoomWaiter, LogWa
     this.#end(status);
   }
 
+  #held(): void {
+    this.#isHolding = true;
+    this.pagesMayBeThere();
+  }
+
+  #leave(): void {
+    if (!this.#isHolding) return;
+    this.#isHolding = false;
+    this.#content.hold?.leave();
+  }
+
   #end(status: Status): void {
+    this.#leave();
     const resolve = this.#resolve;
     assert(resolve !== null, "a call ends once");
     this.#resolve = null;

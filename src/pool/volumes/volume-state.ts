@@ -75,6 +75,7 @@ export class VolumeState {
   #isEntering = false;
   readonly #foldedRoot: RootPointer = emptyPointer();
   #foldedBlocks: number;
+  #foldedShared: number;
 
   /** It has no origin yet: `place`. */
   constructor(cache: PageCache, record: ObjectRecord, isNew: boolean) {
@@ -101,6 +102,8 @@ export class VolumeState {
     this.propertiesCrc = isNew ? 0 : record.propertiesCrc;
     this.isRecordNew = isNew;
     this.#foldedBlocks = this.mappedBlocks;
+    this.#foldedShared = this.sharedBlocks;
+    this.#fix();
   }
 
   get blocks(): number {
@@ -187,7 +190,8 @@ export class VolumeState {
       isRootNew ||
       root.level !== level ||
       this.isRecordNew ||
-      this.mappedBlocks !== this.#foldedBlocks
+      this.mappedBlocks !== this.#foldedBlocks ||
+      this.sharedBlocks !== this.#foldedShared
     );
   }
 
@@ -195,6 +199,7 @@ export class VolumeState {
   folded(): void {
     copyPointer(this.tree.root, this.#foldedRoot);
     this.#foldedBlocks = this.mappedBlocks;
+    this.#foldedShared = this.sharedBlocks;
     this.isRecordNew = false;
   }
 
@@ -206,6 +211,7 @@ export class VolumeState {
     this.isDeleting = record.isDeleting;
     this.ownerId = record.ownerId;
     this.isRecordNew = true;
+    this.#fix();
   }
 
   record(): ObjectRecord {
@@ -230,6 +236,11 @@ export class VolumeState {
       ownerId: this.ownerId,
       sharedBlocks: Math.min(this.sharedBlocks, this.mappedBlocks),
     };
+  }
+
+  /** What a snapshot holds is its children's, too; of what is deleted, less and less is there. */
+  #fix(): void {
+    this.tree.sharing.isFixed = this.kind === "snapshot" || this.isDeleting;
   }
 
   /** What the cut of its origin has passed is its own. */
