@@ -106,6 +106,8 @@ export class FakePoolHost {
       usedBytes: 0,
       createdMs: 1,
       state: "ready",
+      origin: "",
+      snapshots: 0,
     };
     volumes.set(options.name, volume);
     return volume;
