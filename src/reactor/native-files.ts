@@ -26,9 +26,24 @@ const scratchView = new DataView(scratch.buffer);
 /** `f_type` of tmpfs. spec: statfs(2) */
 const TMPFS_MAGIC = 0x01021994;
 
+/** How a file is read and written. */
+export const FileKind = {
+  /** Through the page cache. */
+  cached: 0,
+  /**
+   * On tmpfs: reading and writing is copying memory. The ring would hand each to a kernel thread
+   * (tmpfs has no non-blocking mode), at several times the cost.
+   */
+  inMemory: 1,
+  /** O_DIRECT. */
+  direct: 2,
+} as const;
+export type FileKind = (typeof FileKind)[keyof typeof FileKind];
+
 export class NativeFiles {
   readonly #claims = new Map<FileHandle, FileClaim>();
-  readonly #inMemory = new Set<FileHandle>();
+  /** By fd. */
+  readonly #kinds: FileKind[] = [];
 
   /** See `Io.openFile`. */
   async open(options: OpenFileOptions): Promise<OpenedFile> {
@@ -36,7 +51,11 @@ export class NativeFiles {
     try {
       const opened = await this.#describe(fd, options);
       const { type } = await statfs(options.path);
-      if (!opened.isBlockDevice && type === TMPFS_MAGIC) this.#inMemory.add(fd);
+      const isInMemory = !opened.isBlockDevice && type === TMPFS_MAGIC;
+      const kind = options.direct === true ? FileKind.direct : FileKind.cached;
+      // Dense from the start: a sparse index would make this array a dictionary.
+      while (this.#kinds.length <= fd) this.#kinds.push(FileKind.cached);
+      this.#kinds[fd] = isInMemory ? FileKind.inMemory : kind;
       return opened;
     } catch (error) {
       await this.close(fd);
@@ -44,12 +63,9 @@ export class NativeFiles {
     }
   }
 
-  /**
-   * True for files on tmpfs: reading and writing them is copying memory. The ring would hand each
-   * to a kernel thread (tmpfs has no non-blocking mode), at several times the cost. Hot path.
-   */
-  isInMemory(fd: FileHandle): boolean {
-    return this.#inMemory.has(fd);
+  // hot path
+  kindOf(fd: FileHandle): FileKind {
+    return this.#kinds[fd] ?? FileKind.cached;
   }
 
   sizeOf(fd: FileHandle): Promise<number> {
@@ -57,7 +73,7 @@ export class NativeFiles {
   }
 
   async close(fd: FileHandle): Promise<void> {
-    this.#inMemory.delete(fd);
+    if (fd < this.#kinds.length) this.#kinds[fd] = FileKind.cached;
     const claim = this.#claims.get(fd);
     this.#claims.delete(fd);
     await close(fd);

@@ -44,7 +44,8 @@ import {
   type SharedSlabTable,
 } from "./slab-space-shared.ts";
 import type { Clock } from "./clock.ts";
-import { NativeFiles } from "./native-files.ts";
+import { FixedSlabs } from "./fixed-slabs.ts";
+import { FileKind, NativeFiles } from "./native-files.ts";
 import { connectTo, listenOn, type SocketContext } from "./native-sockets.ts";
 import { type TurnStats, NativeTurn } from "./native-turn.ts";
 import { NativeVector } from "./native-vector.ts";
@@ -99,6 +100,7 @@ export abstract class NativeIo implements Io, CompletionSink {
   readonly #ops = new OpTable();
   readonly #turn: NativeTurn;
   readonly #files = new NativeFiles();
+  readonly #fixed: FixedSlabs;
   readonly #helpers: HelperPool;
   readonly #sockets: SocketContext;
   /** Results of what was done in place, for the next turn. */
@@ -118,6 +120,7 @@ export abstract class NativeIo implements Io, CompletionSink {
     const requestTurn = (): void => this.requestTurn();
     this.#helpers = new HelperPool(level.helpersMax, requestTurn);
     this.#queue = level.makeQueue(this.clock, this.#helpers, requestTurn);
+    this.#fixed = new FixedSlabs(this.#queue, this.slabs);
     if (!sharesThread) libc.setTimerSlack(TIMER_SLACK_NS);
     this.#turn = new NativeTurn(this.#queue, this, this.clock, options);
     this.#helpers.eventfd = this.#turn.wakeFd;
@@ -212,7 +215,7 @@ export abstract class NativeIo implements Io, CompletionSink {
 
   async openFile(options: OpenFileOptions): Promise<OpenedFile> {
     const opened = await this.#files.open(options);
-    if (!this.#files.isInMemory(opened.file)) this.#queue.openedFile(opened.file);
+    if (this.#files.kindOf(opened.file) !== FileKind.inMemory) this.#queue.openedFile(opened.file);
     return opened;
   }
 
@@ -239,18 +242,22 @@ export abstract class NativeIo implements Io, CompletionSink {
     position: number,
   ): void {
     const slot = this.#ops.begin(op);
-    if (this.#files.isInMemory(file)) {
-      this.#arrive(slot, libc.preadInMemory(file, slab.address + offset, length, position));
+    const kind = this.#files.kindOf(file);
+    const address = slab.address + offset;
+    if (kind === FileKind.inMemory) {
+      this.#arrive(slot, libc.preadInMemory(file, address, length, position));
       return;
     }
-    this.#transfer(Operation.read, file, slab.address + offset, length, position, 0, slot);
+    const buffer = kind === FileKind.direct ? this.#fixed.bufferOf(slab) : -1;
+    if (buffer < 0) this.#transfer(Operation.read, file, address, length, position, 0, slot);
+    else this.#fixedTransfer(Operation.readFixed, file, address, length, position, 0, slot, buffer);
   }
 
   // hot path
   readVector(op: IoOp, file: FileHandle, vector: IoVector, position: number): void {
     const { entriesAddress, count, lengthBytes } = vector as NativeVector;
     const slot = this.#ops.begin(op);
-    if (this.#files.isInMemory(file)) {
+    if (this.#files.kindOf(file) === FileKind.inMemory) {
       this.#arrive(slot, libc.preadvInMemory(file, entriesAddress, count, position));
       return;
     }
@@ -269,12 +276,17 @@ export abstract class NativeIo implements Io, CompletionSink {
     durable: boolean,
   ): void {
     const slot = this.#ops.begin(op);
-    if (this.#files.isInMemory(file)) {
-      this.#arrive(slot, libc.pwriteInMemory(file, slab.address + offset, length, position));
+    const kind = this.#files.kindOf(file);
+    const address = slab.address + offset;
+    if (kind === FileKind.inMemory) {
+      this.#arrive(slot, libc.pwriteInMemory(file, address, length, position));
       return;
     }
     const flags = durable ? RWF_DSYNC : 0;
-    this.#transfer(Operation.write, file, slab.address + offset, length, position, flags, slot);
+    const buffer = kind === FileKind.direct ? this.#fixed.bufferOf(slab) : -1;
+    const { write, writeFixed } = Operation;
+    if (buffer < 0) this.#transfer(write, file, address, length, position, flags, slot);
+    else this.#fixedTransfer(writeFixed, file, address, length, position, flags, slot, buffer);
   }
 
   // hot path
@@ -287,7 +299,7 @@ export abstract class NativeIo implements Io, CompletionSink {
   ): void {
     const { entriesAddress, count, lengthBytes } = vector as NativeVector;
     const slot = this.#ops.begin(op);
-    if (this.#files.isInMemory(file)) {
+    if (this.#files.kindOf(file) === FileKind.inMemory) {
       this.#arrive(slot, libc.pwritevInMemory(file, entriesAddress, count, position));
       return;
     }
@@ -387,6 +399,7 @@ export abstract class NativeIo implements Io, CompletionSink {
     assert(this.#ops.inFlight === 0, "an Io closes with nothing in flight");
     await this.#helpers.close();
     this.clock.close();
+    this.#fixed.close();
     this.#turn.close();
     // The poll handle's close callback needs one round of the loop before the thread may end.
     await new Promise((resolve) => setImmediate(resolve));
@@ -406,6 +419,24 @@ export abstract class NativeIo implements Io, CompletionSink {
   ): void {
     this.#fileDepth++;
     this.#prepare(operation, file, address, length, position, flags, slot | OF_FILE, totalBytes);
+  }
+
+  // hot path
+  #fixedTransfer(
+    operation: number,
+    file: FileHandle,
+    address: number,
+    length: number,
+    position: number,
+    flags: number,
+    slot: number,
+    buffer: number,
+  ): void {
+    this.#fileDepth++;
+    const queue = this.#queue;
+    if (queue.pending === 0) this.#turn.requestTurn();
+    const userData = slot | OF_FILE;
+    queue.prepareFixed(operation, file, address, length, position, flags, userData, buffer);
   }
 
   #prepare(

@@ -30,9 +30,9 @@ const STEPS_PER_CLOCK_READ = 16;
  * long: the others keep the disk busy, and each costs half as much.
  */
 const GATHER_DEPTH_MIN = 8;
-const GATHER_SHARE = 1 / 4;
+const GATHER_SHARE = 1 / 2;
 const GATHER_COUNT_MAX = 16;
-const GATHER_MS = 0.05;
+const GATHER_MS = 0.1;
 /** For how long it sleeps when nothing ends. */
 const GATHER_TIMEOUT_MS = 0.5;
 
@@ -94,6 +94,11 @@ export class NativeTurn {
   #inImmediate = false;
   readonly #sharesThread: boolean;
   #idleSinceMs = 0;
+  /**
+   * A busy disk was waited for: what comes next are requests of somebody whose last ones took far
+   * longer than waking up, so looking for them does not pay.
+   */
+  #gathered = false;
   #closed = false;
 
   constructor(
@@ -246,6 +251,7 @@ export class NativeTurn {
     const count = Math.min(depth * GATHER_SHARE, GATHER_COUNT_MAX);
     this.#queue.gather(Math.floor(count), GATHER_MS, GATHER_TIMEOUT_MS);
     this.stats.blocks++;
+    this.#gathered = true;
     return this.#queue.hasCompletions;
   }
 
@@ -254,7 +260,8 @@ export class NativeTurn {
     const startMs = this.#clock.nowMs();
     this.#idleSinceMs = startMs;
     this.#polling.noteBulk(this.handler?.takeBulkHint?.() === true);
-    const windowMs = this.#polling.windowMs();
+    const windowMs = this.#gathered ? 0 : this.#polling.windowMs();
+    this.#gathered = false;
     if (windowMs === 0) return false;
     const queue = this.#queue;
     for (;;) {

@@ -37,6 +37,10 @@ export class SharedSlabSpace implements SlabSpace {
   readonly #counters: Int32Array;
   readonly #entries: Float64Array;
   readonly #slabs: (Slab | undefined)[] = [];
+  /** The slabs that this space has made: it alone empties them. */
+  readonly #own = new Set<Slab>();
+  /** Told of each slab before it is emptied. */
+  onRelease: ((slab: Slab) => void) | null = null;
   /** Released slabs of this thread by length, ready for use again. */
   readonly #released = new Map<number, Slab[]>();
 
@@ -66,10 +70,19 @@ export class SharedSlabSpace implements SlabSpace {
     const memory = mapShared(rounded);
     this.#entries[id * 2] = memory.address;
     this.#entries[id * 2 + 1] = rounded;
-    return this.#keep(id, memory);
+    const slab = this.#keep(id, memory);
+    this.#own.add(slab);
+    return slab;
+  }
+
+  /** True for a slab of this space's own making: no other thread empties it. */
+  owns(slab: Slab): boolean {
+    return this.#own.has(slab);
   }
 
   release(slab: Slab): void {
+    assert(this.owns(slab), "a slab is released where it was allocated");
+    this.onRelease?.(slab);
     emptyShared(slab);
     const list = this.#released.get(slab.lengthBytes) ?? [];
     list.push(slab);

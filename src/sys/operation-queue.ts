@@ -11,6 +11,8 @@ export const Operation = {
   readv: 1,
   writev: 2,
   fsync: 3,
+  readFixed: 4,
+  writeFixed: 5,
   sendmsg: 9,
   recvmsg: 10,
   accept: 13,
@@ -72,6 +74,25 @@ export interface OperationQueue {
     operationFlags: number,
     userData: number,
     totalBytes?: number,
+  ): void;
+  /**
+   * Has the kernel keep hold of memory, so that not every direct read and write in it has to look
+   * its pages up. The memory stays what it is until `freeBuffer`, nobody empties or unmaps it.
+   * @returns the buffer's number, or -1: not here, or no more of them now
+   */
+  fixBuffer(address: number, lengthBytes: number): number;
+  /** The memory is about to be emptied: the number is free. What is in flight is begun first. */
+  freeBuffer(buffer: number): void;
+  /** Takes `readFixed` or `writeFixed` in memory of a fixed buffer. Hot path. */
+  prepareFixed(
+    operation: number,
+    fd: number,
+    address: number,
+    length: number,
+    position: number,
+    operationFlags: number,
+    userData: number,
+    buffer: number,
   ): void;
   /** Begins what is pending and looks for what has ended; does not wait. Hot path. */
   enter(): void;

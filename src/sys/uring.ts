@@ -8,6 +8,7 @@
 
 import { assert } from "../util/assert.ts";
 import { PenstockError } from "../util/errors.ts";
+import { FixedBufferTable } from "./fixed-buffer-table.ts";
 import {
   close,
   ioUringEnter,
@@ -38,6 +39,9 @@ const OFFSET_SQES = 0x10000000n;
 const EVENTFD_DISABLED = 1;
 /** Completions have overflowed, or deferred work waits (IORING_SQ_CQ_OVERFLOW, _TASKRUN). */
 const SQ_NEEDS_ENTER = 2 | 4;
+const SQ_TASK_WORK = 4;
+/** Further entries for deferred work, per entry. */
+const MORE_WORK_MAX = 8;
 const WORDS_PER_SQE = 16;
 const TWO_32 = 4294967296;
 
@@ -60,6 +64,8 @@ const Param = {
 } as const;
 
 const FEATURE_MIN_TIMEOUT = 1 << 15;
+/** The word of a submission entry whose lower half is the buffer's number. */
+const SQE_BUFFER_WORD = 10;
 
 export interface RingOptions {
   readonly submissionEntries: number;
@@ -90,6 +96,8 @@ export class Ring implements OperationQueue {
   readonly #canGather: boolean;
   #sqTail = 0;
   #cqHead = 0;
+  /** Made with the first fixed buffer. */
+  #fixed: FixedBufferTable | null = null;
 
   /** @throws PenstockError `io-uring-unavailable` with the errno */
   constructor(options: RingOptions) {
@@ -166,6 +174,34 @@ export class Ring implements OperationQueue {
     this.pending++;
   }
 
+  fixBuffer(address: number, lengthBytes: number): number {
+    this.#fixed ??= new FixedBufferTable(this.fd);
+    return this.#fixed.add(address, lengthBytes);
+  }
+
+  freeBuffer(buffer: number): void {
+    // An entry that is written and not yet submitted names its buffer by number: the kernel must
+    // have looked that up before it means another buffer.
+    this.#submitAll();
+    this.#fixed?.remove(buffer);
+  }
+
+  // hot path
+  prepareFixed(
+    operation: number,
+    fd: number,
+    address: number,
+    length: number,
+    position: number,
+    operationFlags: number,
+    userData: number,
+    buffer: number,
+  ): void {
+    const at = (this.#sqTail & this.#sqMask) * WORDS_PER_SQE;
+    this.prepare(operation, fd, address, length, position, operationFlags, userData);
+    this.#sqes[at + SQE_BUFFER_WORD] = buffer;
+  }
+
   /** Submits what is pending and runs deferred completion work; does not wait. Hot path. */
   enter(): void {
     Atomics.store(this.#ring, this.#sqTailAt, this.#sqTail);
@@ -174,6 +210,16 @@ export class Ring implements OperationQueue {
     // -EBUSY / -EAGAIN: completions must be reaped first; what is pending stays pending.
     if (result >= 0) this.pending -= result;
     else assert(RETRIED_ERRNOS.has(-result), `io_uring_enter failed with errno ${-result}`);
+    // The kernel does 20 pieces of deferred work at a time. What has ended together is answered
+    // together, by one send.
+    for (let more = 0; more < MORE_WORK_MAX && this.#hasMoreWork; more++) {
+      this.enterCount++;
+      ioUringEnter(this.#fdArgument, this.#counts[0] as bigint);
+    }
+  }
+
+  get #hasMoreWork(): boolean {
+    return (Atomics.load(this.#ring, this.#sqFlagsAt) & SQ_TASK_WORK) !== 0;
   }
 
   /** As `enter`, and sleeps until a completion is there, for at most `timeoutMs` (below 1 s). */
@@ -277,7 +323,15 @@ export class Ring implements OperationQueue {
   }
 
   #makeRoom(): void {
-    for (let tries = 0; this.pending > this.#sqMask; tries++) {
+    this.#submitUntil(this.#sqMask);
+  }
+
+  #submitAll(): void {
+    this.#submitUntil(0);
+  }
+
+  #submitUntil(pendingMax: number): void {
+    for (let tries = 0; this.pending > pendingMax; tries++) {
       assert(tries < 1000, "the kernel takes submissions");
       this.enter();
     }

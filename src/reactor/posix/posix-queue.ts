@@ -198,6 +198,18 @@ export class PosixQueue implements OperationQueue {
     this.#files.forget(fd);
   }
 
+  fixBuffer(_address: number, _lengthBytes: number): number {
+    return -1;
+  }
+
+  freeBuffer(buffer: number): void {
+    assert(false, `there is no fixed buffer ${buffer}`);
+  }
+
+  prepareFixed(operation: number): void {
+    assert(false, `there is no fixed buffer for operation ${operation}`);
+  }
+
   close(): void {
     this.#epoll.close();
   }
