@@ -1,10 +1,11 @@
 // Tests of the uring level: the suite of every level, and what only this one promises.
 
 import assert from "node:assert/strict";
-import { closeSync, fstatSync, openSync } from "node:fs";
+import { closeSync, fstatSync, openSync, truncateSync } from "node:fs";
 import { test } from "node:test";
 import { makeLoopDevice } from "../testing/loop-device.ts";
 import { missingTools } from "../testing/require-tool.ts";
+import { runCommand } from "../testing/run-command.ts";
 import { makeTempDir } from "../testing/temp-dir.ts";
 import { IoOp } from "./io.ts";
 import { ioConformance } from "./io-conformance.ts";
@@ -41,6 +42,9 @@ test("UringIo states a block device's size and sectors", {
     assert.equal(opened.logicalBlockBytes, sectorBytes);
     assert.equal(opened.alignmentBytes, sectorBytes);
     await assert.rejects(io.openFile({ path: device.path, write: true }), { code: "claimed" });
+    truncateSync(device.backingPath, 12 * 1024 * 1024);
+    await runCommand("losetup", ["--set-capacity", device.path]);
+    assert.equal(await io.sizeOfFile(opened.file), 12 * 1024 * 1024);
     await io.closeFile(opened.file);
     await io.close();
   }
