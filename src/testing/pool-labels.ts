@@ -33,8 +33,6 @@ export function testLabel(diskCount = 1, changes: Partial<PoolLabel> = {}): Pool
     writtenMs: 1_700_000_000_001,
     objectsRoot: { a: 1000, b: 1001, generation: 6, level: 1, epoch: 1 },
     propertiesRoot: emptyPointer(),
-    deadRoot: emptyPointer(),
-    killsRoot: emptyPointer(),
     dataBlocks: 11,
     pageBlocks: 13,
     heldBlocks: 8192 * diskCount - 4096 * diskCount - 24,

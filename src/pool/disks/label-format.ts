@@ -96,8 +96,6 @@ export interface PoolLabel {
   readonly writtenMs: number;
   readonly objectsRoot: Readonly<RootPointer>;
   readonly propertiesRoot: Readonly<RootPointer>;
-  readonly deadRoot: Readonly<RootPointer>;
-  readonly killsRoot: Readonly<RootPointer>;
   readonly dataBlocks: number;
   readonly pageBlocks: number;
   readonly heldBlocks: number;
@@ -147,8 +145,6 @@ const AT = {
   written: 120,
   objectsRoot: 128,
   propertiesRoot: 152,
-  deadRoot: 176,
-  killsRoot: 200,
   dataBlocks: 224,
   pageBlocks: 232,
   heldBlocks: 240,
@@ -242,8 +238,6 @@ function putRoots(view: DataView, label: PoolLabel): void {
   view.setUint32(AT.nextObjectId, label.nextObjectId, true);
   writePointer(view, AT.objectsRoot, label.objectsRoot);
   writePointer(view, AT.propertiesRoot, label.propertiesRoot);
-  writePointer(view, AT.deadRoot, label.deadRoot);
-  writePointer(view, AT.killsRoot, label.killsRoot);
   putU64(view, AT.dataBlocks, label.dataBlocks);
   putU64(view, AT.pageBlocks, label.pageBlocks);
   putU64(view, AT.heldBlocks, label.heldBlocks);
@@ -286,8 +280,6 @@ function readLabel(view: DataView, diskCount: number): PoolLabel | null {
     writtenMs: getU64(view, AT.written),
     objectsRoot: pointerAt(view, AT.objectsRoot),
     propertiesRoot: pointerAt(view, AT.propertiesRoot),
-    deadRoot: pointerAt(view, AT.deadRoot),
-    killsRoot: pointerAt(view, AT.killsRoot),
     dataBlocks: getU64(view, AT.dataBlocks),
     pageBlocks: getU64(view, AT.pageBlocks),
     heldBlocks: getU64(view, AT.heldBlocks),
@@ -357,9 +349,9 @@ function isSpaceSound(label: PoolLabel): boolean {
 }
 
 function arePointersSound(label: PoolLabel): boolean {
-  const { objectsRoot, propertiesRoot, deadRoot, killsRoot } = label;
+  const { objectsRoot, propertiesRoot } = label;
   const spaceRoots = label.disks.map(({ spaceRoot }) => spaceRoot);
-  return [objectsRoot, propertiesRoot, deadRoot, killsRoot, ...spaceRoots].every(
+  return [objectsRoot, propertiesRoot, ...spaceRoots].every(
     ({ a, b, generation }) =>
       generation <= label.generation &&
       (a === 0) === (b === 0) &&

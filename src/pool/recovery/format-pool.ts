@@ -221,8 +221,6 @@ function newLabel(
     writtenMs: nowMs,
     objectsRoot: emptyPointer(),
     propertiesRoot: emptyPointer(),
-    deadRoot: emptyPointer(),
-    killsRoot: emptyPointer(),
     dataBlocks: 0,
     pageBlocks: 0,
     heldBlocks: 0,
