@@ -71,6 +71,8 @@ export class Run {
   readonly schedule: Schedule;
   readonly world: SimWorld;
   readonly clients: SimClient[] = [];
+  /** Operations of a stage that are no client's. */
+  readonly others = { begun: 0, answered: 0, slowestMs: 0 };
   readonly violations: Violation[] = [];
   readonly #histories: History[] = [];
   readonly #hash = new TraceHash();
@@ -173,18 +175,19 @@ export class Run {
 
   report(recoveryMs: number): RunReport {
     const { world } = this;
+    const doers = [...this.clients, this.others];
     const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
     this.#hash.add(`${world.fake.eventCount} events, ${world.fake.traceHash}`);
     return {
       violations: this.violations,
-      operations: sum(this.clients.map(({ begun }) => begun)),
-      answered: sum(this.clients.map(({ answered }) => answered)),
+      operations: sum(doers.map(({ begun }) => begun)),
+      answered: sum(doers.map(({ answered }) => answered)),
       faults: Object.fromEntries([...world.faultCounts].sort()),
       traceHash: this.#hash.text,
       virtualMs: world.nowMs,
       events: world.fake.eventCount,
       recoveryMs,
-      slowestOperationMs: Math.max(0, ...this.clients.map(({ slowestMs }) => slowestMs)),
+      slowestOperationMs: Math.max(...doers.map(({ slowestMs }) => slowestMs)),
       undecided: sum(this.#histories.map(({ undecided }) => undecided)),
     };
   }

@@ -8,6 +8,7 @@ import { MIRROR_SCENARIO } from "./scenarios/mirror.ts";
 import { NBD_SCENARIO } from "./scenarios/nbd.ts";
 import { NVMF_SCENARIO } from "./scenarios/nvmf.ts";
 import { POOL_SCENARIO } from "./scenarios/pool.ts";
+import { SNAPSHOT_SCENARIO } from "./scenarios/snapshot.ts";
 
 export const SCENARIOS: readonly Scenario[] = [
   FILE_SCENARIO,
@@ -15,6 +16,7 @@ export const SCENARIOS: readonly Scenario[] = [
   NVMF_SCENARIO,
   MIRROR_SCENARIO,
   POOL_SCENARIO,
+  SNAPSHOT_SCENARIO,
 ];
 
 export function scenarioNamed(name: string): Scenario | undefined {
