@@ -1,7 +1,7 @@
 // Families of versions: whatever is written, taken, cloned and deleted, in whatever order and with
 // whatever end, each version holds what it held, and the walk of all finds each block once.
 
-import { deepStrictEqual, strictEqual } from "node:assert/strict";
+import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { test } from "node:test";
 import { openForTest, PoolWorld } from "../../testing/pool-rig.ts";
 import { type Content, contentOf, stateOf, writeTags } from "../../testing/version-family.ts";
@@ -17,6 +17,9 @@ const VOLUME_BYTES = 64 * MIB;
 const KEYS = VOLUME_BYTES / BLOCK_BYTES;
 const ROUNDS = process.env.PENSTOCK_LONG === "1" ? 200 : 6;
 const STEPS = 40;
+const VERSIONS_MAX = 14;
+/** Blocks that have content from the first. */
+const FILLED = 8000;
 
 interface Family {
   readonly random: Prng;
@@ -79,25 +82,33 @@ async function discard(pool: Pool, family: Family): Promise<void> {
   }
 }
 
+async function snapshot(pool: Pool, family: Family): Promise<void> {
+  const volume = pick(family, isVolume);
+  if (volume === undefined || family.versions.size >= VERSIONS_MAX) return;
+  const part = `s${family.nextName++}`;
+  await pool.createSnapshot(volume, part);
+  family.versions.set(`${volume}@${part}`, new Map(family.versions.get(volume)));
+}
+
+async function clone(pool: Pool, family: Family): Promise<void> {
+  const source = pick(family, isSnapshot);
+  if (source === undefined || family.versions.size >= VERSIONS_MAX) return;
+  const name = `c${family.nextName++}`;
+  await pool.cloneSnapshot(source, { name });
+  family.versions.set(name, new Map(family.versions.get(source)));
+}
+
 async function change(pool: Pool, family: Family): Promise<void> {
   const { random, versions } = family;
   const chance = random.below(100);
   if (chance < 45) return write(pool, family);
   if (chance < 52) return discard(pool, family);
   if (chance < 66) {
-    const volume = pick(family, isVolume);
-    if (volume === undefined || versions.size > 14) return;
-    const name = `${volume}@s${family.nextName++}`;
-    await pool.createSnapshot(volume, name.slice(volume.length + 1));
-    versions.set(name, new Map(versions.get(volume)));
+    await snapshot(pool, family);
     return;
   }
   if (chance < 76) {
-    const snapshot = pick(family, isSnapshot);
-    if (snapshot === undefined || versions.size > 14) return;
-    const name = `c${family.nextName++}`;
-    await pool.cloneSnapshot(snapshot, { name });
-    versions.set(name, new Map(versions.get(snapshot)));
+    await clone(pool, family);
     return;
   }
   if (chance < 94) {
@@ -186,6 +197,90 @@ for (const cacheKib of [1024, 4096]) {
       });
     }
   });
+}
+
+/** Deleted versions that are half gone. */
+function halfCut(pool: Pool): number {
+  const { catalogue } = pool.parts;
+  return [...catalogue.all()].filter(({ cursor }) => cursor > 0 && cursor < 2 ** 32).length;
+}
+
+/** Single blocks in many leaves, side by side. */
+async function scatter(pool: Pool, family: Family, blocks: number): Promise<void> {
+  const name = pick(family, isVolume);
+  const content = family.versions.get(name ?? "");
+  if (name === undefined || content === undefined) return;
+  const keys = new Set(Array.from({ length: blocks }, () => family.random.below(FILLED)));
+  const runs = [...keys].map((first) => ({ first, tags: [family.nextTag++] }));
+  await writeTags(pool, name, runs);
+  for (const { first, tags } of runs) content.set(first, tags[0] as number);
+}
+
+/** Something is deleted, and volumes change and are taken while it is cut. */
+async function disturbCut(pool: Pool, family: Family): Promise<void> {
+  const { random, versions } = family;
+  const deleted = pick(family, (name) => name !== "v");
+  if (deleted !== undefined) {
+    await pool.deleteVolume(deleted);
+    versions.delete(deleted);
+  }
+  for (let count = random.below(5); count > 0; count--) {
+    // Nobody waits for it: the kill comes when it comes.
+    if (random.chance(0.3)) pool.parts.checkpointer.request("of the test");
+    if (random.chance(0.8)) await scatter(pool, family, 1 + random.below(12));
+    else await snapshot(pool, family);
+  }
+}
+
+test("what is half cut goes on after a kill, and its child with what it was left", async () => {
+  let [killed, reopened] = [0, 0];
+  for (let seed = 1; seed <= ROUNDS / 2; seed++) {
+    const random = new Prng(`cut ${seed}`);
+    const world = new PoolWorld({ seed, diskBytes: [128 * MIB], cacheBytes: 2 * MIB });
+    const family: Family = {
+      random,
+      versions: new Map([["v", new Map()]]),
+      nextTag: 1,
+      nextName: 1,
+      hasCopies: false,
+    };
+    await world.run(async () => {
+      let pool = await world.open();
+      await pool.createVolume({ name: "v", sizeBytes: VOLUME_BYTES });
+      await fill(pool, family);
+      for (let step = 0; step < 12; step++) {
+        const what = `seed ${seed}, step ${step}`;
+        await snapshot(pool, family);
+        await scatter(pool, family, 60);
+        if (random.chance(0.3)) await clone(pool, family);
+        await disturbCut(pool, family);
+        if (random.chance(0.6)) {
+          killed += halfCut(pool);
+          world.kill();
+          pool = await world.open();
+          reopened += halfCut(pool);
+          await disturbCut(pool, family);
+        }
+        if (random.chance(0.4)) await settle(pool, family, what);
+      }
+      await settle(pool, family, `seed ${seed}, at the end`);
+      await measureAll(pool, family, `seed ${seed}`);
+      await world.exported(pool);
+    });
+  }
+  ok(killed >= ROUNDS / 4 && reopened > 0, `${killed} kills in a cut, ${reopened} found half cut`);
+});
+
+/** Many leaves, half full: chunks come in any order. */
+async function fill(pool: Pool, family: Family): Promise<void> {
+  const content = family.versions.get("v") as Content;
+  const firsts = Array.from({ length: FILLED / 100 }, (_, index) => index * 100);
+  for (; firsts.length > 0; ) {
+    const [first = 0] = firsts.splice(family.random.below(firsts.length), 1);
+    const tags = Array.from({ length: 40 }, () => family.nextTag++);
+    await writeTags(pool, "v", [{ first, tags }]);
+    for (const [index, tag] of tags.entries()) content.set(first + index, tag);
+  }
 }
 
 /** What each alone has, by the model: blocks that no other version has with the same tag. */
