@@ -280,3 +280,26 @@ test("an exported pool that is imported again finds nothing to do", async () => 
     await world.exported(pool);
   });
 });
+
+test("a pool whose map of free space is lost serves reads, and fails changes by name", async () => {
+  const place = scene(70);
+  const { world } = place;
+  await world.run(async () => {
+    const pool = await create(place);
+    await place.write(pool, 0, [1, 2]);
+    await world.exported(pool);
+  });
+  const [label] = labelsOn(place)
+    .filter((each) => each !== null)
+    .sort((one, other) => other.generation - one.generation);
+  const { a, b } = label?.disks[0]?.spaceRoot ?? { a: 0, b: 0 };
+  ok(a > 0 && b > 0);
+  for (const address of [a, b]) fileOf(place).corrupt(address * BLOCK_BYTES, 512);
+  await world.run(async () => {
+    const pool = await world.open();
+    deepStrictEqual(await place.read(pool, 2), [1, 2]);
+    await rejects(place.write(pool, 2, [3]), { code: "media-error" });
+    strictEqual(pool.info.state, "faulted");
+    ok(pool.info.reason.includes("map of free space"), pool.info.reason);
+  });
+});

@@ -31,6 +31,7 @@ import {
 import { BlockLease, type ChunkSource } from "./block-lease.ts";
 import { ChunkHints } from "./chunk-hints.ts";
 import { ChunkTable } from "./chunk-table.ts";
+import { raiseLostMap } from "./lost-map.ts";
 import { PageStock } from "./page-stock.ts";
 import { ReplacedPages } from "./replaced-pages.ts";
 import type { ReusePipeline } from "./reuse-pipeline.ts";
@@ -95,6 +96,7 @@ export class SpaceMap implements PageSpace, ChunkSource, Flushable {
   readonly #fold: SpaceFold;
   readonly #budget = new TakeBudget();
   #isReplay: boolean;
+  #hasLostMap = false;
   #total = 0;
   /** Of all space trees, at worst. */
   #leavesMax = 0;
@@ -359,7 +361,10 @@ export class SpaceMap implements PageSpace, ChunkSource, Flushable {
   pagesToTake(wanted: number): number {
     this.#stock.refill(wanted + STOCK_MORE);
     const inStock = Math.floor(this.#stock.blocks / 2);
-    if (inStock < wanted && !this.#stock.isLoading) this.#askForReuse();
+    if (inStock < wanted && !this.#stock.isLoading) {
+      this.#askForReuse();
+      if (this.#hasLostMap && this.waitingBlocks + this.#taken === 0) raiseLostMap(this.#cache);
+    }
     if (this.#budget.allows(2 * wanted, this.freeBlocks - this.#taken)) return inStock;
     this.pressure?.checkpointWanted();
     return 0;
@@ -415,6 +420,7 @@ export class SpaceMap implements PageSpace, ChunkSource, Flushable {
       mapped.tree.load(chunk, waiter);
       return MISSING;
     }
+    this.#hasLostMap ||= at === FAILED;
     if (at === FAILED) return FAILED;
     const record = table.record(disk, chunk, this.#limitOf(mapped, chunk));
     table.fill(record, this.#cache.words, at < 0 ? -1 : at + 1);
