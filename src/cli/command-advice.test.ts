@@ -24,7 +24,7 @@ test("addAdvice tells the right command for a wrong one", async () => {
     [["run", "x"], /unknown-command: .*did you mean `penstock pipe run`\?/],
     [["list"], /`penstock pipe list` or `penstock pool list` or /],
     [["pip", "list"], /Did you mean pipe\?/],
-    [["delete", "a"], /unknown command 'delete' \(did you mean `penstock pipe delete`\?\)$/],
+    [["delete", "a"], /unknown command 'delete' \(did you mean `penstock pipe delete` or /],
     [["engine", "shwo"], /unknown-command: .*did you mean `penstock engine show`\?/],
     [["engine", "start"], /unknown-command: .*'start' \(see `penstock engine --help`\)/],
     [["engine", "show", "x"], /excess-arguments: .*\(see `penstock engine show --help`\)/],

@@ -6,7 +6,7 @@
  * it said last. What clients do with a replica is counted by the pipe that serves it.
  */
 
-import type { PoolListing } from "../pipe/pool-protocol.ts";
+import type { PoolListing, VersionCounts } from "../pipe/pool-protocol.ts";
 import type { PoolInfo, VolumeInfo } from "../pool/pool-info.ts";
 import type { MetricDefinition, MetricLabels, MetricSample } from "./metrics-catalogue.ts";
 import type { ListedPool } from "./pool-registry.ts";
@@ -81,10 +81,26 @@ export const POOL_METRICS: readonly MetricDefinition[] = [
   ofPool("scrub_bad_copies", "Bad copies of metadata that it has found", (_, scrub) => {
     return scrub?.badCopies ?? 0;
   }),
+  ofVersions("snapshots", "Snapshots", ({ snapshots }) => snapshots),
+  ofVersions(
+    "deleting",
+    "Replicas and snapshots that are deleted and still hold space",
+    ({ deleting }) => deleting,
+  ),
+  ofVersions("sends", "Sends that run", ({ sends }) => sends),
+  ofVersions("receives", "Receives that run", ({ receives }) => receives),
+  ofVersions("flattens", "Flattens that run", ({ flattens }) => flattens),
+  ofVersions("sent_bytes_total", "Data that was sent, before compression", ({ sentBytes }) => {
+    return sentBytes;
+  }),
+  ofVersions("received_bytes_total", "Data that was received, unpacked", ({ receivedBytes }) => {
+    return receivedBytes;
+  }),
   ofDisk("size_bytes", "What of the disk is the pool's", ({ sizeBytes }) => sizeBytes),
   ofDisk("free_bytes", "Of that, what nobody uses", ({ freeBytes }) => freeBytes),
   ofReplica("size_bytes", "Its size", ({ sizeBytes }) => sizeBytes),
   ofReplica("used_bytes", "What it holds", ({ usedBytes }) => usedBytes),
+  ofReplica("snapshots", "How many it has", ({ snapshots }) => snapshots),
 ];
 
 function stateOf({ entry, listing, isStalled = false }: ListedPool): State {
@@ -115,6 +131,24 @@ function ofPool(
     *samples({ pools }) {
       for (const [pool, { info, scrub }] of eachOpen(pools)) {
         yield { labels: { pool }, value: value(info, scrub) };
+      }
+    },
+  };
+}
+
+function ofVersions(
+  name: string,
+  help: string,
+  value: (counts: VersionCounts) => number,
+): MetricDefinition {
+  return {
+    name: `penstock_pool_${name}`,
+    type: name.endsWith("_total") ? "counter" : "gauge",
+    help,
+    labels: ["pool"],
+    *samples({ pools }) {
+      for (const [pool, { versions }] of eachOpen(pools)) {
+        yield { labels: { pool }, value: value(versions) };
       }
     },
   };

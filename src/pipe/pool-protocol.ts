@@ -40,6 +40,21 @@ export interface PoolListing {
   readonly volumes: readonly VolumeInfo[];
   /** The one that runs, or the last one since the pool was opened. */
   readonly scrub: ScrubProgress | null;
+  readonly versions: VersionCounts;
+}
+
+/** Of snapshots and clones, and of what is done with them. */
+export interface VersionCounts {
+  readonly snapshots: number;
+  /** Volumes and snapshots that are deleted, and whose space has not come back yet. */
+  readonly deleting: number;
+  /** Running now. */
+  readonly sends: number;
+  readonly receives: number;
+  readonly flattens: number;
+  /** Of data, before it is compressed, since the pool was opened. */
+  readonly sentBytes: number;
+  readonly receivedBytes: number;
 }
 
 /** A pool of which some disks may have become larger. */

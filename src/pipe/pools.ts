@@ -351,7 +351,8 @@ export class Pools {
   #listing(pool: Pool): PoolListing {
     const info: PoolInfo = pool.info;
     const scrub = this.#scrubs.get(pool)?.progress ?? null;
-    return { info, volumes: pool.volumes(), scrub };
+    const versions = this.versions.countsOf(pool);
+    return { info, volumes: pool.volumes(), scrub, versions };
   }
 
   #pool(name: string): Pool {

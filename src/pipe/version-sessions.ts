@@ -24,6 +24,7 @@ import { blocksOf } from "../pool/stream/stream-format.ts";
 import { PenstockError } from "../util/errors.ts";
 import { DiffSession } from "./diff-session.ts";
 import { FlattenSession } from "./flatten-session.ts";
+import type { VersionCounts } from "./pool-protocol.ts";
 import type {
   FlattenProgress,
   OpenedReceive,
@@ -38,6 +39,12 @@ interface Session {
   close(): Promise<void>;
 }
 
+/** Since the pool was opened. */
+interface Moved {
+  sentBytes: number;
+  receivedBytes: number;
+}
+
 type Params<K extends keyof VersionMethods> = Parameters<VersionMethods[K]>[0];
 
 const SESSIONS_MAX = 1024;
@@ -48,6 +55,7 @@ export class VersionSessions implements VersionMethods {
   /** Calls under way. */
   readonly #calls = new Map<Pool, Set<Promise<unknown>>>();
   readonly #ending = new WeakSet<Pool>();
+  readonly #moved = new WeakMap<Pool, Moved>();
   #lastId = 0;
 
   /** @param find @throws PenstockError `pool-not-found` */
@@ -67,6 +75,27 @@ export class VersionSessions implements VersionMethods {
   /** It has not ended after all. */
   staysOpen(pool: Pool): void {
     this.#ending.delete(pool);
+  }
+
+  countsOf(pool: Pool): VersionCounts {
+    let [snapshots, deleting] = [0, 0];
+    for (const { kind, isDeleting } of pool.parts.catalogue.all()) {
+      if (isDeleting) deleting++;
+      else if (kind === "snapshot") snapshots++;
+    }
+    const own = [...this.#sessions.values()].filter((each) => each.pool === pool);
+    const count = (is: (session: Session) => boolean): number =>
+      own.filter(({ session }) => is(session)).length;
+    const { sentBytes, receivedBytes } = this.#moved.get(pool) ?? {
+      sentBytes: 0,
+      receivedBytes: 0,
+    };
+    return {
+      ...{ snapshots, deleting, sentBytes, receivedBytes },
+      sends: count(isSend),
+      receives: count(isReceive),
+      flattens: count(isFlatten),
+    };
   }
 
   createSnapshot({ pool, name, uuid }: Params<"createSnapshot">): Promise<SnapshotInfo> {
@@ -133,7 +162,9 @@ export class VersionSessions implements VersionMethods {
   }
 
   async nextSend({ session }: Params<"nextSend">): Promise<readonly StreamPiece[]> {
-    return await this.#session(session, isSend).next();
+    const pieces = await this.#session(session, isSend).next();
+    this.#count(session, "sentBytes", pieces);
+    return pieces;
   }
 
   async openReceive(params: Params<"openReceive">): Promise<OpenedReceive> {
@@ -145,6 +176,7 @@ export class VersionSessions implements VersionMethods {
 
   async putReceive({ session, pieces }: Params<"putReceive">): Promise<void> {
     await this.#session(session, isReceive).put(pieces);
+    this.#count(session, "receivedBytes", pieces);
   }
 
   async finishReceive({ session }: Params<"finishReceive">): Promise<SnapshotInfo> {
@@ -198,6 +230,14 @@ export class VersionSessions implements VersionMethods {
       calls.delete(call);
       if (calls.size === 0) this.#calls.delete(pool);
     }
+  }
+
+  #count(id: SessionId, what: keyof Moved, pieces: readonly StreamPiece[]): void {
+    const pool = this.#sessions.get(id)?.pool;
+    if (pool === undefined) return;
+    const moved = this.#moved.get(pool) ?? { sentBytes: 0, receivedBytes: 0 };
+    for (const { bytes } of pieces) moved[what] += bytes?.length ?? 0;
+    this.#moved.set(pool, moved);
   }
 
   #session<T extends Session>(id: SessionId, isWanted: (session: Session) => session is T): T {

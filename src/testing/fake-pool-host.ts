@@ -185,5 +185,9 @@ function listingOf({ name, uuid, disks, volumes }: FakePool): PoolListing {
     },
     volumes: all,
     scrub: null,
+    versions: {
+      ...{ snapshots: 0, deleting: 0, sends: 0, receives: 0, flattens: 0 },
+      ...{ sentBytes: 0, receivedBytes: 0 },
+    },
   };
 }
