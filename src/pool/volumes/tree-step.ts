@@ -14,8 +14,10 @@ const LEAVES_AHEAD = 32;
 /** After `tree.atLeast(key)` said MISSING: where the missing page is. */
 export function keyToLoad(tree: PageTree, key: number): number {
   if (tree.find(key) === MISSING) return key;
-  // The leaf of `key` is there and ends before any larger one: the next is missing.
+  // The leaf of `key` is there and ends before any larger one: the next is missing; or a page above
+  // it is, which a leaf that was found by a hint does not need.
   const end = tree.leafEnd(key);
+  if (end < 0) return key;
   assert(end > key && end < KEYS_END, "a page that is missing has keys");
   return end;
 }
