@@ -261,7 +261,10 @@ function poolFacts(view: PoolView): (readonly [string, string])[] {
     ["events", eventsOf(view)],
     ["scrub", scrubOf(view)],
     ["created", view.createdAt ?? "-"],
-    ...disks.map((disk) => ["disk", `${disk.device} (${size(disk.freeBytes)} free)`] as const),
+    ...disks.map(({ device, freeBytes, sizeBytes }) => {
+      const space = `${size(freeBytes)} of ${size(sizeBytes)} free`;
+      return ["disk", sizeBytes === null ? device : `${device} (${space})`] as const;
+    }),
   ];
 }
 

@@ -48,6 +48,8 @@ class Rig {
             this.pipes.findIndex((pipe) => pipe.name === name),
             1,
           );
+          if (this.host.state === "online") return;
+          throw new PenstockError({ code: "flush-failed", message: "scripted" });
         },
         resize: async (name) => {
           this.resized.push(name);
@@ -168,4 +170,15 @@ test("shareName is a pipe's name, whatever the replica's is", () => {
   strictEqual(named("vol1"), "replica.p.vol1");
   strictEqual(named("x".repeat(60)), `replica.${uuid}`);
   strictEqual(named("Größe"), `replica.${uuid}`);
+});
+
+test("a faulted pool is exported with its shares, whose last flushes fail", async () => {
+  const rig = await withReplicas("a", "b");
+  await rig.replicas.share("p", "a", "nbd");
+  await rig.replicas.share("p", "b", "nbd");
+  rig.host.state = "faulted";
+  await rejects(rig.replicas.destroyPool("p", true), { code: "flush-failed" });
+  await rig.replicas.share("p", "a", "nbd");
+  await rig.replicas.exportPool("p");
+  deepStrictEqual([rig.pipes.length, await rig.pools.list()], [0, []]);
 });

@@ -9,7 +9,7 @@ import { planPipe } from "../pipe/pipe-plan.ts";
 import type { PoolHost } from "../pipe/pool-host.ts";
 import { type BranchPlan, volumesOf } from "../pipe/stage-plan.ts";
 import type { CreateVolumeOptions, VolumeInfo } from "../pool/pool-info.ts";
-import { PenstockError } from "../util/errors.ts";
+import { PenstockError, toPenstockError } from "../util/errors.ts";
 import type { EngineEvents } from "./engine-event.ts";
 import type { ListedPipe, PipeRegistry } from "./pipe-registry.ts";
 import type { PoolRegistry } from "./pool-registry.ts";
@@ -142,8 +142,8 @@ export class ReplicaRegistry {
   async exportPool(pool: string): Promise<void> {
     await this.#options.pools.export(pool, async () => {
       if (!this.#options.pools.openNames.includes(pool)) return;
-      const { volumes } = await this.#options.pools.listing(pool);
-      await this.#endShares(pool, volumes);
+      const { info, volumes } = await this.#options.pools.listing(pool);
+      await this.#endShares(pool, volumes, { isFaulted: info.state === "faulted" });
     });
   }
 
@@ -165,8 +165,16 @@ export class ReplicaRegistry {
     });
   }
 
-  /** All or none: when something else uses one of them, nothing has changed. */
-  async #endShares(pool: string, volumes: readonly VolumeInfo[]): Promise<void> {
+  /**
+   * All or none: when something else uses one of them, nothing has changed.
+   * @param how a faulted pool fails each share's last flush, as it has failed those of clients:
+   *   it is exported so that an import can tell what there is
+   */
+  async #endShares(
+    pool: string,
+    volumes: readonly VolumeInfo[],
+    { isFaulted }: { readonly isFaulted: boolean } = { isFaulted: false },
+  ): Promise<void> {
     const uses = this.#uses();
     const shares: ListedPipe[] = [];
     for (const volume of volumes) {
@@ -177,7 +185,13 @@ export class ReplicaRegistry {
       const share = this.#sharePipe(pool, volume, uses);
       if (share !== undefined) shares.push(share);
     }
-    for (const { name } of shares) await this.#options.pipes.delete(name);
+    for (const { name } of shares) {
+      try {
+        await this.#options.pipes.delete(name);
+      } catch (thrown) {
+        if (!isFaulted || toPenstockError(thrown).code !== "flush-failed") throw thrown;
+      }
+    }
   }
 
   async #listOf(pool: string): Promise<readonly ListedReplica[]> {

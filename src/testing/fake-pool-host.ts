@@ -33,6 +33,8 @@ export class FakePoolHost {
   readonly calls: string[] = [];
   /** A pool whose end fails is open as before. */
   staysOpen = false;
+  /** Of all pools. */
+  state: PoolListing["info"]["state"] = "online";
   /** Pools are asked in vain. */
   hangs = false;
   /** What the next call of a method ends with. */
@@ -89,7 +91,8 @@ export class FakePoolHost {
 
   async describe(name: string): Promise<PoolListing> {
     if (this.hangs) return await new Promise(() => undefined);
-    return listingOf(this.#pool(name));
+    const listing = listingOf(this.#pool(name));
+    return { ...listing, info: { ...listing.info, state: this.state } };
   }
 
   async createVolume(name: string, options: CreateVolumeOptions): Promise<VolumeInfo> {
