@@ -51,6 +51,7 @@ const SESSIONS_MAX = 1024;
 
 export class VersionSessions implements VersionMethods {
   readonly #find: (pool: string) => Pool;
+  readonly #cursorBytes: number | undefined;
   readonly #sessions = new Map<SessionId, { readonly session: Session; readonly pool: Pool }>();
   /** Calls under way. */
   readonly #calls = new Map<Pool, Set<Promise<unknown>>>();
@@ -58,9 +59,13 @@ export class VersionSessions implements VersionMethods {
   readonly #moved = new WeakMap<Pool, Moved>();
   #lastId = 0;
 
-  /** @param find @throws PenstockError `pool-not-found` */
-  constructor(find: (pool: string) => Pool) {
+  /**
+   * @param find @throws PenstockError `pool-not-found`
+   * @param cursorBytes received between two cursors; undefined: as is good
+   */
+  constructor(find: (pool: string) => Pool, cursorBytes?: number) {
     this.#find = find;
+    this.#cursorBytes = cursorBytes;
   }
 
   /** A pool is about to end: settles when nothing of it runs here any more. */
@@ -171,7 +176,10 @@ export class VersionSessions implements VersionMethods {
     const { pool, header, options } = params;
     const found = await this.#call(pool, (live) => prepareReceive(live, header, options));
     if ("taken" in found) return found;
-    return { session: await this.#open(pool, (live) => ReceiveRun.open(live, found.target)) };
+    const session = await this.#open(pool, (live) =>
+      ReceiveRun.open(live, found.target, this.#cursorBytes),
+    );
+    return { session };
   }
 
   async putReceive({ session, pieces }: Params<"putReceive">): Promise<void> {

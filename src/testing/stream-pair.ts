@@ -22,9 +22,9 @@ export class StreamEnd {
   readonly pool: Pool;
   readonly sessions: VersionSessions;
 
-  constructor(pool: Pool) {
+  constructor(pool: Pool, cursorBytes?: number) {
     this.pool = pool;
-    this.sessions = new VersionSessions(() => pool);
+    this.sessions = new VersionSessions(() => pool, cursorBytes);
   }
 
   /** All bytes of a stream. */
@@ -45,14 +45,14 @@ export class StreamEnd {
     return Buffer.concat(chunks);
   }
 
-  /** @param cutAt after so many bytes the connection is gone */
+  /** @param cut after so many bytes the connection is gone, or something else happens */
   async receive(
     stream: Uint8Array,
     options: Partial<ReceiveOptions> & { readonly volume: string },
-    cutAt = Number.POSITIVE_INFINITY,
+    cut: { readonly at: number; happens?(): Promise<never> } = { at: Number.POSITIVE_INFINITY },
   ): Promise<SnapshotInfo> {
     const whole = { snapshot: null, isThin: true, rollback: false, ...options };
-    return await receiveStream(this.#host, POOL, pieces(stream, cutAt), whole);
+    return await receiveStream(this.#host, POOL, pieces(stream, cut), whole);
   }
 
   async token(volume: string): Promise<string | null> {
@@ -80,11 +80,15 @@ export class StreamEnd {
 /** What the cut looks like to whoever reads. */
 export const CUT = new PenstockError({ code: "test-cut", message: "the connection is gone" });
 
-async function* pieces(stream: Uint8Array, cutAt: number): AsyncGenerator<Uint8Array> {
+async function* pieces(
+  stream: Uint8Array,
+  cut: { readonly at: number; happens?(): Promise<never> },
+): AsyncGenerator<Uint8Array> {
   for (let at = 0; at < stream.length; at += CHUNK_BYTES) {
     const end = Math.min(at + CHUNK_BYTES, stream.length);
-    if (end >= cutAt) {
-      yield stream.subarray(at, cutAt);
+    if (end >= cut.at) {
+      yield stream.subarray(at, cut.at);
+      await cut.happens?.();
       throw CUT;
     }
     yield stream.subarray(at, end);

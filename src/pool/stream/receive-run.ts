@@ -24,7 +24,7 @@ import type { StreamPiece } from "./send-run.ts";
 import { lengthOfBlocks } from "./stream-format.ts";
 import type { StreamPool } from "./stream-pool.ts";
 
-/** Written between two cursors. */
+/** Written between two cursors, unless told otherwise. */
 const CURSOR_BYTES = 64 * 2 ** 20;
 /** Records without data count too. */
 const RECORD_COST_BYTES = 64 * 2 ** 10;
@@ -40,6 +40,7 @@ export class ReceiveRun {
   readonly #pool: StreamPool;
   readonly #target: ReceiveTarget;
   readonly #device: PromiseDevice;
+  readonly #cursorBytes: number;
   readonly #running = new Set<Promise<void>>();
   readonly #cursors = new Lane();
   /** What begins before it has been put; what was put is written, or in `#running`. */
@@ -50,20 +51,29 @@ export class ReceiveRun {
   #closed: Promise<void> | null = null;
 
   /** The volume has the property `receive`, as in `target`. @throws as `Pool.openVolume` */
-  static async open(pool: StreamPool, target: ReceiveTarget): Promise<ReceiveRun> {
+  static async open(
+    pool: StreamPool,
+    target: ReceiveTarget,
+    cursorBytes = CURSOR_BYTES,
+  ): Promise<ReceiveRun> {
     const stageName = `receive of ${target.snapshot}`;
     const opened = await pool.openVolume(target.volume, { stageName });
     try {
-      return new ReceiveRun(pool, target, new PromiseDevice(opened));
+      return new ReceiveRun(pool, { target, cursorBytes }, new PromiseDevice(opened));
     } catch (thrown) {
       await opened.close();
       throw thrown;
     }
   }
 
-  private constructor(pool: StreamPool, target: ReceiveTarget, device: PromiseDevice) {
+  private constructor(
+    pool: StreamPool,
+    { target, cursorBytes }: { readonly target: ReceiveTarget; readonly cursorBytes: number },
+    device: PromiseDevice,
+  ) {
     this.#pool = pool;
     this.#target = target;
+    this.#cursorBytes = cursorBytes;
     this.#device = device;
     this.#position = target.state.cursor;
   }
@@ -80,7 +90,7 @@ export class ReceiveRun {
     const last = pieces.at(-1);
     if (last !== undefined) this.#position = Math.max(this.#position, last.first + last.count);
     await this.#track(written);
-    if (this.#sinceCursor < CURSOR_BYTES) return;
+    if (this.#sinceCursor < this.#cursorBytes) return;
     this.#sinceCursor = 0;
     await this.#cursors.run(() => this.#saveCursor());
   }

@@ -84,9 +84,9 @@ for (const zstd of [false, true]) {
         let opening: Parameters<StreamEnd["send"]>[0] = { snapshot: `vol@s${step}`, ...base };
         for (let tries = step % 2; ; tries++) {
           const stream = await from.send(opening, zstd);
-          const cutAt = tries === 0 ? 200 + prng.below(stream.length - 200) : undefined;
-          const received = to.receive(stream, { volume: "copy" }, cutAt);
-          if (cutAt === undefined) {
+          const cut = tries === 0 ? { at: 200 + prng.below(stream.length - 200) } : undefined;
+          const received = to.receive(stream, { volume: "copy" }, cut);
+          if (cut === undefined) {
             strictEqual((await received).name, `copy@s${step}`);
             break;
           }
@@ -179,7 +179,7 @@ test("a receiving that is given up leaves what was there before", () =>
     await churn(from.pool, "vol", prng);
     await from.pool.createSnapshot("vol", "one");
     const base = await from.send({ snapshot: "vol@one" });
-    await rejects(to.receive(base, { volume: "vol" }, base.length - 1), CUT);
+    await rejects(to.receive(base, { volume: "vol" }, { at: base.length - 1 }), CUT);
     deepStrictEqual(to.pool.snapshots(), []);
     await to.sessions.abortReceive({ pool: "p", name: "vol" });
     strictEqual(to.pool.volume("vol"), undefined);
@@ -188,7 +188,7 @@ test("a receiving that is given up leaves what was there before", () =>
     await churn(from.pool, "vol", prng);
     await from.pool.createSnapshot("vol", "two");
     const increment = await from.send({ snapshot: "vol@two", base: "vol@one" });
-    await rejects(to.receive(increment, { volume: "vol" }, increment.length - 50), CUT);
+    await rejects(to.receive(increment, { volume: "vol" }, { at: increment.length - 50 }), CUT);
     await rejects(to.receive(base, { volume: "vol", snapshot: "x" }), { code: "receive-other" });
     await to.sessions.abortReceive({ pool: "p", name: "vol" });
     strictEqual(Buffer.compare(before, await contentOf(to.pool, "vol")), 0);
