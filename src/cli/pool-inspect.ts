@@ -10,7 +10,7 @@ import type { Device } from "../block/device.ts";
 import { FileDevice } from "../devices/file.ts";
 import { inspectPool, type PoolInspection } from "../pool/inspect/inspect-pool.ts";
 import type { PoolEnvironment, PoolEvent } from "../pool/pool-environment.ts";
-import type { VolumeInfo } from "../pool/pool-info.ts";
+import type { SnapshotInfo, VolumeInfo } from "../pool/pool-info.ts";
 import { IoLevel } from "../reactor/io.ts";
 import { openIo } from "../reactor/open-io.ts";
 import { Reactor } from "../reactor/reactor.ts";
@@ -94,10 +94,19 @@ function print(
   events: readonly PoolEvent[],
   { output }: InspectArguments,
 ): void {
-  const { info, volumes, findings, walk, exported } = inspection;
+  const { info, volumes, snapshots, deletedVersions, findings, walk, exported } = inspection;
   if (output !== "table") {
     const said = events.map(({ level, code, message }) => ({ level, code, message }));
-    const value = { pool: info, volumes, findings, events: said, check: walk, export: exported };
+    const value = {
+      pool: info,
+      volumes,
+      snapshots,
+      deletedVersions,
+      findings,
+      events: said,
+      check: walk,
+      export: exported,
+    };
     process.stdout.write(formatValue(value, output));
     return;
   }
@@ -107,6 +116,9 @@ function print(
     ...events.map(({ level, message }) => `${level}: ${message}`),
     ...(walk?.problems ?? []).map((problem) => `problem: ${problem}`),
   ];
+  if (deletedVersions > 0) {
+    lines.push(`deleted, and not gone yet: ${deletedVersions} volumes and snapshots`);
+  }
   if (walk !== null) {
     const { dataBlocks, pageBlocks, heldBlocks, freeBlocks, problems } = walk;
     const found = problems.length === 0 ? "all as it must be" : `${problems.length} problems`;
@@ -119,6 +131,7 @@ function print(
     lines.push(`export: ${formatSize(copiedBytes)} copied, ${lostBytes} bytes lost`);
   }
   process.stdout.write(formatTable(volumes, COLUMNS));
+  if (snapshots.length > 0) process.stdout.write(formatTable(snapshots, SNAPSHOT_COLUMNS));
   for (const line of lines) process.stdout.write(`${inOneLine(line)}\n`);
 }
 
@@ -128,4 +141,13 @@ const COLUMNS: readonly Column<VolumeInfo>[] = [
   { title: "SIZE", align: "right", text: ({ sizeBytes }) => formatSize(sizeBytes) },
   { title: "USED", align: "right", text: ({ usedBytes }) => formatSize(usedBytes) },
   { title: "STATE", text: ({ state }) => state },
+];
+
+const SNAPSHOT_COLUMNS: readonly Column<SnapshotInfo>[] = [
+  { title: "SNAPSHOT", text: ({ name }) => name },
+  { title: "UUID", text: ({ uuid }) => uuid },
+  { title: "SIZE", align: "right", text: ({ sizeBytes }) => formatSize(sizeBytes) },
+  { title: "USED", align: "right", text: ({ usedBytes }) => formatSize(usedBytes) },
+  { title: "CREATED", text: ({ createdMs }) => new Date(createdMs).toISOString() },
+  { title: "CLONES", align: "right", text: ({ clones }) => String(clones) },
 ];

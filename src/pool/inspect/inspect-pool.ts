@@ -1,6 +1,6 @@
 /**
  * inspectPool: what is in a pool that nobody has open, by reading only: lists it, walks its trees,
- * copies a volume out of it.
+ * copies a volume or a snapshot out of it.
  *
  * The log is replayed into memory, which takes up to 256 MiB of pages; nothing is written to the
  * disks, whose devices may be read-only.
@@ -9,7 +9,7 @@
 import type { Device } from "../../block/device.ts";
 import { type PoolWalkResult, walkPool } from "../check/pool-walk.ts";
 import type { PoolEnvironment } from "../pool-environment.ts";
-import type { ImportFindings, PoolInfo, VolumeInfo } from "../pool-info.ts";
+import type { ImportFindings, PoolInfo, SnapshotInfo, VolumeInfo } from "../pool-info.ts";
 import { Pool } from "../pool.ts";
 import { type ExportResult, exportVolume } from "./export-volume.ts";
 
@@ -18,11 +18,12 @@ export interface InspectOptions {
   readonly check?: boolean;
   /** Goes on without a damaged log. */
   readonly force?: boolean;
-  /** Copies a volume out. */
+  /** Copies a volume or a snapshot out. */
   readonly export?: ExportOrder;
 }
 
 export interface ExportOrder {
+  /** A volume, or a snapshot. */
   readonly volume: string;
   /** Makes a device of that size which reads as zeroes; closed when all is over. */
   openTarget(sizeBytes: number): Promise<Device>;
@@ -31,6 +32,9 @@ export interface ExportOrder {
 export interface PoolInspection {
   readonly info: PoolInfo;
   readonly volumes: readonly VolumeInfo[];
+  readonly snapshots: readonly SnapshotInfo[];
+  /** Deleted, and not gone yet: what others have of them still, or what nobody has freed. */
+  readonly deletedVersions: number;
   readonly findings: ImportFindings;
   /** null: not asked for. */
   readonly walk: PoolWalkResult | null;
@@ -57,7 +61,11 @@ export async function inspectPool(
     const walk = check ? await walkPool(pool.parts) : null;
     const order = options.export;
     const exported = order === undefined ? null : await exportFrom(pool, order);
-    return { info: pool.info, volumes: pool.volumes(), findings: pool.findings, walk, exported };
+    const { info, findings } = pool;
+    const [volumes, snapshots] = [pool.volumes(), pool.snapshots()];
+    const versions = [...pool.parts.catalogue.all()];
+    const deletedVersions = versions.filter(({ isDeleting }) => isDeleting).length;
+    return { info, volumes, snapshots, deletedVersions, findings, walk, exported };
   } finally {
     await pool.close();
   }
