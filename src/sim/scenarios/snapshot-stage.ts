@@ -17,7 +17,8 @@ import { countVersions } from "../version-count.ts";
 import { HOST, PoolHost } from "./pool-host.ts";
 import { VersionActor, type VersionSession } from "./version-actor.ts";
 
-const BUFFER_BYTES = 16 * 1024 * 1024;
+/** Every version may be open. */
+const BUFFER_BYTES = 64 * 1024 * 1024;
 const KIB = 1024;
 /** Virtual time for the last examination. */
 const EXAMINE_MS_MAX = 600_000;

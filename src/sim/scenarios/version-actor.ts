@@ -503,7 +503,8 @@ export class VersionActor {
     unsure: Unsure,
     change: () => Promise<unknown>,
   ): Promise<boolean> {
-    if (version.users > 0 || version.isHeld) return false;
+    const isThere = this.#versions.get(version.uuid) === version;
+    if (!isThere || version.users > 0 || version.isHeld) return false;
     version.isHeld = true;
     try {
       await this.#closeDevice(version);
