@@ -96,17 +96,19 @@ class Family {
   }
 }
 
-async function change(rig: PagesRig, { tree, model }: Version, keys: number): Promise<void> {
+async function change(rig: PagesRig, version: Version, keys: number): Promise<void> {
   const { prng } = rig;
+  const { tree, model } = version;
   const key = prng.below(keys);
   if (prng.chance(0.7)) {
     const at = await until(rig, tree, key, () => tree.put(key));
     ok(at >= 0);
     rig.cache.words[at + 1] = model.size + prng.below(1000);
     model.set(key, rig.cache.words[at + 1] as number);
+    await look(rig, version, key);
     return;
   }
-  const end = key + prng.below(keys / 4) + 1;
+  const end = key + prng.below(prng.chance(0.5) ? 5 : keys / 4) + 1;
   for (let from = key; from < end; ) {
     const next = await until(rig, tree, from, () => tree.leafEnd(from));
     await until(rig, tree, from, () => tree.removeInLeaf(from, end, null));
@@ -114,11 +116,11 @@ async function change(rig: PagesRig, { tree, model }: Version, keys: number): Pr
     from = next;
   }
   for (let gone = key; gone < end; gone++) model.delete(gone);
+  await look(rig, version, key);
 }
 
-/** A look by the hint must see the last change. */
-async function look(rig: PagesRig, { tree, model }: Version, keys: number): Promise<void> {
-  const key = rig.prng.below(keys);
+/** A look by a hint must see the last change. */
+async function look(rig: PagesRig, { tree, model }: Version, key: number): Promise<void> {
   const at = await until(rig, tree, key, () => tree.find(key));
   const value = model.get(key);
   if (value === undefined) strictEqual(at, ABSENT);
@@ -149,7 +151,9 @@ async function run(rig: PagesRig, kind: TreeKind, keys: number, dirtyMax: number
     }
     if (prng.chance(0.01) && family.snapshots.length < 20) family.snapshot(pick(family.volumes));
     await change(rig, pick(family.volumes), keys);
-    await look(rig, pick([...family.volumes, ...family.snapshots]), keys);
+    for (let looks = 0; looks < 3; looks++) {
+      await look(rig, pick([...family.volumes, ...family.snapshots]), prng.below(keys));
+    }
   }
   await checkpoint(rig);
   await family.check();
@@ -179,6 +183,20 @@ test("a dirty page that a snapshot shares is copied; one that is the tree's own 
     taken.sharing.isFixed = true;
     strictEqual(taken.touch(1), ABSENT);
     deepStrictEqual(taken.root, before);
+  }));
+
+test("hints of a tree do not lead to a leaf that it has copied", () =>
+  withPages(64, 1, async (rig) => {
+    const { cache } = rig;
+    const tree = new PageTree(cache, MAPPING, 3, emptyPointer());
+    for (let key = 0; key < 400; key++) cache.words[tree.put(key) + 1] = 7;
+    tree.sharing.through = cache.epoch++;
+    // The leaf of 70 is noted for it, and not the last one looked at.
+    for (const key of [300, 70, 300]) ok(tree.find(key) >= 0);
+    tree.put(5);
+    cache.words[tree.put(70) + 1] = 9;
+    ok(tree.find(300) >= 0);
+    strictEqual(cache.words[tree.find(70) + 1], 9);
   }));
 
 test("TreeSharing: the border is the origin's own where its cut has passed", () => {
