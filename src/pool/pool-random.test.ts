@@ -39,7 +39,8 @@ const FILLED = {
 
 const CASES: Readonly<Record<string, ProgramOptions>> = {
   "of one disk": USUAL,
-  "of three disks": { ...USUAL, diskBytes: [32 * MIB, 16 * MIB, 24 * MIB] },
+  "of three disks": { ...USUAL, diskBytes: [32 * MIB, 16 * MIB, 24 * MIB], trims: true },
+  ...(IS_LONG ? { "that are full and trimmed": { ...FULL, trims: true } } : {}),
   "with many clients": { ...USUAL, clients: 64, operations: 1000 },
   "that are full": FULL,
   "that are filled and overwritten": FILLED,

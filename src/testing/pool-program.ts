@@ -36,6 +36,8 @@ export interface ProgramOptions {
   /** Operations between two ends of the pool. */
   readonly operations: number;
   readonly clients: number;
+  /** Meanwhile scrubs discard all free space, one after the other. */
+  readonly trims?: boolean;
 }
 
 interface Volume {
@@ -96,7 +98,10 @@ export class PoolProgram {
     this.#isOver = false;
     const { operations, clients } = this.#options;
     const perClient = Math.ceil(operations / clients);
-    const running = Array.from({ length: clients }, () => this.#client(perClient));
+    const clientsEnded = Promise.all(
+      Array.from({ length: clients }, () => this.#client(perClient)),
+    );
+    const running = [clientsEnded, this.#trim(clientsEnded)];
     const end = this.#random.below(4);
     if (end === 0) {
       await Promise.all(running);
@@ -194,6 +199,21 @@ export class PoolProgram {
         if (!isNoSpace || (isWrite && !this.#options.isThin)) throw error;
         this.noSpaces++;
       }
+    }
+  }
+
+  async #trim(until: Promise<unknown>): Promise<void> {
+    const pool = this.#pool;
+    if (pool === null || this.#options.trims !== true) return;
+    let isEnded = false;
+    const end = (): void => {
+      isEnded = true;
+    };
+    until.then(end, end);
+    while (!isEnded && !this.#isOver) {
+      const { state, trimmedBytes } = await pool.scrub({ trim: true, restart: true }).done;
+      this.#say(`a trim of ${trimmedBytes} bytes: ${state}`);
+      await this.#sleep(this.#random.float() * 20);
     }
   }
 
