@@ -27,6 +27,7 @@ export type PoolEventCode =
   | "pool-tail-dropped"
   | "pool-flush-failed"
   | "pool-log-lost"
+  | "pool-map-rebuilt"
   | "pool-medium-full"
   | "scrub-finished";
 

@@ -37,8 +37,9 @@ import { PoolVersions } from "./pool-versions.ts";
 import { PoolVolumes } from "./pool-volumes.ts";
 import { addDisk, growDisks } from "./recovery/change-disks.ts";
 import { formatPool } from "./recovery/format-pool.ts";
-import { type FoundPool, findPool, importPool } from "./recovery/importer.ts";
-import { assembleParts, checkCacheBytes, type PoolParts } from "./recovery/pool-parts.ts";
+import { explainFailure, type FoundPool, findPool, importPool } from "./recovery/importer.ts";
+import { checkCacheBytes, type PoolParts } from "./recovery/pool-parts.ts";
+import { assembleForImport } from "./recovery/rebuild-space.ts";
 import { DataPath } from "./volumes/data-path.ts";
 import type { FlattenOptions, FlattenRun } from "./volumes/flatten-run.ts";
 import type { DiffSink } from "./volumes/version-diff.ts";
@@ -111,10 +112,12 @@ export class Pool {
 
   static async #open(
     environment: PoolEnvironment,
-    { label, devices, lacking, damagedCopies }: FoundPool,
+    found: FoundPool,
     options: PoolOptions,
   ): Promise<Pool> {
-    const parts = assembleParts(label, devices, environment, options);
+    const { devices, lacking, damagedCopies } = found;
+    const made = await assembleForImport(found.label, devices, environment, options);
+    const { parts, label } = made;
     try {
       const how = { force: options.force ?? false, lacking, damagedCopies };
       return new Pool(parts, await importPool(parts, label, how));
@@ -122,7 +125,7 @@ export class Pool {
       await parts.checkpointer.idle();
       await closeAll(devices);
       releaseMemory(parts);
-      throw error;
+      throw explainFailure(parts, label, error);
     }
   }
 

@@ -45,7 +45,7 @@ export async function makePoolImages(
   end: "kill" | "export",
 ): Promise<PoolImages> {
   const random = new Prng("images");
-  const disks = openDisks(reactor, sizesBytes, [], "before");
+  const disks = openImages(reactor, sizesBytes, [], "before");
   const environment = poolEnvironment(reactor, "images");
   const options = { name: "pool", chunkBytes: 64 * 1024, cacheBytes: CACHE_BYTES };
   const pool = await Pool.create(environment, disks, options);
@@ -85,7 +85,7 @@ export async function tryImages(
   options: PoolOptions = {},
 ): Promise<Outcome> {
   const environment = poolEnvironment(reactor, "again");
-  const disks = openDisks(reactor, images.sizesBytes, images.disks, instance);
+  const disks = openImages(reactor, images.sizesBytes, images.disks, instance);
   const lost: string[] = [];
   const wrong: string[] = [];
   const gone: string[] = [];
@@ -148,7 +148,8 @@ async function readOrNull(
   }
 }
 
-function openDisks(
+/** Disks with such images; fresh ones where there is none. */
+export function openImages(
   reactor: Reactor,
   sizesBytes: readonly number[],
   images: readonly DiskImage[],

@@ -155,6 +155,11 @@ export const POOL_CODES: CodeList = {
     causes: "`penstock pool import --force` of a pool with a damaged log.",
     todo: "Check what its replicas hold: file systems need a repair.",
   },
+  "pool-map-rebuilt": {
+    means: "The map of a disk's space was lost; a forced import has made it anew.",
+    causes: "Both copies of a page of the map were damaged.",
+    todo: "Nothing is lost by it. Look at the disk; a scrub tells whether there is more.",
+  },
   "pool-medium-full": {
     means: "The file system or pool below a pool's disk has no space left for the pool's pages.",
     causes: "A sparse file, or a thin volume, that has promised more than there is.",

@@ -261,6 +261,7 @@ async function replayLog(
       ? await checkTail(tail, replay.tail(scan.mark))
       : new Map();
     replay.protect();
+    if (parts.isMapRebuilt) await replay.foldSpace();
     await replay.apply(missing);
     if (applier.leftOut > 0 && !force) throw incompleteReplay(label, applier.leftOut);
     return {
@@ -272,6 +273,20 @@ async function replayLog(
   } finally {
     reactor.io.slabs.release(slab);
   }
+}
+
+/** Names what an import has failed for, where that is known. */
+export function explainFailure({ lostMaps }: PoolParts, label: PoolLabel, error: unknown): unknown {
+  if (lostMaps.size === 0) return error;
+  const disks = [...lostMaps].join(", ");
+  return new PenstockError({
+    code: "pool-damaged",
+    message:
+      `both copies of a part of the map of the space of disk ${disks} of pool ${label.name} are ` +
+      "lost: a forced import makes it anew",
+    details: { pool: label.name, disks },
+    cause: error,
+  });
 }
 
 /** Without those the volumes would show what was there before. */

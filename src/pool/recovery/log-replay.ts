@@ -116,6 +116,16 @@ export class LogReplay {
     }
   }
 
+  /** After `protect`: what memory knows of the disks' space is put into its trees and written. */
+  async foldSpace(): Promise<void> {
+    const { reactor, space } = this.#options;
+    do {
+      const status = await awaitCall<Status>(reactor, (done) => space.prepareFold(done));
+      if (status !== Status.ok) throw noRoom(`a map cannot be written: ${statusName(status)}`);
+    } while (!space.fold());
+    await this.#writeDirty();
+  }
+
   /** After `protect`. @throws PenstockError `pool-faulted` when pages cannot be written */
   async apply(missing: MissingBlocks): Promise<void> {
     const { reactor } = this.#options;

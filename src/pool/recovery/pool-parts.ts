@@ -13,10 +13,11 @@ import type { PoolLabel } from "../disks/label-format.ts";
 import { PoolDisks, type PoolFault } from "../disks/pool-disks.ts";
 import { PoolLog } from "../log/pool-log.ts";
 import { PageCache, type PoolPressure } from "../pages/page-cache.ts";
-import type { PageDamage } from "../pages/page-format.ts";
+import { type PageDamage, PageKind } from "../pages/page-format.ts";
 import type { PoolEnvironment } from "../pool-environment.ts";
 import { CACHE_BYTES_LEAST, CACHE_BYTES_MAX, type PoolOptions } from "../pool-info.ts";
 import { BLOCK_BYTES, type FlushWaiter, poolSizes } from "../pool-layout.ts";
+import type { ChunkTable } from "../space/chunk-table.ts";
 import { ReusePipeline } from "../space/reuse-pipeline.ts";
 import { SpaceMap } from "../space/space-map.ts";
 import { type BlockChecksum, blockChecksum, CHECKSUM_KINDS } from "../volumes/block-checksum.ts";
@@ -40,6 +41,10 @@ export interface PoolParts {
   /** Of this session: 16 hex digits. */
   readonly session: string;
   readonly isReadOnly: boolean;
+  /** Its checkpoints have yet to write a map of a disk that was made anew. */
+  readonly isMapRebuilt: boolean;
+  /** Disks of whose map a page was found lost. */
+  readonly lostMaps: ReadonlySet<number>;
   /** Called in the turn, once, when the pool has a fault. */
   readonly faultListeners: ((fault: PoolFault) => void)[];
 }
@@ -60,15 +65,20 @@ export function checkCacheBytes(cacheBytes: number | undefined): void {
   });
 }
 
-/** @param devices in the order of the label's disk table; they belong to the parts from now on */
+/**
+ * @param devices in the order of the label's disk table; they belong to the parts from now on
+ * @param table of what is in use on disks of which the label has no map
+ */
 export function assembleParts(
   label: PoolLabel,
   devices: readonly Device[],
   environment: PoolEnvironment,
   options: PoolOptions,
+  table?: ChunkTable,
 ): PoolParts {
   assert(devices.length === label.disks.length, "a pool has all its disks");
   const { reactor } = environment;
+  const lostMaps = new Set<number>();
   const session = environment.makeUuid().replaceAll("-", "").slice(0, 16);
   const disks = new PoolDisks(
     label.disks.map(({ uuid, blocks }, index) => {
@@ -83,10 +93,13 @@ export function assembleParts(
     disks,
     poolUuid: label.poolUuid,
     generation: firstGeneration(label, session),
-    onDamage: (found) => tellDamage(environment, label.name, found),
+    onDamage: (found) => {
+      if (found.isLost && found.kind === PageKind.space) lostMaps.add(found.tree);
+      tellDamage(environment, label.name, found);
+    },
   });
   cache.epoch = label.epoch;
-  const space = makeSpace(label, cache);
+  const space = makeSpace(label, cache, table);
   const reuse = new ReusePipeline({ space, disks });
   const { logAddress, logBlocks, logUnitBytes } = label;
   const log = new PoolLog({
@@ -116,6 +129,8 @@ export function assembleParts(
     checksum: blockChecksum(kind),
     session,
     isReadOnly: options.readOnly === true,
+    isMapRebuilt: table !== undefined,
+    lostMaps,
     faultListeners: [],
   };
   disks.onFault = (fault) => tellFault(parts, fault);
@@ -159,12 +174,13 @@ function firstGeneration({ generation }: PoolLabel, session: string): number {
   return generation + 1 + 2 * (1 + skip);
 }
 
-function makeSpace(label: PoolLabel, cache: PageCache): SpaceMap {
+function makeSpace(label: PoolLabel, cache: PageCache, table?: ChunkTable): SpaceMap {
   const { keptBackBytes } = poolSizes(label.disks.map(({ blocks }) => blocks));
   // No checkpoint has been made yet: nothing is marked in use.
   const isNew = label.heldBlocks === 0;
   const space = new SpaceMap({
     cache,
+    ...(table === undefined ? {} : { table }),
     chunkBlocks: label.chunkBlocks,
     disks: isNew
       ? []

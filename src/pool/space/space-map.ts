@@ -56,6 +56,8 @@ export interface SpaceDisk {
 export interface SpaceMapOptions {
   readonly cache: PageCache;
   readonly chunkBlocks: number;
+  /** Chunks that are known already. */
+  readonly table?: ChunkTable;
   /** As in the label; none when a pool is made: then `addDisk`. */
   readonly disks: readonly SpaceDisk[];
   readonly dataBlocks: number;
@@ -113,7 +115,7 @@ export class SpaceMap implements PageSpace, ChunkSource, Flushable {
 
   constructor(options: SpaceMapOptions) {
     const { cache, chunkBlocks, disks } = options;
-    this.table = new ChunkTable(chunkBlocks);
+    this.table = options.table ?? new ChunkTable(chunkBlocks);
     this.keptBackBlocks = options.keptBackBlocks;
     this.#cache = cache;
     this.#reactor = cache.reactor;
