@@ -108,6 +108,10 @@ export async function receive(
     const message = `${pool}/${replica} is not being received`;
     throw new PenstockError({ code: "not-receiving", message });
   }
+  if (process.stdin.isTTY) {
+    const message = "expected a stream on standard input, as `penstock send` writes it";
+    throw new PenstockError({ code: "invalid-argument", message });
+  }
   const { snapshot, thin, rollback } = options;
   const target = { pool, replica, thin, rollback, ...(snapshot === undefined ? {} : { snapshot }) };
   const { snapshot: received } = await streamToEngine(address, (snapshots) =>

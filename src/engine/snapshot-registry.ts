@@ -87,11 +87,12 @@ export class SnapshotRegistry {
     name: string,
     clone: { readonly name: string; readonly uuid: string | null },
   ): Promise<ListedReplica> {
-    const { pools, host, replicas } = this.#options;
+    const { pools, host } = this.#options;
     return await pools.inTurn(pool, async () => {
       const volume = await host.versions.clone({ pool, name }, clone.name, clone.uuid);
       this.#say(pool, "clone-created", `${volume.name} of ${name}`);
-      return await replicas.get(pool, volume.name);
+      // Not looked up: there may be thousands.
+      return { pool, volume, shareUri: "", pipes: [] };
     });
   }
 

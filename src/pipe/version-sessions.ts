@@ -47,7 +47,8 @@ interface Moved {
 
 type Params<K extends keyof VersionMethods> = Parameters<VersionMethods[K]>[0];
 
-const SESSIONS_MAX = 1024;
+/** Of a reactor; a send or receive has some MiB on their way. */
+const SESSIONS_MAX = 256;
 
 export class VersionSessions implements VersionMethods {
   readonly #find: (pool: string) => Pool;

@@ -104,7 +104,7 @@ async function openCutter(t: TestContext, to: string, cutsAfter: number[]): Prom
   return typeof address === "object" ? `127.0.0.1:${address?.port}` : "";
 }
 
-test("snapshots by the command line: taken, listed, compared, cloned, rolled back to", async (t) => {
+test("snapshots by the command line: taken, listed, compared, cloned, undone", async (t) => {
   const engine = await startWithPool(t, "fast");
   strictEqual(await penstock(engine, "snapshot list"), "No snapshots have been taken\n");
   await penstock(engine, "replica create fast vol --size 8MiB --thin");
@@ -198,7 +198,7 @@ test("a snapshot goes through a file, and what came of a cut one is gone on with
   await client.disconnect();
 });
 
-test("a base and increments reach another engine though its connection breaks ten times", async (t) => {
+test("a base and increments reach another engine over a line that is cut ten times", async (t) => {
   const from = await startWithPool(t, "fast");
   const to = await startWithPool(t, "safe");
   await penstock(from, "replica create fast vol --size 24MiB --thin");
@@ -211,7 +211,8 @@ test("a base and increments reach another engine though its connection breaks te
       const where = step === 0 ? at : (at * 7 + step * 5) % 24;
       await client.write(where * MIB, randomBytes(MIB));
     }
-    await penstock(from, `snapshot create fast vol@s${step}`);
+    const request = { pool: "fast", snapshot: `vol@s${step}` };
+    await ask(from, ({ snapshots }) => snapshots.createSnapshot(request));
     if (step > 0) cuts.push(1.5e6, step * 1000);
     const base = step === 0 ? "" : `--base vol@s${step - 1}`;
     await penstock(from, `send fast vol@s${step} ${base} --to ${address} --into safe/vol --thin`);

@@ -1,4 +1,4 @@
-// A receiver that is killed, or loses its power, anywhere in a stream: nothing is visible that is not
+// A receiver that is killed, or loses power, anywhere in a stream: nothing is visible that is not
 // whole, what lies before the cursor is what was sent, and the stream is gone on with to its end.
 
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";

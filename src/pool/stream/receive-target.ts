@@ -57,23 +57,16 @@ export async function prepareReceive(
   }
   const found = pool.volume(volume);
   const existing = found?.name === volume ? found : undefined;
-  const begun = existing === undefined ? null : receiveStateOf(pool, volume);
-  const taken = pool.snapshots(volume).find(({ name }) => name === snapshot);
-  if (taken !== undefined) {
-    return { taken: await endedBefore(pool, { header, begun, taken, volume }) };
-  }
-  if (begun !== null) {
-    checkSame(begun, header, volume);
-    return { target: { volume, snapshot, state: begun } };
-  }
-  if (header.startBlock > 0) {
-    throw other(volume, `nothing of it is there, and the stream begins at ${header.startBlock}`);
-  }
+  const { begun, ended } = existing === undefined ? NOT_BEGUN : await begunIn(pool, volume);
+  if (ended !== null && lineageIn(pool, ended) === header.uuid) return { taken: ended };
+  checkNew(pool, header, { volume, snapshot });
   const { uuid, baseUuid, sizeBytes } = header;
-  const state = { uuid, baseUuid, sizeBytes, cursor: 0, isMade: existing === undefined };
+  const isMade = existing === undefined;
+  const state = begun ?? { uuid, baseUuid, sizeBytes, cursor: 0, isMade };
   const target = { volume, snapshot, state };
+  checkSame(begun, header, volume);
   if (existing === undefined) await makeVolume(pool, target, options);
-  else await beginIn(pool, existing, target, options);
+  else if (begun === null) await beginIn(pool, existing, target, options);
   if (pool.volume(volume)?.sizeBytes !== sizeBytes) await pool.resizeVolume(volume, sizeBytes);
   return { target };
 }
@@ -83,7 +76,7 @@ export async function prepareReceive(
  * @throws PenstockError `not-receiving`, `base-not-found`, `volume-in-use`, `volume-not-found`
  */
 export async function endReceive(pool: StreamPool, volume: string): Promise<void> {
-  const begun = receiveStateOf(pool, volume);
+  const { begun } = await begunIn(pool, volume);
   if (begun === null) {
     const message = `${volume} is not being received`;
     throw new PenstockError({ code: "not-receiving", message, details: { name: volume } });
@@ -97,33 +90,46 @@ export async function endReceive(pool: StreamPool, volume: string): Promise<void
   await pool.setProperties(volume, new Map([[RECEIVE_PROPERTY, null]]));
 }
 
-/** The engine ended between the snapshot and the volume's property, or it is another one. */
-async function endedBefore(
+interface Begun {
+  readonly begun: ReceiveState | null;
+  /** The engine had ended between this snapshot and the volume's property. */
+  readonly ended: SnapshotInfo | null;
+}
+
+const NOT_BEGUN: Begun = { begun: null, ended: null };
+
+async function begunIn(pool: StreamPool, volume: string): Promise<Begun> {
+  const begun = receiveStateOf(pool, volume);
+  if (begun === null) return NOT_BEGUN;
+  const ended = pool.snapshots(volume).find((each) => lineageIn(pool, each) === begun.uuid);
+  if (ended === undefined) return { begun, ended: null };
+  await pool.setProperties(volume, new Map([[RECEIVE_PROPERTY, null]]));
+  return { begun: null, ended };
+}
+
+/** A volume has each content, and each name, once. */
+function checkNew(
   pool: StreamPool,
-  at: {
-    readonly header: StreamHeader;
-    readonly begun: ReceiveState | null;
-    readonly taken: SnapshotInfo;
-    readonly volume: string;
-  },
-): Promise<SnapshotInfo> {
-  const { header, begun, taken, volume } = at;
-  const isSame = lineageIn(pool, taken) === header.uuid;
-  if (isSame && begun?.uuid === header.uuid) {
-    await pool.setProperties(volume, new Map([[RECEIVE_PROPERTY, null]]));
-    return taken;
+  { uuid }: StreamHeader,
+  { volume, snapshot }: Pick<ReceiveTarget, "volume" | "snapshot">,
+): void {
+  const all = pool.snapshots(volume);
+  const same = all.find((each) => lineageIn(pool, each) === uuid);
+  if (same !== undefined) {
+    const message = `${same.name} is there already: the stream carries the same snapshot`;
+    throw new PenstockError({ code: "already-received", message, details: { name: same.name } });
   }
-  const details = { name: taken.name };
-  if (isSame) {
-    const message = `${taken.name} is there already: the stream carries the same snapshot`;
-    throw new PenstockError({ code: "already-received", message, details });
-  }
-  const message = `${taken.name} is there already, and is another snapshot than the stream's`;
-  throw new PenstockError({ code: "snapshot-exists", message, details });
+  if (!all.some(({ name }) => name === snapshot)) return;
+  const message = `${snapshot} is there already, and is another snapshot than the stream's`;
+  throw new PenstockError({ code: "snapshot-exists", message, details: { name: snapshot } });
 }
 
 /** An earlier stream of the same snapshot has come as far as this one begins, or farther. */
-function checkSame(begun: ReceiveState, header: StreamHeader, volume: string): void {
+function checkSame(begun: ReceiveState | null, header: StreamHeader, volume: string): void {
+  if (begun === null) {
+    if (header.startBlock === 0) return;
+    throw other(volume, `nothing of it is there, and the stream begins at ${header.startBlock}`);
+  }
   const isSame =
     begun.uuid === header.uuid &&
     begun.baseUuid === header.baseUuid &&

@@ -155,8 +155,10 @@ test("a volume that has changed since the base is refused, or rolled back if tha
     await write(to.pool, "vol", 0, new Uint8Array(512).fill(0xab));
     await rejects(to.receive(increment, { volume: "vol" }), { code: "receive-diverged" });
     await rejects(to.receive(base, { volume: "vol", snapshot: "again" }), {
-      code: "volume-exists",
+      code: "already-received",
     });
+    await to.pool.createVolume({ name: "plain", sizeBytes: 4 * MIB });
+    await rejects(to.receive(base, { volume: "plain" }), { code: "volume-exists" });
     await rejects(to.receive(increment, { volume: "none", snapshot: "a b" }), {
       code: "name-invalid",
     });
@@ -189,11 +191,81 @@ test("a receiving that is given up leaves what was there before", () =>
     await from.pool.createSnapshot("vol", "two");
     const increment = await from.send({ snapshot: "vol@two", base: "vol@one" });
     await rejects(to.receive(increment, { volume: "vol" }, { at: increment.length - 50 }), CUT);
-    await rejects(to.receive(base, { volume: "vol", snapshot: "x" }), { code: "receive-other" });
+    await from.pool.createSnapshot("vol", "three");
+    const another = await from.send({ snapshot: "vol@three", base: "vol@one" });
+    await rejects(to.receive(another, { volume: "vol" }), { code: "receive-other" });
     await to.sessions.abortReceive({ pool: "p", name: "vol" });
     strictEqual(Buffer.compare(before, await contentOf(to.pool, "vol")), 0);
     await rejects(to.sessions.abortReceive({ pool: "p", name: "vol" }), { code: "not-receiving" });
     await to.receive(increment, { volume: "vol" });
+    await close(from, to);
+  }));
+
+test("an engine that ended just after the snapshot was taken has received it", () =>
+  withReactor("portable", async ({ reactor, seed }) => {
+    const from = await makeEnd(reactor, `from ${seed}`);
+    const to = await makeEnd(reactor, `to ${seed}`);
+    const prng = new Prng(seed);
+    await from.pool.createVolume({ name: "vol", sizeBytes: 2 * MIB });
+    const streams: Buffer[] = [];
+    for (const [at, name] of ["one", "two", "three"].entries()) {
+      await churn(from.pool, "vol", prng);
+      await from.pool.createSnapshot("vol", name);
+      const base = at === 0 ? {} : { base: ["vol@one", "vol@two"][at - 1] as string };
+      streams.push(await from.send({ snapshot: `vol@${name}`, ...base }));
+    }
+    const [one, two, three] = streams as [Buffer, Buffer, Buffer];
+    const receive = (stream: Buffer) => to.receive(stream, { volume: "vol" });
+    // The property is as it is between the two records.
+    const notTold = async (step: () => Promise<unknown>): Promise<void> => {
+      const { setProperties } = to.pool;
+      let told = 0;
+      to.pool.setProperties = async (name, changes) => {
+        if (changes.get("receive") === null && told++ === 0) throw new Error("killed");
+        await setProperties.call(to.pool, name, changes);
+      };
+      await rejects(step(), /killed/);
+      to.pool.setProperties = setProperties;
+    };
+    await notTold(() => receive(one));
+    ok((await to.token("vol")) !== null);
+    strictEqual((await receive(one)).name, "vol@one");
+    strictEqual(await to.token("vol"), null);
+    await notTold(() => receive(two));
+    await rejects(to.sessions.abortReceive({ pool: "p", name: "vol" }), { code: "not-receiving" });
+    ok(to.pool.volume("vol") !== undefined);
+    await rejects(receive(two), { code: "already-received" });
+    await rejects(to.receive(two, { volume: "vol", snapshot: "again", rollback: true }), {
+      code: "already-received",
+    });
+    strictEqual((await receive(three)).name, "vol@three");
+    const sent = await contentOf(from.pool, "vol@three");
+    strictEqual(Buffer.compare(sent, await contentOf(to.pool, "vol@three")), 0);
+    await close(from, to);
+  }));
+
+test("a volume has the stream's size again when the engine ended before it was resized", () =>
+  withReactor("portable", async ({ reactor, seed }) => {
+    const from = await makeEnd(reactor, `from ${seed}`);
+    const to = await makeEnd(reactor, `to ${seed}`);
+    const prng = new Prng(seed);
+    await from.pool.createVolume({ name: "vol", sizeBytes: 2 * MIB });
+    await churn(from.pool, "vol", prng);
+    await from.pool.createSnapshot("vol", "one");
+    await to.receive(await from.send({ snapshot: "vol@one" }), { volume: "vol" });
+    await from.pool.resizeVolume("vol", 3 * MIB + 512);
+    await churn(from.pool, "vol", prng);
+    await from.pool.createSnapshot("vol", "two");
+    const stream = await from.send({ snapshot: "vol@two", base: "vol@one" });
+    const { resizeVolume } = to.pool;
+    to.pool.resizeVolume = async () => {
+      throw new Error("killed");
+    };
+    await rejects(to.receive(stream, { volume: "vol" }), /killed/);
+    to.pool.resizeVolume = resizeVolume;
+    await to.receive(stream, { volume: "vol" });
+    const sent = await contentOf(from.pool, "vol@two");
+    strictEqual(Buffer.compare(sent, await contentOf(to.pool, "vol@two")), 0);
     await close(from, to);
   }));
 
