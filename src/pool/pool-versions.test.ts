@@ -249,3 +249,60 @@ test("a snapshot of a thick volume reserves what the volume maps", async () => {
     world.kill();
   });
 });
+
+test("hundreds of versions are there after kills, however many go into one checkpoint", async () => {
+  const world = new PoolWorld({ seed: 14, diskBytes: [64 * MIB], cacheBytes: MIB });
+  const count = 300;
+  await world.run(async () => {
+    const pool = await world.open();
+    await pool.createVolume({ name: "v", sizeBytes: MIB });
+    const device = await openForTest(pool, "v");
+    for (let index = 0; index < count; index++) {
+      if (index % 50 === 0) await fill(device, 0, 1, 1 + index / 50);
+      await pool.createSnapshot("v", `s${index}`);
+    }
+    await device.close();
+    // Objects come while others are being put into their tree.
+    const checkpoint = pool.parts.checkpointer.run("in use");
+    for (let index = 0; index < 20; index++) {
+      await pool.cloneSnapshot(`v@s${index * 10}`, { name: `c${index}` });
+    }
+    await checkpoint;
+    world.kill();
+  });
+  await world.run(async () => {
+    const pool = await world.open();
+    const names = pool.snapshots().map(({ name }) => name);
+    deepStrictEqual(
+      names,
+      Array.from({ length: count }, (_, index) => `v@s${index}`),
+    );
+    for (const [name, byte] of [
+      ["v@s49", 1],
+      ["v@s50", 2],
+      ["c19", 4],
+      ["v", 6],
+    ] as const) {
+      deepStrictEqual(await bytesOf(pool, name, 1), [byte]);
+    }
+    await checkWalk(pool);
+    for (const name of names) await pool.deleteVolume(name);
+    await pool.deleted();
+    // The clones' begins are left, and what the volume has.
+    deepStrictEqual(pool.snapshots(), []);
+    await checkWalk(pool);
+    world.kill();
+  });
+  await world.run(async () => {
+    const pool = await world.open();
+    await pool.deleted();
+    strictEqual(pool.volumes().length, 21);
+    deepStrictEqual(await bytesOf(pool, "c19", 1), [4]);
+    await checkWalk(pool);
+    for (const { name } of pool.volumes()) await pool.deleteVolume(name);
+    await pool.deleted();
+    strictEqual(pool.info.usedBytes, 0);
+    await checkWalk(pool);
+    world.kill();
+  });
+});

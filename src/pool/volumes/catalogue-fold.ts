@@ -1,7 +1,8 @@
 /**
  * CatalogueFold: puts what has changed of objects and properties into their trees, at checkpoints.
  *
- *   prepare: runs, loads what is missing, goes on --> run: sync; MISSING: prepare again
+ *   prepare: some objects at a time, loads what is missing, goes on --> run: sync; MISSING: prepare
+ *     again
  *
  * `run` may stop half-way and goes on from there: a page that it has changed stays in memory.
  */
@@ -18,6 +19,8 @@ import type { VolumeState } from "./volume-state.ts";
 const LEAF_OBJECTS_LOW = 3;
 const LEAF_PIECES_LOW = 2;
 const PAGES_PER_GONE = 4;
+/** So many objects are put into their tree before others get their turn. */
+const PREPARED_AT_ONCE = 128;
 /** Of both trees. */
 const PAGES_ABOVE = 8;
 
@@ -36,6 +39,9 @@ export class CatalogueFold implements PageWaiter {
   /** Where `run` had to stop. */
   #stopped: { readonly tree: PageTree; readonly key: number } | null = null;
   #done: ((status: Status) => void) | null = null;
+  /** Objects that a preparation has not looked at, and the one that it is at. */
+  #rest: Iterator<VolumeState> = [].values();
+  #next: VolumeState | undefined = undefined;
 
   constructor(
     cache: PageCache,
@@ -77,11 +83,31 @@ export class CatalogueFold implements PageWaiter {
   prepare(done: (status: Status) => void): void {
     assert(this.#done === null, "one checkpoint at a time");
     this.#done = done;
+    this.#rest = this.#states.values();
+    this.#next = this.#rest.next().value;
     this.pageReady();
   }
 
   pageReady(): void {
-    if (this.run() === 0) {
+    const { reactor } = this.#cache;
+    if (this.#prepareSome()) reactor.deliverLater(() => this.pageReady());
+    else this.#prepareRest();
+  }
+
+  /** @returns true: it has put as many as may be at once; else it is through, or misses a page */
+  #prepareSome(): boolean {
+    for (let count = 0; this.#next !== undefined; this.#next = this.#rest.next().value) {
+      const state = this.#next;
+      // It may be gone since it was looked at.
+      if (!state.needsFold || this.#states.get(state.id) !== state) continue;
+      if (count++ === PREPARED_AT_ONCE) return true;
+      if (!this.#putObject(state)) return false;
+    }
+    return false;
+  }
+
+  #prepareRest(): void {
+    if (this.#next === undefined && this.run() === 0) {
       this.#end(Status.ok);
       return;
     }
@@ -94,11 +120,7 @@ export class CatalogueFold implements PageWaiter {
   /** @returns MISSING, else 0 */
   run(): number {
     for (const state of this.#states.values()) {
-      if (!state.needsFold) continue;
-      const at = this.#objects.put(state.id);
-      if (at < 0) return this.#stop(this.#objects, state.id);
-      writeObjectRecord(state.record(), this.#cache.words, at);
-      state.folded();
+      if (state.needsFold && !this.#putObject(state)) return MISSING;
     }
     for (const id of this.#gone) {
       if (this.#objects.removeInLeaf(id, id + 1, null) === MISSING) {
@@ -115,6 +137,18 @@ export class CatalogueFold implements PageWaiter {
     }
     this.#more = 0;
     return 0;
+  }
+
+  /** False: a page is missing. */
+  #putObject(state: VolumeState): boolean {
+    const at = this.#objects.put(state.id);
+    if (at < 0) {
+      this.#stop(this.#objects, state.id);
+      return false;
+    }
+    writeObjectRecord(state.record(), this.#cache.words, at);
+    state.folded();
+    return true;
   }
 
   #putArea(id: number, area: Uint8Array): number {
