@@ -153,6 +153,14 @@ test("a pool is destroyed when it is empty, or by force with its shares", async 
     message: /1 replica:/,
   });
   strictEqual(rig.pipes.length, 1);
+  // Snapshots outlive their replica.
+  await rig.replicas.destroy("p", "a");
+  const held = rig.host.open.get("p");
+  if (held !== undefined) held.snapshots = 2;
+  await rejects(rig.replicas.destroyPool("p", false), {
+    code: "pool-not-empty",
+    message: /0 replicas and 2 snapshots:/,
+  });
   await rig.replicas.destroyPool("p", true);
   deepStrictEqual([rig.pipes, await rig.pools.list(), rig.host.media.size], [[], [], 0]);
   await rejects(rig.replicas.destroyPool("p", true), { code: "pool-not-found" });

@@ -153,11 +153,14 @@ export class ReplicaRegistry {
    */
   async destroyPool(pool: string, force: boolean): Promise<void> {
     await this.#options.pools.destroy(pool, async () => {
-      const { volumes } = await this.#options.pools.listing(pool);
-      const left = volumes.filter(({ state }) => state === "ready");
-      if (left.length > 0 && !force) {
+      const { volumes, versions } = await this.#options.pools.listing(pool);
+      const left = volumes.filter(({ state }) => state === "ready").length;
+      // Those of replicas that are destroyed stay.
+      const kept = versions.snapshots;
+      if (left + kept > 0 && !force) {
+        const and = kept === 0 ? "" : ` and ${kept} snapshot${kept === 1 ? "" : "s"}`;
         const message =
-          `${pool} has ${left.length} replica${left.length === 1 ? "" : "s"}: ` +
+          `${pool} has ${left} replica${left === 1 ? "" : "s"}${and}: ` +
           "destroy them first, or all of them with --force";
         throw new PenstockError({ code: "pool-not-empty", message, details: { pool } });
       }

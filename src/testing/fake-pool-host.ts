@@ -20,6 +20,8 @@ interface FakePool {
   readonly uuid: string;
   readonly disks: readonly string[];
   readonly volumes: Map<string, VolumeInfo>;
+  /** How many there are. */
+  snapshots?: number;
 }
 
 const CAPACITY_BYTES = 96 * 2 ** 20;
@@ -159,7 +161,7 @@ export class FakePoolHost {
   }
 }
 
-function listingOf({ name, uuid, disks, volumes }: FakePool): PoolListing {
+function listingOf({ name, uuid, disks, volumes, snapshots = 0 }: FakePool): PoolListing {
   const all = [...volumes.values()];
   const sizes = { reservedBytes: 0, waitingBytes: 0, pageBytes: 0, usedBytes: 0 };
   const log = { logBytes: 0, logUsedBytes: 0, checkpoints: 0 };
@@ -189,7 +191,7 @@ function listingOf({ name, uuid, disks, volumes }: FakePool): PoolListing {
     volumes: all,
     scrub: null,
     versions: {
-      ...{ snapshots: 0, deleting: 0, sends: 0, receives: 0, flattens: 0 },
+      ...{ snapshots, deleting: 0, sends: 0, receives: 0, flattens: 0 },
       ...{ sentBytes: 0, receivedBytes: 0 },
     },
   };
