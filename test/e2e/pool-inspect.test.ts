@@ -34,7 +34,7 @@ function imagesOf(sizesBytes: readonly number[], end: "kill" | "export"): Promis
   return withReactor("fake", ({ reactor }) => makePoolImages(reactor, sizesBytes, end));
 }
 
-const hashOfBytes = (bytes = new Uint8Array()): string =>
+const hashOfBytes = (bytes: Uint8Array = new Uint8Array()): string =>
   createHash("sha256").update(bytes).digest("hex");
 const hashOf = (path: string): string => hashOfBytes(readFileSync(path));
 
