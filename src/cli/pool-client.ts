@@ -292,12 +292,14 @@ function replicaFacts(view: ReplicaView): (readonly [string, string])[] {
     ["used", shownSize(view.usedBytes)],
     ["share", view.shareUri ?? "-"],
     ["pipes", view.pipes.length === 0 ? "-" : view.pipes.join(", ")],
+    ["origin", view.origin ?? "-"],
+    ["snapshots", String(view.snapshots)],
     ["created", view.createdAt ?? "-"],
   ];
 }
 
 function factsOf(facts: readonly (readonly [string, string])[]): string {
-  return facts.map(([key, value]) => `${key.padEnd(8)}  ${value}\n`).join("");
+  return facts.map(([key, value]) => `${key.padEnd(9)}  ${value}\n`).join("");
 }
 
 function ask<T>({ engine }: ClientOptions, call: (client: EngineClient) => Promise<T>): Promise<T> {

@@ -84,6 +84,10 @@ export interface ReplicaView {
   readonly shareUri: string | null;
   /** Names of the pipes that use it. */
   readonly pipes: readonly string[];
+  /** Of a clone: the snapshot that it began with, or null. */
+  readonly origin: string | null;
+  /** How many it has. */
+  readonly snapshots: number;
   readonly createdAt: string | null;
 }
 
@@ -158,6 +162,8 @@ export function replicaView(replica: Replica): ReplicaView {
     usedBytes: Number(usedBytes),
     shareUri: textOrNull(shareUri),
     pipes,
+    origin: textOrNull(replica.origin),
+    snapshots: replica.snapshots,
     createdAt: timeText(replica.createTime),
   };
 }
