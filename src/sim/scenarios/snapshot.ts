@@ -55,15 +55,17 @@ function drawSnapshot(seed: number): Schedule {
   const prng = new Prng(`snapshot ${seed}`);
   const hasPower = prng.chance(0.5);
   const blocks = prng.pick([16, 200, 600, 1500]);
+  const versions = prng.pick([6, 16, 40]);
   const settings = {
     disks: 1 + prng.below(2),
     chunkKib: prng.pick([64, 256, 1024]),
     blockSectors: prng.pick([1, 8]),
     direct: prng.pick([0, 1]),
-    cacheKib: prng.pick([64, 128, 256, 1024]),
+    // A checkpoint puts all that has changed into pages at once: many objects want many pages.
+    cacheKib: prng.pick(versions > 16 ? [256, 1024] : versions > 6 ? [128, 256] : [64, 128]),
     blocks,
     requestBlocks: prng.pick([4, 40, Math.max(4, blocks >> 2)]),
-    versions: prng.pick([6, 16, 40]),
+    versions,
     thick: prng.below(5) === 0 ? 1 : 0,
   };
   const steps: Step[] = [];
