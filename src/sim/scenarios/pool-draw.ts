@@ -29,7 +29,7 @@ export function drawPool(seed: number, mode: PoolMode): Schedule {
     volumes,
     disks: isFilled ? 1 : 1 + prng.below(3),
     clients: volumes * (1 + prng.below(2)),
-    sectors: prng.pick([64, 256, 256, 2048]),
+    sectors: prng.pick(isFilled ? [256, 2048] : [64, 256, 256, 2048]),
     chunkKib: prng.pick([64, 256, 1024, 4096]),
     // With the larger ones the log goes round.
     blockSectors: prng.pick([1, 8]),
@@ -39,16 +39,17 @@ export function drawPool(seed: number, mode: PoolMode): Schedule {
     filled: isFilled ? 1 : 0,
     leftKib: prng.pick([16, 128, 512, 2048]),
     propertyBytes: prng.pick([700, 700, 7000, 20_000]),
-    crashPercent: prng.pick([0, 30, 70]),
+    crashPercent: prng.pick([0, 40, 80]),
     lies: mode === "lie" ? 1 : 0,
   };
   const program = drawProgram(prng, {
     clients: settings.clients,
     sectors: settings.sectors,
-    countMax: prng.pick([16, 64, 256]),
+    // Large ones soon go round in what is left.
+    countMax: prng.pick(isFilled ? [256] : [16, 64, 256]),
     kinds: KINDS,
     fuaChance: 0.1,
-    operations: 1600,
+    operations: 1200,
     faults: 36 + prng.below(16),
     paceMs: prng.pick([0.2, 0.5, 1]),
     drawFault: (fork) => pickWeighted(fork, FAULTS[mode])(fork, settings.disks),
@@ -67,19 +68,33 @@ interface CrowdOptions {
 /** A crash soon after what changes the pool, and reads that fail soon after a crash. */
 function crowd(prng: Prng, step: Step, { mode, chance, disks }: CrowdOptions): Step[] {
   const isCrash = step.kind === "kill" || step.kind === "power-loss";
+  if (step.kind === "disk-hang" && step.on === "read") return [step, ...race(prng)];
   if (step.kind === "event" && CHANGES.has(step.name) && prng.chance(chance)) {
     const crash = pickWeighted(prng, CRASHES[mode])(prng, disks);
     return [step, { at: drawMs(prng, 0, prng.pick([1, 4, 12])), ...crash } as Step];
   }
-  if (mode !== "disk" || !isCrash || !prng.chance(chance / 2)) return [step];
+  if (mode !== "disk" || !isCrash || !prng.chance(chance)) return [step];
   // Of all disks, so that no other copy of a page can be read.
   const [times, ms] = [2 + prng.below(8), drawMs(prng, 1, 40)];
-  const at = drawMs(prng, 0, prng.pick([2, 8]));
+  const at = drawMs(prng, 0, prng.pick([4, 16]));
   const errors = Array.from({ length: disks }, (_, disk): Step => {
     const error = { kind: "disk-error", host: 0, disk, on: "read", ...BEHIND_LOG } as const;
     return { at: disk === 0 ? at : 0, ...error, times, ms };
   });
   return [step, ...errors];
+}
+
+/** A read, and what frees its blocks for good while it is under way. */
+function race(prng: Prng): Step[] {
+  const client = prng.below(8);
+  const range = { client, first: 8 * prng.below(4), count: 8 };
+  const frees = prng.pick(["discard", "zeroes", "write"] as const);
+  return [
+    { at: 0, kind: "write", ...range, fua: 1 },
+    { at: 3, kind: "read", ...range },
+    { at: 0.2, kind: frees, ...range },
+    { at: 0.5, kind: "flush", client, first: 0, count: 0 },
+  ];
 }
 
 type DrawFault = (prng: Prng, disks: number) => DrawnFault;
@@ -110,7 +125,7 @@ const EVENTS: readonly WeightedFault[] = [
   event("create", 4),
   event("delete", 4),
   event("replace", 4),
-  event("resize", 7),
+  event("resize", 9),
   event("properties", 3),
   event("pool-properties", 1),
   event("add-disk", 1),
@@ -151,7 +166,7 @@ const SLOW_READS: readonly WeightedFault[] = [
     weight: 3,
     value: (prng, disks) => {
       const [disk, times] = [prng.below(disks), 1 + prng.below(4)];
-      const ms = drawMs(prng, 1, prng.pick([30, 200]));
+      const ms = drawMs(prng, 1, prng.pick([8, 30, 60]));
       return { kind: "disk-hang", host: 0, disk, on: "read", times, ms };
     },
   },
@@ -217,12 +232,20 @@ const FAULTS: Readonly<Record<PoolMode, readonly WeightedFault[]>> = {
 };
 
 const CRASH = KILLS.slice(0, 1);
+/** Something of what was on its way is there, and something is not. */
+const TORN: WeightedFault = {
+  weight: 12,
+  value: (prng) => {
+    const keep = prng.pick([0.3, 0.5, 0.7, 0.9]);
+    return { kind: "power-loss", host: 0, keep, ms: drawMs(prng, 0, 4) };
+  },
+};
 
 const CRASHES: Readonly<Record<PoolMode, readonly WeightedFault[]>> = {
   kill: CRASH,
-  power: [...CRASH, ...POWER],
-  disk: [...CRASH, ...POWER],
+  power: [...CRASH, ...POWER, TORN],
+  disk: [...CRASH, ...POWER, TORN],
   rot: CRASH,
-  tight: [...CRASH, ...POWER],
-  lie: [...CRASH, ...POWER],
+  tight: [...CRASH, ...POWER, TORN],
+  lie: [...CRASH, ...POWER, TORN],
 };

@@ -70,6 +70,8 @@ export class PoolStage implements Stage {
   #failedBefore = 0;
   /** Where reads fail for good. */
   #damaged: { readonly slot: PoolSlot; readonly first: number }[] = [];
+  /** Some of that is being written anew. */
+  #isMending = false;
 
   constructor(run: Run, door: PoolDoor) {
     this.#run = run;
@@ -166,6 +168,7 @@ export class PoolStage implements Stage {
     for (const { slot, first } of this.#damaged.splice(0)) {
       const count = Math.min(BLOCK_SECTORS, this.#slots.sectors - first);
       slot.clients[0]?.submit({ kind: "write", first, count });
+      this.#isMending = true;
     }
   }
 
@@ -175,8 +178,13 @@ export class PoolStage implements Stage {
     if (this.#session === null || this.#isReopening || this.#isSuspect || this.#calls > 0) {
       return false;
     }
-    const isIdle = this.#damaged.length === 0;
-    return isIdle && this.#slots.all.every((slot) => this.#slots.isWhole(slot));
+    if (this.#damaged.length > 0 || (this.#isMending && !this.#isQuiet)) return false;
+    this.#isMending = false;
+    return this.#slots.all.every((slot) => this.#slots.isWhole(slot));
+  }
+
+  get #isQuiet(): boolean {
+    return this.#run.clients.every(({ inFlight }) => inFlight === 0);
   }
 
   /** What is flushed outlives a loss of power, and an export what is not. */
