@@ -1,9 +1,10 @@
 // Hints of leaves where they could lead astray: trees that share leaves and copy them when they
 // change, change places, and are taken apart, side by side in one cache.
 
-import { ok, strictEqual } from "node:assert/strict";
+import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { test } from "node:test";
 import { checkpoint, MAPPING, type PagesRig, until, withPages } from "../../testing/pages-rig.ts";
+import { LeafHints } from "./leaf-hints.ts";
 import { PageTree } from "./page-tree.ts";
 import { emptyPointer } from "./root-pointer.ts";
 
@@ -69,3 +70,18 @@ test("a tree looks at its own leaves, not at those that it has copied or left", 
       for (let key = 0; key < KEYS; key++) await look(rig, version, key);
     }
   }));
+
+test("LeafHints.forget takes the hints of a range away, and says when there are too many", () => {
+  const hints = new LeafHints();
+  const [tag, other] = [hints.newTag(), hints.newTag()];
+  const versions = new Uint32Array(4).fill(5);
+  for (const key of [0, 63, 64, 200, 2 ** 32 - 1]) hints.set(tag, key, 1, 5);
+  hints.set(other, 64, 2, 5);
+  strictEqual(hints.forget(tag, 64, 199), true);
+  const found = [0, 63, 64, 200, 2 ** 32 - 1].map((key) => hints.get(tag, key, versions));
+  deepStrictEqual(found, [1, 1, -1, -1, 1]);
+  strictEqual(hints.get(other, 64, versions), 2);
+  strictEqual(hints.forget(tag, 2 ** 32 - 100, 2 ** 32 - 1), true);
+  strictEqual(hints.get(tag, 2 ** 32 - 1, versions), -1);
+  strictEqual(hints.forget(tag, 0, 2 ** 32 - 1), false);
+});

@@ -10,6 +10,7 @@
 const HINTS = 2 ** 14;
 /** Keys that share a hint: a leaf has 100 to 201, where they lie side by side. */
 const KEYS_SHIFT = 6;
+const FORGOTTEN_MAX = 32;
 
 export class LeafHints {
   /** Counted up for ever: more than 32 bits. */
@@ -37,6 +38,17 @@ export class LeafHints {
     this.#tags[at] = tag;
     this.#slots[at] = slot;
     this.#versions[at] = version;
+  }
+
+  /** None for keys from `first` to `last`. False: there are too many for that; take another tag. */
+  forget(tag: number, first: number, last: number): boolean {
+    const end = last >>> KEYS_SHIFT;
+    if (end - (first >>> KEYS_SHIFT) > FORGOTTEN_MAX) return false;
+    for (let group = first >>> KEYS_SHIFT; group <= end; group++) {
+      const at = placeOf(tag, group << KEYS_SHIFT);
+      if (this.#tags[at] === tag) this.#tags[at] = 0;
+    }
+    return true;
   }
 }
 

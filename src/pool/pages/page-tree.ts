@@ -146,7 +146,7 @@ export class PageTree implements ChangingTree, PageOwner {
     const version = slots.versions[found];
     makePathWritable(this);
     // The leaf was another tree's as well, which keeps it: hints must not lead there any more.
-    if (path.slots[0] !== found && slots.versions[found] === version) this.forgetLeaf();
+    if (path.slots[0] !== found && slots.versions[found] === version) this.#forgetCopied();
     const at = entryAt(path.slots[0] as number, index, this.entryWords);
     const isThere = index < countOf(words, found) && words[at] === key;
     return this.#noteLeaf(key, isThere ? at : insertEntry(this, key));
@@ -308,6 +308,12 @@ export class PageTree implements ChangingTree, PageOwner {
     path.slots[0] = this.#leaf;
     path.positions[0] = index;
     return insertEntry(this, key);
+  }
+
+  /** No hint leads to what the path's leaf is a copy of. */
+  #forgetCopied(): void {
+    const [first, last] = [this.path.firsts[0] as number, this.path.lasts[0] as number];
+    if (!this.cache.hints.forget(this.#hintTag, first, last)) this.forgetLeaf();
   }
 
   /** The path's leaf is looked at first next time. */

@@ -111,6 +111,7 @@ test("planVersions refuses what makes no sense, whatever it is", () =>
       ["another kind", [{ record: { ...s, kind: "volume" }, rootOf: 0, placeOf: s.id }]],
       ["another uuid", [{ record: { ...s, uuid: clone.uuid }, rootOf: 0, placeOf: s.id }]],
       ["another family", [{ record: { ...s, family: 5 }, rootOf: 0, placeOf: s.id }]],
+      ["content of another family", [{ ...good, record: { ...clone, family: 5 } }]],
       ["another epoch", [{ record: { ...s, takenEpoch: 5 }, rootOf: 0, placeOf: s.id }]],
     ];
     ok(planVersions([good], byId) !== null);

@@ -68,6 +68,8 @@ function planOne(
   const source = rootOf === 0 ? undefined : byId(rootOf);
   if (!isLike || (rootOf !== 0 && source === undefined)) return null;
   if (state === undefined && source === undefined) return null;
+  // Its pages say whose they are.
+  if (source !== undefined && source.family !== record.family) return null;
   const content = source === undefined ? null : contentOf(source);
   if (placeOf === record.id) return state === undefined ? null : { record, content, place: null };
   if (placeOf === 0) {

@@ -167,6 +167,8 @@ export class VolumeState {
       origin.#children ??= new Set();
       origin.#children.add(this);
     }
+    // Pages that it has copied may become others' to change.
+    this.tree.forgetLeaf();
     this.tree.sharing.through = sharedThrough;
     this.#border();
     if (this.#cursor > 0) for (const child of this.children) child.#border();
