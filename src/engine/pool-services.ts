@@ -16,6 +16,8 @@ import {
 } from "../api/penstock/engine/v1/pool_pb.ts";
 import type { PoolHost } from "../pipe/pool-host.ts";
 import type { NewPoolOptions } from "../pipe/pool-protocol.ts";
+import type { ScrubProgress } from "../pool/check/scrub.ts";
+import { toPenstockError } from "../util/errors.ts";
 import type { ListedDisk } from "./device-list.ts";
 import {
   diskMessage,
@@ -202,7 +204,7 @@ async function* scrub(
       while (progress.state === "running" && !signal.aborted) {
         yield scrubMessage(progress);
         await sleep(SCRUB_STEP_MS, undefined, { signal }).catch(() => undefined);
-        progress = await host.scrubProgress(pool);
+        progress = await progressNow(host, pool, progress);
       }
       if (!signal.aborted) yield scrubMessage(progress);
     } finally {
@@ -211,6 +213,20 @@ async function* scrub(
     }
   } catch (thrown) {
     throw toRpcError(thrown, onBug);
+  }
+}
+
+/** A pool that closes stops its scrub, and is not there any more. */
+async function progressNow(
+  host: PoolServiceParts["host"],
+  pool: string,
+  before: ScrubProgress,
+): Promise<ScrubProgress> {
+  try {
+    return await host.scrubProgress(pool);
+  } catch (thrown) {
+    if (toPenstockError(thrown).code !== "pool-not-found") throw thrown;
+    return { ...before, state: "paused" };
   }
 }
 

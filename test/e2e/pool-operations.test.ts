@@ -81,9 +81,26 @@ test("a pool warns, grows, is killed, and gives its free space back", {
   const left = statSync(disk).blocks * 512;
   ok(left < 16 * MIB, `${left} bytes are allocated for 1 MiB of data`);
 
-  await ask(({ pools }) => pools.destroyPool({ name: "p", force: true }));
+  const writer = await NbdRawClient.open(uri);
+  for (let offset = 0; offset < 20 * MIB; offset += MIB) {
+    await writer.write(offset, Buffer.alloc(MIB, 1));
+  }
+  await writer.disconnect();
+  strictEqual(await ask(scrubbedUntilDestroyed), ScrubState.PAUSED);
   strictEqual((await second.stop()).code, 0);
 });
+
+/** The last state of a slow scrub of a pool that is destroyed meanwhile. */
+async function scrubbedUntilDestroyed({ pools }: EngineClient): Promise<ScrubState | undefined> {
+  let last: ScrubState | undefined;
+  let destroyed: Promise<unknown> | undefined;
+  for await (const { state } of pools.scrubPool({ name: "p", mibPerSecond: 1 })) {
+    last = state;
+    destroyed ??= pools.destroyPool({ name: "p", force: true });
+  }
+  await destroyed;
+  return last;
+}
 
 /** Of a slow scrub; a client that goes away stops it. */
 async function scrubbedBytes(client: EngineClient, atLeast: number): Promise<number> {
