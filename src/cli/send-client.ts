@@ -79,7 +79,7 @@ export async function send(
   }
   const request: SendRequest = {
     pool,
-    snapshot: snapshot ?? "",
+    ...(snapshot === undefined ? {} : { snapshot }),
     compression: zstd ? SendCompression.ZSTD : SendCompression.NONE,
     ...(base === undefined ? {} : { base }),
     ...(resume === undefined ? {} : { resumeToken: resume }),

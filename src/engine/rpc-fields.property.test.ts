@@ -11,6 +11,7 @@ import fc from "fast-check";
 import { parseEngineAddress } from "../api/engine-address.ts";
 import { file_penstock_engine_v1_engine as PIPES } from "../api/penstock/engine/v1/engine_pb.ts";
 import { file_penstock_engine_v1_pool as POOLS } from "../api/penstock/engine/v1/pool_pb.ts";
+import { file_penstock_engine_v1_snapshot as SNAPSHOTS } from "../api/penstock/engine/v1/snapshot_pb.ts";
 import { cleanUp } from "../testing/cleanup.ts";
 import { forLongRun } from "../testing/long-run.ts";
 import { makeTempDir } from "../testing/temp-dir.ts";
@@ -21,9 +22,11 @@ const TEXT_BYTES_MAX = 64 * 1024;
 const RUNS = forLongRun(200, 2000);
 const END_OF_STREAM = 2;
 const ENVELOPE_BYTES = 5;
-const METHODS: readonly DescMethod[] = [PIPES, POOLS]
+const METHODS: readonly DescMethod[] = [PIPES, POOLS, SNAPSHOTS]
   .flatMap(({ services }) => services)
-  .flatMap(({ methods }) => methods);
+  .flatMap(({ methods }) => methods)
+  // What is wrong in a message within a message is named otherwise.
+  .filter(({ methodKind }) => methodKind !== "client_streaming");
 /** What may come of a call that no field is wrong in, besides success. */
 const FAIR_CODES: ReadonlySet<string> = new Set([
   "invalid_argument",
@@ -110,7 +113,7 @@ interface Chosen {
 }
 
 const WORDS = [
-  ...["a", "b", "gold", "1", "A", "..", "x/y", "limit", "limit#gold?iops=5", "limit?iops=x"],
+  ...["a", "b", "a@b", "gold", "1", "A", "..", "x/y", "limit", "limit#gold?iops=5", "limit?iops=x"],
   ...[
     "malloc:///m?size=1MiB | nbd://127.0.0.1:0/a",
     "null:///n?size=1MiB | limit | nbd://[::1]:0/b",
@@ -148,7 +151,17 @@ function valuesOf(field: DescField): fc.Arbitrary<Chosen> {
       of("type", -1, 1.5, 2 ** 32, "x", true, [], {}),
     );
   }
+  if (field.fieldKind === "enum") {
+    return fc.oneof(of("none", undefined, null, 0, 1, 2, 7), of("type", "x", true, [], {}, 1.5));
+  }
   if (field.fieldKind === "scalar" && field.scalar === ScalarType.UINT64) {
+    if (field.proto.proto3Optional === true) {
+      return fc.oneof(
+        fc.constantFrom(undefined, 0, 4096, "1048576").map(good),
+        of("value", 511, 4097, "18446744073709551615"),
+        of("type", -1, 1.5, "18446744073709551616", "x", true, [], {}),
+      );
+    }
     return fc.oneof(
       fc.constantFrom(512, 1000, 2 ** 20, "2097152").map(good),
       of("value", undefined, null, 0, 511, "9007199254740992", "18446744073709551615"),
@@ -194,7 +207,13 @@ test("every call tells what is wrong with it by field and code, and is done or n
       chosen.filter((one) => one.fault === fault).map(({ field }) => field.name);
     if (names("type").length > 0 || unknown !== null) {
       strictEqual(answer.code, "invalid_argument", answer.message);
-      const wrong = [...names("type"), ...(unknown === null ? [] : [JSON.stringify(unknown)])];
+      // Of an enum its type is named, by who reads JSON.
+      const enums = chosen.flatMap(({ field }) => (field.enum ? [field.enum.typeName] : []));
+      const wrong = [
+        ...names("type"),
+        ...enums,
+        ...(unknown === null ? [] : [JSON.stringify(unknown)]),
+      ];
       ok(
         wrong.some((name) => answer.message.includes(name)),
         `"${answer.message}" names none of ${wrong}`,

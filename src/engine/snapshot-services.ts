@@ -166,11 +166,11 @@ async function* flatten(
   { pool, name }: FlattenReplicaRequest,
   signal: AbortSignal,
 ): Answer<MessageInitShape<typeof FlattenReplicaResponseSchema>> {
-  const of = { pool, name };
   yield* drawn(parts, signal, {
     open: async () => {
-      await parts.snapshots.checkOpen(readPipeName("pool", of.pool));
-      return await parts.versions.flatten({ pool: of.pool, name: readName("name", of.name) });
+      const of = { pool: readPipeName("pool", pool), name: readName("name", name) };
+      await parts.snapshots.checkOpen(of.pool);
+      return await parts.versions.flatten(of);
     },
     message: flattenMessage,
     isLast: ({ isFinished }) => isFinished,
@@ -186,12 +186,13 @@ async function* diff(
   yield* drawn(parts, signal, {
     open: async () => {
       const of = readPipeName("pool", pool);
-      await parts.snapshots.checkOpen(of);
-      return await parts.versions.diff(of, {
-        from: from === "" ? null : readVersionName("from", from),
+      const between = {
+        from: from === undefined ? null : readVersionName("from", from),
         to: readVersionName("to", to),
-        startBlock: readBlockOffset("offset", offset),
-      });
+        startBlock: offset === undefined ? 0 : readBlockOffset("offset", offset),
+      };
+      await parts.snapshots.checkOpen(of);
+      return await parts.versions.diff(of, between);
     },
     message: (extents) => ({ extents: extents.map(extentMessage) }),
     isLast: () => false,
@@ -241,14 +242,15 @@ async function* send(
 ): Answer<MessageInitShape<typeof SendSnapshotResponseSchema>> {
   try {
     const pool = readPipeName("pool", request.pool);
-    await snapshots.checkOpen(pool);
     const { snapshot, base, resumeToken } = request;
-    const mayLeaveOut = resumeToken !== undefined && snapshot === "";
-    const session = await versions.send(pool, {
-      snapshot: mayLeaveOut ? null : readSnapshotName("snapshot", snapshot),
+    const mayLeaveOut = resumeToken !== undefined && snapshot === undefined;
+    const opening = {
+      snapshot: mayLeaveOut ? null : readSnapshotName("snapshot", snapshot ?? ""),
       base: base === undefined ? null : readSnapshotName("base", base),
       token: resumeToken === undefined ? null : readText("resume_token", resumeToken),
-    });
+    };
+    await snapshots.checkOpen(pool);
+    const session = await versions.send(pool, opening);
     const zstd = request.compression === SendCompression.ZSTD;
     for await (const { data, positionBytes, sizeBytes } of sendStream(session, { zstd, signal })) {
       yield { data, positionBytes: BigInt(positionBytes), sizeBytes: BigInt(sizeBytes) };
@@ -266,9 +268,9 @@ async function receive(
   const first = await all.next();
   const target = first.done === true ? undefined : first.value.target;
   if (target === undefined) throw targetMissing();
-  const pool = readPipeName("pool", target.pool);
-  await snapshots.checkOpen(pool);
+  const pool = readPipeName("target.pool", target.pool);
   const options = receiveOptions(target);
+  await snapshots.checkOpen(pool);
   const snapshot = await receiveStream(versions, pool, bytesOf(first, all), options);
   snapshots.received(pool, snapshot);
   return { snapshot: snapshotMessage({ pool, snapshot }) };
@@ -276,7 +278,7 @@ async function receive(
 
 function receiveOptions({ replica, snapshot, thin, rollback }: ReceiveTarget): ReceiveOptions {
   return {
-    volume: readPipeName("replica", replica),
+    volume: readPipeName("target.replica", replica),
     snapshot: snapshot === undefined ? null : readSnapshotPart("target.snapshot", snapshot),
     isThin: thin,
     rollback,
