@@ -22,7 +22,10 @@ export function addPoolInspect(pool: Command, setExitCode: (code: ExitCode) => v
     .option("--check", "walk all of its trees and compare them with its maps and counters")
     .option("--volume <name>", "the volume to copy out")
     .option("--export <file>", "where to: a file that does not exist yet")
-    .option("--force", "go on where the log is damaged, or another engine seems to have it")
+    .option(
+      "--force",
+      "go on where the log or volumes are damaged, or another engine seems to have it",
+    )
     .addOption(outputOption())
     .addHelpText("after", INSPECT_HELP)
     .action(async (files: string[], options: InspectArguments) => {

@@ -9,6 +9,7 @@ import { Status } from "../block/status.ts";
 import { Pool } from "../pool/pool.ts";
 import type { ImportFindings, PoolOptions } from "../pool/pool-info.ts";
 import type { Reactor } from "../reactor/reactor.ts";
+import { assert } from "../util/assert.ts";
 import { Prng } from "../util/prng.ts";
 import { uuidOfName } from "../util/uuid.ts";
 import { CrashDisk, type DiskImage } from "./crash-disk.ts";
@@ -37,6 +38,10 @@ export interface Outcome {
 const MIB = 2 ** 20;
 const BLOCK_BYTES = 4096;
 const CACHE_BYTES = MIB;
+/** Of a page, and where in it are its tree and its kind. */
+const PAGE_MAGIC = "PGSP";
+const TREE_AT = 40;
+const KIND_AT = 35;
 
 /** Blocks of two volumes, some in the checkpoint, some in the log; the process is killed. */
 export async function makePoolImages(
@@ -75,6 +80,27 @@ export async function makePoolImages(
   }
   const images = disks.map((disk) => (end === "kill" ? disk.kill(random) : disk.image()));
   return { disks: images, sizesBytes, contents };
+}
+
+/** Changes a byte of all pages of one kind and tree, of all generations, both copies. */
+export function withoutPages(images: PoolImages, kind: number, tree: number): PoolImages {
+  let count = 0;
+  const disks = images.disks.map((image) => {
+    const changed = new Map(image);
+    for (const [block, bytes] of image) {
+      const view = new DataView(bytes.buffer, bytes.byteOffset, BLOCK_BYTES);
+      const isPage = Buffer.from(bytes.subarray(0, 4)).toString("latin1") === PAGE_MAGIC;
+      if (!isPage || view.getUint8(KIND_AT) !== kind) continue;
+      if (view.getUint32(TREE_AT, true) !== tree) continue;
+      const spoilt = Uint8Array.from(bytes);
+      spoilt[100] = (spoilt[100] as number) ^ 1;
+      changed.set(block, spoilt);
+      count++;
+    }
+    return changed as DiskImage;
+  });
+  assert(count >= 2, "there are such pages");
+  return { ...images, disks };
 }
 
 /** Imports such disks, reads all volumes, and compares. */

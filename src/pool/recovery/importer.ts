@@ -208,7 +208,16 @@ interface ReadHow {
 
 /** Objects, and what the log says of them and of the volumes' blocks. */
 async function readState(parts: PoolParts, label: PoolLabel, how: ReadHow): Promise<Replayed> {
-  await parts.catalogue.load();
+  const { catalogue, environment, isReadOnly } = parts;
+  const onLost = (what: string): void =>
+    environment.onEvent({
+      level: "error",
+      code: "pool-damage-found",
+      message: `lost: ${what}`,
+      pool: label.name,
+    });
+  // To get at what is left: nothing is written.
+  await catalogue.load(how.force && isReadOnly ? onLost : null);
   return how.wasClean ? nothingReplayed(label) : await replayLog(parts, label, how);
 }
 

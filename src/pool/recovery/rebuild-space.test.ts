@@ -5,12 +5,12 @@ import { test } from "node:test";
 import { PromiseDevice } from "../../block/promise-device.ts";
 import type { Reactor } from "../../reactor/reactor.ts";
 import { withReactor } from "../../reactor/test-reactor.ts";
-import type { DiskImage } from "../../testing/crash-disk.ts";
 import {
   makePoolImages,
   openImages,
   type PoolImages,
   tryImages,
+  withoutPages,
 } from "../../testing/pool-images.ts";
 import { poolEnvironment } from "../../testing/pool-rig.ts";
 import { Prng } from "../../util/prng.ts";
@@ -21,30 +21,6 @@ import { BLOCK_BYTES } from "../pool-layout.ts";
 
 const MIB = 2 ** 20;
 const WELL = { refused: null, lost: [], wrong: [], gone: [] };
-const MAGIC = "PGSP";
-const TREE_AT = 40;
-const KIND_AT = 35;
-
-/** Changes a byte of all pages of one kind and tree, of all generations, both copies. */
-function withoutPages(images: PoolImages, kind: number, tree: number): PoolImages {
-  let count = 0;
-  const disks = images.disks.map((image) => {
-    const changed = new Map(image);
-    for (const [block, bytes] of image) {
-      const view = new DataView(bytes.buffer, bytes.byteOffset, BLOCK_BYTES);
-      const isPage = Buffer.from(bytes.subarray(0, 4)).toString("latin1") === MAGIC;
-      if (!isPage || view.getUint8(KIND_AT) !== kind) continue;
-      if (view.getUint32(TREE_AT, true) !== tree) continue;
-      const spoilt = Uint8Array.from(bytes);
-      spoilt[100] = (spoilt[100] as number) ^ 1;
-      changed.set(block, spoilt);
-      count++;
-    }
-    return changed as DiskImage;
-  });
-  ok(count >= 2, "there are such pages");
-  return { ...images, disks };
-}
 
 /** Imports by force, looks, writes more, is killed, and looks again without force. */
 async function useRebuilt(reactor: Reactor, images: PoolImages): Promise<void> {

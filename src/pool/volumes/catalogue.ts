@@ -11,10 +11,10 @@
 import type { Status } from "../../block/status.ts";
 import type { Reactor } from "../../reactor/reactor.ts";
 import { crc32c } from "../../util/crc32c.ts";
-import { PenstockError } from "../../util/errors.ts";
+import { PenstockError, toPenstockError } from "../../util/errors.ts";
 import type { PageCache, PageFold } from "../pages/page-cache.ts";
 import { PageKind } from "../pages/page-format.ts";
-import { MISSING, PageTree } from "../pages/page-tree.ts";
+import { FAILED, MISSING, PageTree } from "../pages/page-tree.ts";
 import type { RootPointer } from "../pages/root-pointer.ts";
 import { CatalogueFold } from "./catalogue-fold.ts";
 import { OBJECT_RECORD_WORDS, type ObjectRecord, readObjectRecord } from "./object-record.ts";
@@ -29,6 +29,8 @@ export { VolumeState };
 /** Properties of this "object" are the pool's. */
 export const POOL_OBJECT = 0;
 
+/** Keys of trees have 32 bits. */
+const IDS_END = 2 ** 32;
 const NO_PROPERTIES: Properties = new Map();
 const NO_STATES: ReadonlySet<VolumeState> = new Set();
 
@@ -192,28 +194,36 @@ export class Catalogue implements PageFold {
     return true;
   }
 
-  /** Reads all objects, before replay. @throws PenstockError `pool-damaged` */
-  async load(): Promise<void> {
+  /**
+   * Reads all objects, before replay.
+   * @param onLost is told what cannot be read, and it is left out: only where nothing is written
+   * @throws PenstockError `pool-damaged`, unless there is `onLost`
+   */
+  async load(onLost: ((what: string) => void) | null = null): Promise<void> {
     const step = new TreeStep(this.#reactor);
     const { words } = this.#cache;
     const origins = new Map<number, ObjectRecord>();
     for (let id = 0; ; ) {
       const at = await step.atLeast(this.objects, id);
       if (at === null) break;
-      if (at < 0) throw damaged("a page of volumes cannot be read");
+      if (at < 0) {
+        if (onLost === null) throw damaged("a page of volumes cannot be read");
+        id = this.#behindLost(id, onLost);
+        continue;
+      }
       const record = readObjectRecord(words, at);
       if (record === null) throw damaged("the record of a volume makes no sense");
       this.#add(new VolumeState(this.#cache, record, false));
       if (record.originId !== 0) origins.set(record.id, record);
       id = record.id + 1;
     }
-    for (const record of origins.values()) this.#placeLoaded(record);
+    for (const record of origins.values()) tryTo(() => this.#placeLoaded(record), onLost);
     const pieces = new PropertyPieces(this.#cache, this.propertyTree, step);
     for (const state of this.#states.values()) {
       const isBare = state.propertiesBytes === 0 && state.propertiesCrc === 0;
-      if (!isBare) await this.#loadProperties(pieces, state.id, state);
+      if (!isBare) await this.#loadProperties(pieces, state.id, state, onLost);
     }
-    await this.#loadProperties(pieces, POOL_OBJECT, null);
+    await this.#loadProperties(pieces, POOL_OBJECT, null, onLost);
   }
 
   foldPages(records: number): number {
@@ -231,6 +241,17 @@ export class Catalogue implements PageFold {
    */
   fold(): boolean {
     return this.#fold.run() !== MISSING;
+  }
+
+  /** The first id behind the page that is lost, at or behind that of `id`. */
+  #behindLost(id: number, onLost: (what: string) => void): number {
+    const end = this.objects.leafEnd(id);
+    if (end === MISSING) return id;
+    if (this.objects.find(id) === FAILED) {
+      const last = end < 0 ? this.nextObjectId - 1 : Math.min(end, this.nextObjectId) - 1;
+      onLost(`volumes and snapshots with ids from ${id} to ${last}, as many as there were`);
+    }
+    return end < 0 ? IDS_END : end;
   }
 
   #add(state: VolumeState): void {
@@ -288,14 +309,29 @@ export class Catalogue implements PageFold {
     pieces: PropertyPieces,
     id: number,
     state: VolumeState | null,
+    onLost: ((what: string) => void) | null,
   ): Promise<void> {
     const bytes = await pieces.read(id, state?.propertiesBytes ?? null);
     const isRight = state === null || crc32c(bytes, 0, bytes.length) === state.propertiesCrc;
     const properties = isRight ? decodeProperties(bytes) : null;
+    if (properties === null && onLost !== null) {
+      onLost(`the properties of ${state?.name ?? "the pool"}`);
+      return;
+    }
     if (properties === null) {
       throw damaged(`the properties of ${state?.name ?? "the pool"} make no sense`);
     }
     if (properties.size > 0) this.#properties.set(id, properties);
+  }
+}
+
+/** What goes wrong is told, if somebody listens. */
+function tryTo(step: () => void, onLost: ((what: string) => void) | null): void {
+  try {
+    step();
+  } catch (error) {
+    if (onLost === null) throw error;
+    onLost(toPenstockError(error).message);
   }
 }
 
