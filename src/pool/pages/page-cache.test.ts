@@ -160,7 +160,7 @@ test("prefetch brings pages without anybody waiting", () =>
     const cache = openCache(rig, 64);
     const reread = new PageTree(cache, PROPERTIES, 1, tree.root);
     const keys = Uint32Array.of(1, 9, 21);
-    for (let round = 0; round < 4; round++) {
+    for (let round = 0; round < 100; round++) {
       reread.prefetch(keys, keys.length);
       await new Promise<void>((resolve) => rig.reactor.deliverLater(resolve));
     }

@@ -44,6 +44,9 @@ export function lowerBound(
   const base = slot * PAGE_WORDS + HEADER_WORDS;
   const count = countOf(words, slot);
   if (count === 0) return 0;
+  // Where all keys are there it is this one, and nothing else of the page is looked at.
+  const guess = key - (words[slot * PAGE_WORDS + HeaderWord.firstKey] as number);
+  if (guess >= 0 && guess < count && words[base + guess * entryWords] === key) return guess;
   const fromFirst = key - (words[base] as number);
   const fromLast = (words[base + (count - 1) * entryWords] as number) - key;
   if (fromFirst <= 0) return 0;

@@ -21,6 +21,9 @@ const GROUP_CHUNKS = 16;
 const NO_STOCK = -1;
 const NO_KEY = -1;
 
+/** Of bits: set, left, cleared. */
+export type Change = 1 | 0 | -1;
+
 export class ChunkTable {
   readonly chunkBlocks: number;
   /** Words of a bitmap. */
@@ -47,6 +50,9 @@ export class ChunkTable {
   #limits = new Int32Array(CAPACITY_INITIAL);
   readonly #free: number[] = [];
   #end = 0;
+  /** What `find` has found last: blocks of one chunk come one after the other. */
+  #lastKey = NO_KEY;
+  #lastRecord = 0;
 
   constructor(chunkBlocks: number) {
     assert(chunkBlocks >= 16 && chunkBlocks <= 1024, "a chunk has 16 to 1024 blocks");
@@ -68,13 +74,13 @@ export class ChunkTable {
 
   /** Its record, or -1. Hot path. */
   find(disk: number, chunk: number): number {
-    return this.#index.get(disk * CHUNKS_PER_DISK_MAX + chunk);
+    return this.#find(disk * CHUNKS_PER_DISK_MAX + chunk);
   }
 
   /** Its record, made when it is not there: nothing known. Hot path. */
   record(disk: number, chunk: number, limit: number): number {
     const key = disk * CHUNKS_PER_DISK_MAX + chunk;
-    const found = this.#index.get(key);
+    const found = this.#find(key);
     if (found >= 0) return found;
     const made = this.#free.pop() ?? this.#end++;
     if (made === this.#capacity) this.#grow();
@@ -136,39 +142,42 @@ export class ChunkTable {
     this.drop(record);
   }
 
-  /** Blocks [first, first + count) of the chunk come into use, or out of it. Hot path. */
+  /** Blocks [first, first + count) of the chunk come into use, or out of it. */
   setUsed(record: number, first: number, count: number, isUsed: boolean): void {
-    const base = record * this.width;
-    for (let at = first; at < first + count; ) {
-      const bits = Math.min(32 - (at & 31), first + count - at);
-      const mask = maskOf(at & 31, bits);
-      const word = base + (at >>> 5);
-      const before = this.#roomOfWord(record, at >>> 5);
-      const used = this.#used[word] as number;
-      this.#known[word] = (this.#known[word] as number) | mask;
-      this.#used[word] = isUsed ? used | mask : used & ~mask;
-      this.#roomChanged(record, this.#roomOfWord(record, at >>> 5) - before);
-      at += bits;
-    }
-    this.#setDirty(record);
+    this.change(record, first, count, isUsed ? 1 : -1, 0);
   }
 
-  /** Nobody may take these blocks, or not for this reason any more. Hot path. */
+  /** Nobody may take these blocks, or not for this reason any more. */
   setBusy(record: number, first: number, count: number, isBusy: boolean): void {
+    this.change(record, first, count, 0, isBusy ? 1 : -1);
+  }
+
+  /** Both at once: 1 sets the bits, -1 clears them, 0 leaves them as they are. Hot path. */
+  change(record: number, first: number, count: number, used: Change, busy: Change): void {
     const base = record * this.width;
-    for (let at = first; at < first + count; ) {
-      const bits = Math.min(32 - (at & 31), first + count - at);
-      const mask = maskOf(at & 31, bits);
+    const end = first + count;
+    let room = 0;
+    let more = 0;
+    for (let at = first; at < end; at = (at | 31) + 1) {
+      const mask = maskOf(at & 31, Math.min(32 - (at & 31), end - at));
       const word = base + (at >>> 5);
-      const before = this.#roomOfWord(record, at >>> 5);
-      const busy = this.#busy[word] as number;
-      const after = (isBusy ? busy | mask : busy & ~mask) >>> 0;
-      this.#busy[word] = after;
-      this.#busyCounts[record] =
-        (this.#busyCounts[record] as number) + onesOf(after) - onesOf(busy);
-      this.#roomChanged(record, this.#roomOfWord(record, at >>> 5) - before);
-      at += bits;
+      const isUsed = this.#used[word] as number;
+      const isBusy = this.#busy[word] as number;
+      const nowUsed = changed(isUsed, mask, used);
+      const nowBusy = changed(isBusy, mask, busy);
+      if (used !== 0) {
+        this.#known[word] = (this.#known[word] as number) | mask;
+        this.#used[word] = nowUsed;
+      }
+      if (busy !== 0) {
+        this.#busy[word] = nowBusy;
+        more += busy * onesOf(isBusy ^ nowBusy);
+      }
+      room += onesOf(mask & ~(nowUsed | nowBusy)) - onesOf(mask & ~(isUsed | isBusy));
     }
+    this.#busyCounts[record] = (this.#busyCounts[record] as number) + more;
+    if (room !== 0 && this.#isFull[record] === 1) this.#roomChanged(record, room);
+    if (used !== 0) this.#setDirty(record);
   }
 
   /** What the tree says of the chunk: words[at...], or nothing (all free): at is -1. */
@@ -210,6 +219,7 @@ export class ChunkTable {
     if (this.#busyCounts[record] !== 0) return;
     assert(!this.isStock(record), "a stock uses its chunks");
     this.#index.delete(this.#keys[record] as number);
+    this.#lastKey = NO_KEY;
     const base = record * this.width;
     this.#known.fill(0, base, base + this.width);
     this.#used.fill(0, base, base + this.width);
@@ -260,6 +270,16 @@ export class ChunkTable {
   /** Nothing in it is busy any more. */
   clearBusy(record: number): void {
     this.setBusy(record, 0, this.#limits[record] as number, false);
+  }
+
+  // hot path
+  #find(key: number): number {
+    if (key === this.#lastKey) return this.#lastRecord;
+    const found = this.#index.get(key);
+    if (found < 0) return found;
+    this.#lastKey = key;
+    this.#lastRecord = found;
+    return found;
   }
 
   // hot path
@@ -318,13 +338,18 @@ export class ChunkTable {
   }
 }
 
+function changed(word: number, mask: number, how: Change): number {
+  if (how === 0) return word;
+  return how > 0 ? word | mask : word & ~mask;
+}
+
 /** `bits` ones from bit `from` on. */
 function maskOf(from: number, bits: number): number {
   return bits === 32 ? ALL : (((1 << bits) - 1) << from) >>> 0;
 }
 
 function onesOf(word: number): number {
-  const pairs = word - ((word >>> 1) & 0x5555_5555);
+  const pairs = ((word | 0) - ((word >>> 1) & 0x5555_5555)) | 0;
   const fours = (pairs & 0x3333_3333) + ((pairs >>> 2) & 0x3333_3333);
   return Math.imul((fours + (fours >>> 4)) & 0x0f0f_0f0f, 0x0101_0101) >>> 24;
 }

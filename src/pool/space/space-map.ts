@@ -30,7 +30,7 @@ import {
 } from "../pool-layout.ts";
 import { BlockLease, type ChunkSource } from "./block-lease.ts";
 import { ChunkHints } from "./chunk-hints.ts";
-import { ChunkTable } from "./chunk-table.ts";
+import { type Change, ChunkTable } from "./chunk-table.ts";
 import { raiseLostMap } from "./lost-map.ts";
 import { PageStock } from "./page-stock.ts";
 import { ReplacedPages } from "./replaced-pages.ts";
@@ -189,7 +189,7 @@ export class SpaceMap implements PageSpace, ChunkSource, Flushable {
       this.#askForReuse();
       return this.waitingBlocks + this.#taken > 0 ? "wait" : "no-space";
     }
-    this.#setBusy(taken.address, taken.count, true);
+    this.#change(taken.address, taken.count, 0, 1);
     this.#taken += taken.count;
     this.#budget.taken(taken.count);
     return "ok";
@@ -197,10 +197,9 @@ export class SpaceMap implements PageSpace, ChunkSource, Flushable {
 
   /** A record that maps them is applied, live or in replay. Hot path. */
   markUsed(address: Address, count: number): void {
-    this.#setUsed(address, count, true);
+    this.#change(address, count, 1, this.#isReplay ? 0 : -1);
     this.#data += count;
     if (this.#isReplay) return;
-    this.#setBusy(address, count, false);
     this.#taken -= count;
     assert(this.#taken >= 0, "what is mapped was taken");
     this.#wake();
@@ -213,8 +212,7 @@ export class SpaceMap implements PageSpace, ChunkSource, Flushable {
       this.#data -= count;
       return;
     }
-    this.#setBusy(address, count, true);
-    this.#setUsed(address, count, false);
+    this.#change(address, count, -1, 1);
     this.#data -= count;
     if (this.#isReplay) return;
     const { reuse } = this;
@@ -234,7 +232,7 @@ export class SpaceMap implements PageSpace, ChunkSource, Flushable {
 
   /** By SpaceTrim: free blocks that nobody takes until they are punched and `reusable`. */
   hold(address: Address, count: number): void {
-    this.#setBusy(address, count, true);
+    this.#change(address, count, 0, 1);
     this.#waitingData += count;
   }
 
@@ -249,7 +247,7 @@ export class SpaceMap implements PageSpace, ChunkSource, Flushable {
   /** Replay: the log names them, so that nothing may be written there before the import is over. */
   protect(address: Address, count: number): void {
     assert(this.#isReplay, "only a replay protects what the log names");
-    this.#setBusy(address, count, true);
+    this.#change(address, count, 0, 1);
   }
 
   /** The labels of the import are durable: what the log named or freed may be used. */
@@ -264,7 +262,7 @@ export class SpaceMap implements PageSpace, ChunkSource, Flushable {
       table.drop(record);
     }
     // But not pages that were replaced since.
-    for (const address of this.#replaced.all()) this.#setBusy(address, 1, true);
+    for (const address of this.#replaced.all()) this.#change(address, 1, 0, 1);
     this.chunksCame();
   }
 
@@ -327,9 +325,9 @@ export class SpaceMap implements PageSpace, ChunkSource, Flushable {
     if (record >= 0) this.table.setLimit(record, this.#limitOf(mapped, last));
     this.#hold(held);
     for (const { address, count } of unheld) {
-      this.#setUsed(address, count, false);
+      this.#change(address, count, -1, 1);
       this.#held -= count;
-      for (let block = 0; block < count; block++) this.#drop(address + block);
+      for (let block = 0; block < count; block++) this.#replaced.add(address + block);
     }
     this.chunksCame();
   }
@@ -343,18 +341,15 @@ export class SpaceMap implements PageSpace, ChunkSource, Flushable {
   }
 
   dropPages(a: Address, b: Address): void {
-    this.#setUsed(a, 1, false);
-    this.#setUsed(b, 1, false);
     this.#pages -= 2;
-    this.#drop(a);
-    this.#drop(b);
+    for (const address of [a, b]) {
+      this.#change(address, 1, -1, 1);
+      this.#replaced.add(address);
+    }
   }
 
   returnPages(a: Address, b: Address): void {
-    for (const address of [a, b]) {
-      this.#setUsed(address, 1, false);
-      this.#noteRoom(address);
-    }
+    for (const address of [a, b]) this.#change(address, 1, -1, 0);
     this.#pages -= 2;
     this.#budget.returned(2);
     this.#wake();
@@ -464,7 +459,7 @@ export class SpaceMap implements PageSpace, ChunkSource, Flushable {
 
   #hold(runs: readonly Run[]): void {
     for (const { address, count } of runs) {
-      this.#setUsed(address, count, true);
+      this.#change(address, count, 1, 0);
       this.#held += count;
     }
   }
@@ -485,50 +480,31 @@ export class SpaceMap implements PageSpace, ChunkSource, Flushable {
     return Math.min(chunkBlocks, blocks - chunk * chunkBlocks);
   }
 
-  // hot path
-  #setUsed(address: Address, count: number, isUsed: boolean): void {
-    const mapped = this.#at(diskOf(address));
+  /** As `ChunkTable.change`; room that may come of it is noted. Hot path. */
+  #change(address: Address, count: number, used: Change, busy: Change): void {
+    const disk = diskOf(address);
+    const mapped = this.#at(disk);
     const { table } = this;
+    const { chunkBlocks } = table;
     let block = blockOf(address);
     const end = block + count;
     assert(end <= mapped.blocks, "a block lies on its disk");
-    mapped.free += isUsed ? -count : count;
+    mapped.free -= used * count;
     while (block < end) {
-      const record = this.#recordOf(address, mapped, block);
-      const first = block % table.chunkBlocks;
-      const length = Math.min(end - block, table.chunkBlocks - first);
-      table.setUsed(record, first, length, isUsed);
+      const chunk = Math.floor(block / chunkBlocks);
+      const record = table.record(disk, chunk, this.#limitOf(mapped, chunk));
+      const first = block - chunk * chunkBlocks;
+      const length = Math.min(end - block, chunkBlocks - first);
+      table.change(record, first, length, used, busy);
+      if (used <= 0 && busy <= 0) mapped.hints.setRoom(chunk, true);
+      if (busy < 0) table.drop(record);
       block += length;
     }
-  }
-
-  // hot path
-  #setBusy(address: Address, count: number, isBusy: boolean): void {
-    const mapped = this.#at(diskOf(address));
-    const { table } = this;
-    let block = blockOf(address);
-    const end = block + count;
-    while (block < end) {
-      const record = this.#recordOf(address, mapped, block);
-      const first = block % table.chunkBlocks;
-      const length = Math.min(end - block, table.chunkBlocks - first);
-      table.setBusy(record, first, length, isBusy);
-      if (!isBusy) table.drop(record);
-      block += length;
-    }
-  }
-
-  #recordOf(address: Address, mapped: MappedDisk, block: number): number {
-    const chunk = this.#chunkOf(block);
-    return this.table.record(diskOf(address), chunk, this.#limitOf(mapped, chunk));
   }
 
   /** Blocks that were busy may be taken. */
   #release(address: Address, count: number): void {
-    this.#setBusy(address, count, false);
-    const { chunkBlocks } = this.table;
-    for (let block = 0; block < count; block += chunkBlocks) this.#noteRoom(address + block);
-    this.#noteRoom(address + count - 1);
+    this.#change(address, count, 0, -1);
     this.#wake();
   }
 
@@ -539,15 +515,6 @@ export class SpaceMap implements PageSpace, ChunkSource, Flushable {
       const chunks = this.#chunkOf(blocks - 1) + 1;
       this.#leavesMax += LEAF_SHARE * Math.ceil(chunks / perLeaf) + 1;
     }
-  }
-
-  #noteRoom(address: Address): void {
-    this.#at(diskOf(address)).hints.setRoom(this.#chunkOf(blockOf(address)), true);
-  }
-
-  #drop(address: Address): void {
-    this.#setBusy(address, 1, true);
-    this.#replaced.add(address);
   }
 
   #wake(): void {
