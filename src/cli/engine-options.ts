@@ -3,13 +3,16 @@
  * all of them in the environment.
  */
 
-import { type Command, Option } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { CACHE_BYTES_MAX, CACHE_BYTES_MIN } from "../pool/pool-info.ts";
 import { LOG_FORMATS, LOG_LEVELS } from "../telemetry/log-choices.ts";
 import { parseSize } from "../util/size.ts";
+import { NICE_MAX } from "./rpc-priority.ts";
 import { readArgument } from "./run-options.ts";
 
 const VARIABLE_PREFIX = "PENSTOCK_";
+/** A third of a reactor's share of a processor that both want. */
+const RPC_NICE_DEFAULT = 5;
 
 export function addDaemonOptions(command: Command): Command {
   command
@@ -29,8 +32,21 @@ export function addDaemonOptions(command: Command): Command {
       ),
     )
     .option("--pool-cache <size>", "memory for the pages of each pool (64MiB)", parsePoolCache)
+    .option(
+      "--rpc-nice <n>",
+      `how much lower the RPC's priority is than the reactors', 0 to ${NICE_MAX} (Linux)`,
+      parseNice,
+      RPC_NICE_DEFAULT,
+    )
     .option("--no-supervisor", "one process alone: whoever starts it also restarts it");
   return command;
+}
+
+function parseNice(text: string): number {
+  if (!/^\d{1,2}$/.test(text) || Number(text) > NICE_MAX) {
+    throw new InvalidArgumentError(`Expected a number from 0 to ${NICE_MAX}.`);
+  }
+  return Number(text);
 }
 
 function parsePoolCache(text: string): number {

@@ -19,6 +19,7 @@ import { ExitCode } from "./exit-code.ts";
 import { manifest } from "./manifest.ts";
 import { endByBug, exitAtOnceFor, StopSignals, watchStdin } from "./process-end.ts";
 import { printError } from "./report-error.ts";
+import { lowerThreadPriority } from "./rpc-priority.ts";
 import type { RunOptions } from "./run-options.ts";
 
 export interface EngineRunOptions extends RunOptions {
@@ -30,6 +31,7 @@ export interface EngineRunOptions extends RunOptions {
   readonly logLevel: LogLevel;
   /** Bytes. */
   readonly poolCache?: number;
+  readonly rpcNice: number;
 }
 
 /**
@@ -106,6 +108,8 @@ async function start(parts: StartParts): Promise<Engine> {
     ...(options.spin === undefined ? {} : { spinMsMax: options.spin }),
     ...(options.poolCache === undefined ? {} : { poolCacheBytes: options.poolCache }),
   });
+  // After the reactors have been started, whose threads would be as nice.
+  lowerThreadPriority(options.rpcNice);
   const message = `version ${manifest.version}, level ${level}, at ${engine.listen.join(", ")}`;
   log.write({ level: "info", code: "engine-ready", message });
   return engine;

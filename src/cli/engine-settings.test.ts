@@ -39,6 +39,7 @@ placement: together
 buffer-limit: 64MiB
 spin: 60us
 pool-cache: 8MiB
+rpc-nice: 3
 stop-on-stdin-end: true
 supervisor: false
 log-level: warning
@@ -55,6 +56,7 @@ test("a file gives every option its value, checked and read as when typed", asyn
     bufferLimit: 64 * 2 ** 20,
     spin: 0.06,
     poolCache: 8 * 2 ** 20,
+    rpcNice: 3,
     stopOnStdinEnd: true,
     supervisor: false,
     logLevel: "warning",
@@ -99,6 +101,8 @@ test("a wrong setting is named, with what was found and what was expected", asyn
     ["spin: 60", /spin: found 60\. .*unit/],
     ["buffer-limit: 1KiB", /buffer-limit: found "1KiB"/],
     ["pool-cache: 1KiB", /pool-cache: found "1KiB"/],
+    ["rpc-nice: 20", /rpc-nice: found 20\. Expected a number from 0 to 19\.$/],
+    ["rpc-nice: -1", /rpc-nice: found -1\. Expected a number from 0 to 19\.$/],
     ["supervisor: maybe", /supervisor: found "maybe", expected true or false$/],
     ["listen: []", /listen: found \[\], expected 1 to 64 words$/],
     [

@@ -1,10 +1,10 @@
 /**
  * FixedBufferTable: memory that a ring's kernel side holds the pages of, by number.
  *
- * Made empty with the first buffer, filled and emptied as slabs come and go. Where the kernel has no
- * such table, or RLIMIT_MEMLOCK leaves no room, the answer is -1: then operations are as they were
- * without. The kernel counts the operations in flight on a buffer, and keeps its pages
- * until the last has ended, whatever becomes of its number. spec: io_uring_register(2)
+ * Made empty with the first buffer, filled and emptied as slabs come and go. Where the kernel has
+ * no such table, or RLIMIT_MEMLOCK leaves no room, the answer is -1: then operations are as they
+ * were without. The kernel counts the operations in flight on a buffer, and keeps its pages until
+ * the last has ended, whatever becomes of its number. spec: io_uring_register(2)
  */
 
 import { assert } from "../util/assert.ts";
