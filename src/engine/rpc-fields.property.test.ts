@@ -11,7 +11,7 @@ import fc from "fast-check";
 import { parseEngineAddress } from "../api/engine-address.ts";
 import { file_penstock_engine_v1_engine as PIPES } from "../api/penstock/engine/v1/engine_pb.ts";
 import { file_penstock_engine_v1_pool as POOLS } from "../api/penstock/engine/v1/pool_pb.ts";
-import { file_penstock_engine_v1_snapshot as SNAPSHOTS } from "../api/penstock/engine/v1/snapshot_pb.ts";
+import { SnapshotService } from "../api/penstock/engine/v1/snapshot_pb.ts";
 import { cleanUp } from "../testing/cleanup.ts";
 import { forLongRun } from "../testing/long-run.ts";
 import { makeTempDir } from "../testing/temp-dir.ts";
@@ -22,8 +22,9 @@ const TEXT_BYTES_MAX = 64 * 1024;
 const RUNS = forLongRun(200, 2000);
 const END_OF_STREAM = 2;
 const ENVELOPE_BYTES = 5;
-const METHODS: readonly DescMethod[] = [PIPES, POOLS, SNAPSHOTS]
+const METHODS: readonly DescMethod[] = [PIPES, POOLS]
   .flatMap(({ services }) => services)
+  .concat(SnapshotService)
   .flatMap(({ methods }) => methods)
   // What is wrong in a message within a message is named otherwise.
   .filter(({ methodKind }) => methodKind !== "client_streaming");
