@@ -6,7 +6,7 @@
 import { TreeWalk } from "../pool/check/tree-walk.ts";
 import type { Pool } from "../pool/pool.ts";
 import { BLOCK_BYTES } from "../pool/pool-layout.ts";
-import { addressOfEntry } from "../pool/volumes/record-applier.ts";
+import { addressOfEntry } from "../pool/volumes/mapping-entry.ts";
 import type { VolumeState } from "../pool/volumes/volume-state.ts";
 
 interface Figures {

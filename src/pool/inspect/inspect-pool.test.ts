@@ -21,7 +21,7 @@ function disk(reactor: Reactor, image?: DiskImage): CrashDisk {
   return new CrashDisk(reactor, image === undefined ? options : { ...options, image });
 }
 
-test("inspectPool lists, walks and exports snapshots, and counts what is deleted and not gone", () =>
+test("inspectPool lists, walks and exports snapshots, and counts those that wait to go", () =>
   withReactor("fake", async ({ reactor }) => {
     const random = new Prng(1);
     const first = disk(reactor);

@@ -21,7 +21,7 @@ import type { PoolParts } from "../recovery/pool-parts.ts";
 import type { BlockRead } from "./block-read.ts";
 import type { BufferQueue } from "./buffer-queue.ts";
 import { DamagedBlocks } from "./damaged-blocks.ts";
-import { addressOfEntry } from "./record-applier.ts";
+import { addressOfEntry } from "./mapping-entry.ts";
 import { MappingFlag, MappingWord } from "./volume-state.ts";
 
 /** A read whose blocks have moved meanwhile is done anew so many times. */

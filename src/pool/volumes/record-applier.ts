@@ -21,11 +21,11 @@ import { type Address, NO_ADDRESS } from "../pool-layout.ts";
 import type { SpaceMap } from "../space/space-map.ts";
 import type { ChecksumKind } from "./block-checksum.ts";
 import type { Catalogue } from "./catalogue.ts";
+import { addressOfEntry } from "./mapping-entry.ts";
 import { readObjectRecord } from "./object-record.ts";
 import { planVersions, type VersionChange, versionChangeAt } from "./version-plan.ts";
 import { MappingFlag, MappingWord, type VolumeState } from "./volume-state.ts";
 
-const UINT16_MASK = 0xffff;
 const UINT32_RANGE = 2 ** 32;
 const ALL_OWN = new TreeSharing();
 
@@ -303,12 +303,6 @@ export class RecordApplier implements RecordSink, PageWaiter {
     this.leftOut++;
     return true;
   }
-}
-
-/** Of an entry of a mapping tree. Hot path. */
-export function addressOfEntry(words: Uint32Array, at: number): Address {
-  const high = (words[at + MappingWord.addressHigh] as number) & UINT16_MASK;
-  return (words[at + MappingWord.addressLow] as number) + high * UINT32_RANGE;
 }
 
 /** Blocks that a record frees, gathered to runs; those of the origin are only counted. */
