@@ -3,7 +3,8 @@
  * all over them by a process that SIGKILL ends; then imports, each of the same bytes (labels and
  * log are put back) by a fresh process that is killed when the pool is open.
  *
- *   node bench/pool-import.ts FOLDER [--disk=TiB] [--volumes=N] [--writes=N] [--rounds=N] [--profile]
+ *   node bench/pool-import.ts FOLDER [--disk=TiB] [--volumes=N] [--writes=N] [--rounds=N]
+ *     [--profile]
  *
  * Prints wall time, processor time and what was replayed, of each. Goal: under 2 s.
  */

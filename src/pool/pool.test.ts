@@ -23,7 +23,7 @@ test("Pool.create makes an empty pool with the capacity that the format says", (
     await pool.export();
   }));
 
-test("a page cache that is too small or no size is refused by name, before anything is written", () =>
+test("a page cache that is too small, or no size, is refused by name", () =>
   withReactor("fake", async ({ reactor, seed }) => {
     const environment = poolEnvironment(reactor, seed);
     for (const cacheBytes of [0, 2 ** 16 - 1, MIB + 0.5, 17 * 2 ** 30, Number.NaN]) {

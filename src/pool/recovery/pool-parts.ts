@@ -180,7 +180,7 @@ function makeSpace(label: PoolLabel, cache: PageCache, table?: ChunkTable): Spac
   const isNew = label.heldBlocks === 0;
   const space = new SpaceMap({
     cache,
-    ...(table === undefined ? {} : { table }),
+    ...(table === undefined ? {} : { knownChunks: table }),
     chunkBlocks: label.chunkBlocks,
     disks: isNew
       ? []

@@ -50,7 +50,7 @@ export class PageStock implements PageWaiter {
     return this.#isLoading || this.#isSearching;
   }
 
-  /** Looks for chunks until so many pages can be taken, or nothing more is to be had now. Hot path. */
+  /** Looks for chunks until so many pages can be taken, or none is to be had now. Hot path. */
   refill(pages: number): void {
     const { table } = this.#source;
     const disks = this.#chunks.length;

@@ -56,8 +56,7 @@ export interface SpaceDisk {
 export interface SpaceMapOptions {
   readonly cache: PageCache;
   readonly chunkBlocks: number;
-  /** Chunks that are known already. */
-  readonly table?: ChunkTable;
+  readonly knownChunks?: ChunkTable;
   /** As in the label; none when a pool is made: then `addDisk`. */
   readonly disks: readonly SpaceDisk[];
   readonly dataBlocks: number;
@@ -115,7 +114,7 @@ export class SpaceMap implements PageSpace, ChunkSource, Flushable {
 
   constructor(options: SpaceMapOptions) {
     const { cache, chunkBlocks, disks } = options;
-    this.table = options.table ?? new ChunkTable(chunkBlocks);
+    this.table = options.knownChunks ?? new ChunkTable(chunkBlocks);
     this.keptBackBlocks = options.keptBackBlocks;
     this.#cache = cache;
     this.#reactor = cache.reactor;
@@ -403,8 +402,7 @@ export class SpaceMap implements PageSpace, ChunkSource, Flushable {
   }
 
   freeShareOf(disk: number): number {
-    const { free, blocks } = this.#at(disk);
-    return free / blocks;
+    return this.#at(disk).free / this.#at(disk).blocks;
   }
 
   open(disk: number, chunk: number, waiter: PageWaiter): number {
