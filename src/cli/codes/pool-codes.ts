@@ -163,7 +163,7 @@ export const POOL_CODES: CodeList = {
   "pool-medium-full": {
     means: "The file system or pool below a pool's disk has no space left for the pool's pages.",
     causes: "A sparse file, or a thin volume, that has promised more than there is.",
-    todo: "Make space there within a minute; else it is faulted, and loses nothing: import it later.",
+    todo: "Make space within a minute; else it is faulted, and loses nothing: import it later.",
   },
   "pool-newer": {
     means: "A newer Penstock has written the pool.",
