@@ -255,6 +255,8 @@ test("a pool that does not answer is listed as it was, and keeps no other one wa
   strictEqual(listed?.isStalled, true);
   strictEqual(listed.listing?.info.name, "fast");
   rig.host.hangs = false;
+  rig.host.open.clear();
+  await rejects(rig.registry.listing("fast"), { message: 'pool "fast" is closing' });
   const [again] = await rig.registry.list();
   deepStrictEqual([again?.isStalled, rig.timers.length], [undefined, 0]);
 });

@@ -492,7 +492,8 @@ function notReady({ name, state, failure }: PoolEntry): PenstockError {
   const why = failure === null ? "" : ` (${failure.code}: ${failure.message})`;
   return new PenstockError({
     code: "pool-not-ready",
-    message: `pool "${name}" is ${state}${why}`,
+    // One that was open when it was asked is being closed at this very moment.
+    message: `pool "${name}" is ${state === "open" ? "closing" : state}${why}`,
     retryable: true,
     details: { name, state },
   });
