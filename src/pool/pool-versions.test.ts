@@ -306,3 +306,34 @@ test("hundreds of versions are there after kills, however many go into one check
     world.kill();
   });
 });
+
+test("bursts of versions fit into the smallest cache: created, promoted and deleted", async () => {
+  const world = new PoolWorld({ seed: 15, diskBytes: [2048 * MIB], cacheBytes: MIB });
+  const count = 2000;
+  await world.run(async () => {
+    const pool = await world.open();
+    await pool.createVolume({ name: "v", sizeBytes: MIB });
+    for (let index = 0; index < count; index++) await pool.createSnapshot("v", `s${index}`);
+    await pool.cloneSnapshot(`v@s${count - 1}`, { name: "c" });
+    await pool.promote("c");
+    strictEqual(pool.snapshots("c").length, count);
+    await checkWalk(pool);
+    world.kill();
+  });
+  await world.run(async () => {
+    const pool = await world.open();
+    strictEqual(pool.snapshots("c").length, count);
+    for (const { name } of pool.snapshots()) await pool.deleteVolume(name);
+    await pool.deleted();
+    await checkWalk(pool);
+    await world.exported(pool);
+  });
+  await world.run(async () => {
+    const pool = await world.open();
+    deepStrictEqual(pool.snapshots(), []);
+    // What two volumes began with is kept for them.
+    strictEqual([...pool.parts.catalogue.all()].length, 3);
+    await checkWalk(pool);
+    world.kill();
+  });
+});

@@ -204,11 +204,11 @@ export class PageCache implements PageLoadHome {
     const pages = fold + this.#pagesOf(records, this.#admittedBlocks + blocks);
     const used = this.#dirtyCount + fold;
     const isRoomy = this.#dirtyCount + pages <= this.dirtyMax;
+    // What was applied may be in no page yet: objects are put into theirs at checkpoints.
+    const isAfresh = this.#dirtyCount === 0 && (this.#applied === 0 || this.pressure === null);
     // A record that needs more than there ever is gets in alone: the bounds are generous.
-    const isAlone = records === 1 && (used <= this.dirtyMax / 2 || this.#dirtyCount === 0);
-    if (this.#dirtyCount > 0 && used > this.dirtyMax * PRESSURE_SHARE) {
-      this.pressure?.checkpointWanted();
-    }
+    const isAlone = records === 1 && (used <= this.dirtyMax / 2 || isAfresh);
+    if (!isAfresh && used > this.dirtyMax * PRESSURE_SHARE) this.pressure?.checkpointWanted();
     if (!isRoomy && !isAlone) {
       if (used > this.dirtyMax / 2) this.pressure?.checkpointWanted();
       return false;
