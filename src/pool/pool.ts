@@ -279,14 +279,15 @@ export class Pool {
    */
   async flatten(volume: string, options: FlattenOptions = {}): Promise<void> {
     const { writer } = this.#path;
-    const run = await this.#change(() => this.#versions.flattening(volume, writer, options));
-    const ended = this.#flatten(run);
-    this.#flattens.set(run, ended);
-    try {
-      await ended;
-    } finally {
-      this.#flattens.delete(run);
-    }
+    let ended: Promise<void> = Promise.resolve();
+    // It is known before anything else changes, so that closing ends it.
+    await this.#change(() => {
+      const run = this.#versions.flattening(volume, writer, options);
+      ended = this.#flatten(run);
+      ended.catch(() => undefined);
+      this.#flattens.set(run, ended);
+    });
+    await ended;
   }
 
   /**
@@ -424,6 +425,7 @@ export class Pool {
       }
     } finally {
       run.close();
+      this.#flattens.delete(run);
     }
   }
 
@@ -457,6 +459,8 @@ export class Pool {
     // Whoever waits for a checkpoint on a full medium hears of it now.
     this.parts.checkpointer.isPatient = false;
     await this.#scrub?.stop();
+    // One that has been asked for has begun afterwards.
+    await this.#lane.run(() => undefined);
     for (const run of this.#flattens.keys()) run.stop();
     await Promise.allSettled(this.#flattens.values());
     await this.#lane.run(() => undefined);
