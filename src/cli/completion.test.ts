@@ -114,6 +114,18 @@ test("complete offers values where an argument or an option wants them", async (
   }
 });
 
+test("complete offers snapshots, and replicas where one is to be taken", async () => {
+  deepStrictEqual(await wordsAfter("snapshot", "delete", "fast", ""), ["vol-of-fast@monday"]);
+  deepStrictEqual(await wordsAfter("replica", "clone", "fast", "vol"), ["vol-of-fast@monday"]);
+  deepStrictEqual(await wordsAfter("snapshot", "diff", "p", "x@y", ""), ["vol-of-p@monday"]);
+  deepStrictEqual(await wordsAfter("send", "fast", ""), ["vol-of-fast@monday"]);
+  deepStrictEqual(await wordsAfter("receive", "fast", ""), ["vol-of-fast"]);
+  deepStrictEqual(await ask(["snapshot", "create", "fast", ""]), {
+    candidates: [{ word: "vol-of-fast@", text: "a replica" }],
+    hint: "more",
+  });
+});
+
 test("complete asks the engine that the line names", async () => {
   const lookup = new TwoPipes();
   await ask(["pipe", "show", "--engine", "unix:/x", ""], lookup);

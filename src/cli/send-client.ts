@@ -114,10 +114,15 @@ export async function receive(
   }
   const { snapshot, thin, rollback } = options;
   const target = { pool, replica, thin, rollback, ...(snapshot === undefined ? {} : { snapshot }) };
-  const { snapshot: received } = await streamToEngine(address, (snapshots) =>
-    snapshots.receiveSnapshot(messages(target, process.stdin)),
-  );
-  process.stdout.write(`${received?.pool}/${received?.name}\n`);
+  try {
+    const { snapshot: received } = await streamToEngine(address, (snapshots) =>
+      snapshots.receiveSnapshot(messages(target, process.stdin)),
+    );
+    process.stdout.write(`${received?.pool}/${received?.name}\n`);
+  } finally {
+    // Whoever still writes there is told by that, and we do not wait for it.
+    process.stdin.destroy();
+  }
 }
 
 async function sendToOutput(request: SendRequest, { engine }: ClientOptions): Promise<void> {
@@ -133,8 +138,7 @@ async function sendToOutput(request: SendRequest, { engine }: ClientOptions): Pr
   });
   await askEngine(engineAddressFor(engine), async ({ snapshots }) => {
     for await (const { data, positionBytes, sizeBytes } of snapshots.sendSnapshot(request)) {
-      // A failed write may come with no drain.
-      if (!stdout.write(data)) await Promise.race([once(stdout, "drain"), once(stdout, "close")]);
+      if (!stdout.write(data)) await drained(stdout);
       if (failure !== null) throw outputFailed(failure);
       showProgress(positionBytes, sizeBytes);
     }
@@ -243,6 +247,12 @@ async function* messages(
       yield { data: chunk.subarray(at, at + CHUNK_BYTES_MAX) };
     }
   }
+}
+
+/** Also when nothing will be written any more: its `error` event says why. */
+async function drained(stdout: NodeJS.WriteStream): Promise<void> {
+  const settled = Promise.race([once(stdout, "drain"), once(stdout, "close")]);
+  await settled.catch(() => undefined);
 }
 
 function showProgress(positionBytes: bigint, sizeBytes: bigint): void {

@@ -184,6 +184,13 @@ test("a snapshot goes through a file, and what came of a cut one is gone on with
   await penstock(from, `send fast vol@one --zstd > ${folder}/one`);
   const { size } = statSync(join(folder, "one"));
   ok(size > 16 * MIB && size < 17 * MIB);
+  // A reader that goes is a failure.
+  const { stderr } = await runCommand(
+    "/bin/sh",
+    ["-c", `("${PENSTOCK}" send fast vol@one; echo "code $?" >&2) | head -c 100000 >${folder}/x`],
+    { environment: { PENSTOCK_ENGINE: from.uri } },
+  );
+  match(stderr, /^penstock: output-failed: .*\ncode 1\n$/);
   await runCommand("/bin/sh", ["-c", `head -c 9000000 ${folder}/one > ${folder}/part`]);
   match(await refused(to, `receive safe copy --thin < ${folder}/part`), /^penstock: stream-cut: /);
   strictEqual(await penstock(to, "snapshot list"), "No snapshots have been taken\n");
