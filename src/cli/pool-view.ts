@@ -44,7 +44,7 @@ export interface PoolView {
   readonly logUsedBytes: number | null;
   readonly warningPercent: number | null;
   readonly criticalPercent: number | null;
-  /** The scrub that runs, or the last one since it was opened. */
+  /** The scrub that runs, or the last one since it was opened, or one that is to go on. */
   readonly scrub: ScrubView | null;
   readonly chunkBytes: number | null;
   readonly checksum: string | null;

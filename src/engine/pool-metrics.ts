@@ -67,13 +67,9 @@ export const POOL_METRICS: readonly MetricDefinition[] = [
     return thresholdOf(info, info.criticalPercent);
   }),
   ofPool("scrub_running", "1: a scrub runs", (_, scrub) => (scrub?.state === "running" ? 1 : 0)),
-  ofPool(
-    "scrub_done_bytes",
-    "Read by this scrub, or the last one since it was opened",
-    (_, scrub) => {
-      return scrub?.doneBytes ?? 0;
-    },
-  ),
+  ofPool("scrub_done_bytes", "Read by this scrub, or the last one", (_, scrub) => {
+    return scrub?.doneBytes ?? 0;
+  }),
   ofPool("scrub_total_bytes", "What that scrub has to read", (_, scrub) => scrub?.totalBytes ?? 0),
   ofPool("scrub_damaged_blocks", "Damaged blocks that it has found", (_, scrub) => {
     return scrub?.damagedCount ?? 0;

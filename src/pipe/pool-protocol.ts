@@ -38,7 +38,7 @@ export type PoolEnd = "close" | "export" | "destroy";
 export interface PoolListing {
   readonly info: PoolInfo;
   readonly volumes: readonly VolumeInfo[];
-  /** The one that runs, or the last one since the pool was opened. */
+  /** The one that runs, or the last one; null: none since the pool was opened that is to go on. */
   readonly scrub: ScrubProgress | null;
   readonly versions: VersionCounts;
 }

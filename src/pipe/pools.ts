@@ -350,7 +350,7 @@ export class Pools {
 
   #listing(pool: Pool): PoolListing {
     const info: PoolInfo = pool.info;
-    const scrub = this.#scrubs.get(pool)?.progress ?? null;
+    const scrub = this.#scrubs.get(pool)?.progress ?? pool.keptScrub;
     const versions = this.versions.countsOf(pool);
     return { info, volumes: pool.volumes(), scrub, versions };
   }

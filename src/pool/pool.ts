@@ -14,7 +14,13 @@ import { Status } from "../block/status.ts";
 import { assert } from "../util/assert.ts";
 import { PenstockError } from "../util/errors.ts";
 import { Lane } from "../util/lane.ts";
-import { type Scrub, type ScrubOptions, startScrub } from "./check/scrub.ts";
+import {
+  keptScrub,
+  type Scrub,
+  type ScrubOptions,
+  type ScrubProgress,
+  startScrub,
+} from "./check/scrub.ts";
 import { PoolEvents } from "./pool-events.ts";
 import type { PoolEnvironment } from "./pool-environment.ts";
 import { BLOCK_BYTES, LABEL_AREA_BLOCKS, poolSizes } from "./pool-layout.ts";
@@ -360,6 +366,11 @@ export class Pool {
   /** Settles when the space of deleted volumes is free, or can never be. */
   deleted(): Promise<void> {
     return this.#volumes.reaper.idle();
+  }
+
+  /** Of a scrub that was stopped, in whichever session, before its end. */
+  get keptScrub(): ScrubProgress | null {
+    return keptScrub(this.parts, this.properties(null).get(SCRUB_PROPERTY));
   }
 
   /** One at a time. @throws AssertionError when one is under way */

@@ -223,10 +223,13 @@ test("a scrub pauses, goes on in another process where it was, and keeps to its 
     await first.pool.close();
     strictEqual((await scrub.done).state, "paused");
     const second = await open(reactor, first.disk.image());
+    const { state, doneBytes: kept } = second.pool.keptScrub ?? { state: "", doneBytes: 0 };
+    deepStrictEqual([state, kept >= doneBytes], ["paused", true]);
     const rest = await second.pool.scrub({ bytesPerSecond: 100 * MIB }).done;
     strictEqual(rest.state, "finished");
     ok(rest.doneBytes < 1.5 * BLOCKS * BLOCK_BYTES, "it has not begun anew");
     ok(reactor.clock.nowMs() - startMs > 2500);
+    strictEqual(second.pool.keptScrub, null);
     await second.pool.close();
   }));
 

@@ -94,6 +94,19 @@ export function startScrub(start: ScrubStart, options: ScrubOptions): Scrub {
   return new PoolScrub(start, options);
 }
 
+/** Where the next one would go on; null: at the beginning. */
+export function keptScrub(
+  { space }: PoolParts,
+  kept: Uint8Array | undefined,
+): ScrubProgress | null {
+  const position = decodePosition(kept);
+  if (position === null) return null;
+  const { doneBytes, damagedCount, healedCount, badCopies } = position;
+  const all = (space.dataBlocks + space.pageBlocks) * BLOCK_BYTES;
+  const counts = { doneBytes, damagedCount, healedCount, badCopies, trimmedBytes: 0 };
+  return { state: "paused", ...counts, totalBytes: Math.max(all, doneBytes), damaged: [] };
+}
+
 class PoolScrub implements Scrub {
   readonly done: Promise<ScrubProgress>;
   readonly #parts: PoolParts;

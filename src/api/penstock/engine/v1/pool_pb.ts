@@ -168,7 +168,8 @@ export type Pool = Message<"penstock.engine.v1.Pool"> & {
   criticalPercent: number;
 
   /**
-   * The scrub that runs, or the last one since it was opened; absent: none.
+   * The scrub that runs, or the last one since it was opened, or one from before that is to go on;
+   * absent: none.
    *
    * @generated from field: penstock.engine.v1.ScrubPoolResponse scrub = 23;
    */
