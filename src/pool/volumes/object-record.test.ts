@@ -70,7 +70,7 @@ test("readObjectRecord of any words is null or a record", () => {
   }
 });
 
-test("readObjectRecord: no origin is older than what was taken of it; families begin somewhere", () => {
+test("readObjectRecord: a snapshot is younger than its origin; families begin somewhere", () => {
   const words = new Uint32Array(OBJECT_RECORD_WORDS);
   writeObjectRecord({ ...RECORD, ...SNAPSHOT, takenEpoch: 2 ** 31 }, words, 0);
   strictEqual(readObjectRecord(words, 0), null);

@@ -6,9 +6,10 @@
  *
  * What a record replaces goes to `SpaceMap.free` with the sequence of its frame, unless the
  * volume's origin has it, too. Entries get the epoch of now, whatever epoch their record names: the
- * order in the log decides on which side of a snapshot a write is. A record that waited in the middle is applied again from its start: what was done is seen in the tree (a
- * mapping to the record's own address can only be its own). Records come from a disk in replay:
- * one that makes no sense is left out and counted, never asserted.
+ * order in the log decides on which side of a snapshot a write is. A record that waited in the
+ * middle is applied again from its start: what was done is seen in the tree (a mapping to the
+ * record's own address can only be its own). Records come from a disk in replay: one that makes no
+ * sense is left out and counted, never asserted.
  */
 
 import { Status } from "../../block/status.ts";
