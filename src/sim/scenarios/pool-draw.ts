@@ -2,7 +2,8 @@
 
 import { Prng } from "../../util/prng.ts";
 import { drawMs, drawProgram, type DrawnFault, pickWeighted, type Weighted } from "../draw.ts";
-import type { DiskOperation, Schedule, Step } from "../schedule.ts";
+import type { DiskOperation, EventStep, Schedule, Step } from "../schedule.ts";
+import { volumeSectors } from "./pool-slots.ts";
 
 const KINDS = [
   { weight: 26, value: "read" },
@@ -63,12 +64,16 @@ interface CrowdOptions {
   readonly mode: PoolMode;
   readonly chance: number;
   readonly disks: number;
+  readonly sectors: number;
 }
 
 /** A crash soon after what changes the pool, and reads that fail soon after a crash. */
-function crowd(prng: Prng, step: Step, { mode, chance, disks }: CrowdOptions): Step[] {
+function crowd(prng: Prng, step: Step, options: CrowdOptions): Step[] {
+  const { mode, chance, disks, sectors } = options;
   const isCrash = step.kind === "kill" || step.kind === "power-loss";
   if (step.kind === "disk-hang" && step.on === "read") return [step, ...race(prng)];
+  const isTorn = CRASHES[mode].includes(TORN) && prng.chance(chance);
+  if (step.kind === "event" && step.name === "resize" && isTorn) return tear(prng, step, sectors);
   if (step.kind === "event" && CHANGES.has(step.name) && prng.chance(chance)) {
     const crash = pickWeighted(prng, CRASHES[mode])(prng, disks);
     return [step, { at: drawMs(prng, 0, prng.pick([1, 4, 12])), ...crash } as Step];
@@ -82,6 +87,18 @@ function crowd(prng: Prng, step: Step, { mode, chance, disks }: CrowdOptions): S
     return { at: disk === 0 ? at : 0, ...error, times, ms };
   });
   return [step, ...errors];
+}
+
+/** Power is lost as a volume is cut within a block that has content. */
+function tear(prng: Prng, step: EventStep, sectors: number): Step[] {
+  const first = Math.max(volumeSectors(sectors, step.ms) - 4, 0);
+  const count = Math.min(8, sectors - first);
+  const crash = TORN.value(prng, 1);
+  return [
+    { at: step.at, kind: "write", client: step.target, first, count, fua: 1 },
+    { ...step, at: 5 },
+    { at: drawMs(prng, 1, 7), ...crash } as Step,
+  ];
 }
 
 /** A read, and what frees its blocks for good while it is under way. */
@@ -236,7 +253,7 @@ const CRASH = KILLS.slice(0, 1);
 const TORN: WeightedFault = {
   weight: 12,
   value: (prng) => {
-    const keep = prng.pick([0.3, 0.5, 0.7, 0.9]);
+    const keep = prng.pick([0.3, 0.6, 0.8, 0.9, 0.95]);
     return { kind: "power-loss", host: 0, keep, ms: drawMs(prng, 0, 4) };
   },
 };

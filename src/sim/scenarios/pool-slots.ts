@@ -27,6 +27,12 @@ type Answered = (
   errorOffset: number,
 ) => string | null;
 
+/** One of some sizes, in sectors; not only whole blocks. */
+export function volumeSectors(sectors: number, number: number): number {
+  const size = Math.floor((sectors * (1 + (number % 8))) / 8);
+  return number % 3 > 0 ? Math.max(1, size - (number % 7)) : size;
+}
+
 export class PoolSlots {
   readonly all: readonly PoolSlot[];
   /** Full size of every volume. */
@@ -78,11 +84,9 @@ export class PoolSlots {
     return this.all[index % this.all.length] as PoolSlot; // there is one at least
   }
 
-  /** One of some sizes, in sectors; not only whole blocks. */
+  /** As `volumeSectors`. */
   sizeOf(number: number): number {
-    const eighths = 1 + (number % 8);
-    const size = Math.floor((this.sectors * eighths) / 8);
-    return number % 3 > 0 ? Math.max(1, size - (number % 7)) : size;
+    return volumeSectors(this.sectors, number);
   }
 
   make(slot: PoolSlot, sizeSectors: number, isThin: boolean): PoolVolume {
