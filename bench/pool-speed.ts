@@ -31,6 +31,7 @@ const MIB = 2 ** 20;
 const ALLOCATED_MIB = 512;
 /** Of fresh volumes: few writes of a cell come to a cluster of qcow2 that another has allocated. */
 const FRESH_MIB = 8192;
+const WARM_MIB = 128;
 const SERVER = join(import.meta.dirname, "servers/pool-server.ts");
 const CHUNKS_KIB = [64, 256, 1024, 4096];
 const CORES = { server: 0, client: 1 };
@@ -81,7 +82,12 @@ function ours(name: string, kind: string, chunkKib = 0): Contender {
 }
 
 /** Serves a new image or pool of its own at `path`. */
-async function start(contender: Contender, path: string, sizeMib: number): Promise<RunningServer> {
+async function start(
+  contender: Contender,
+  path: string,
+  sizeMib: number,
+  count = 1,
+): Promise<RunningServer> {
   const image = contender.qcow2;
   if (image !== null) {
     const size = `${sizeMib}M`;
@@ -89,7 +95,7 @@ async function start(contender: Contender, path: string, sizeMib: number): Promi
   }
   const diskMib = contender.kind === "file" ? sizeMib : 2 * sizeMib;
   const node = ["--disable-warning=ExperimentalWarning", SERVER, contender.kind, path];
-  const sizes = [diskMib, sizeMib, contender.chunkKib].map(String);
+  const sizes = [diskMib, sizeMib, contender.chunkKib, count].map(String);
   const adapter: ServerAdapter = {
     name: contender.name,
     isPenstock: image === null,
@@ -120,6 +126,32 @@ async function fill(server: RunningServer): Promise<void> {
   await runFio({ ...once, operation: { rw: "randwrite", blockBytes: 4 * KIB, depth: 32 } });
 }
 
+/** Ours, with a volume for each round and one before, which has been written to: they are warm. */
+async function startFresh(
+  contenders: readonly Contender[],
+  folder: string,
+  rounds: number,
+): Promise<Map<Contender, RunningServer>> {
+  const servers = new Map<Contender, RunningServer>();
+  for (const contender of contenders.filter((each) => each.qcow2 === null)) {
+    const path = join(folder, contender.name);
+    const server = await start(contender, path, FRESH_MIB, rounds + 1);
+    servers.set(contender, server);
+    const operation = { rw: "randwrite", blockBytes: 4 * KIB, depth: 32 } as const;
+    const once = { uri: server.uri, core: CORES.client, sizeBytes: WARM_MIB * MIB };
+    await runFio({ ...once, operation, durationMs: null });
+  }
+  return servers;
+}
+
+function volumeOf(server: RunningServer, index: number): RunningServer {
+  return { ...server, uri: server.uri.replace(/v0$/, `v${index}`) };
+}
+
+async function stopAll(servers: ReadonlyMap<Contender, RunningServer>): Promise<void> {
+  for (const server of servers.values()) await server.stop();
+}
+
 interface Figures {
   readonly us: number[];
   readonly iops: number[];
@@ -144,6 +176,7 @@ async function measure(): Promise<void> {
   const folder = mkdtempSync(join(values.dir, "pool-speed-"));
   const clock = await chooseProcessorClock();
   const durationMs = Number(values.seconds) * 1000;
+  const rounds = Number(values.rounds);
   const allocated = new Map<Contender, RunningServer>();
   try {
     for (const contender of loads.some(({ isFresh }) => !isFresh) ? contenders : []) {
@@ -153,28 +186,32 @@ async function measure(): Promise<void> {
       await fill(server);
     }
     for (const operation of loads) {
+      const { isFresh } = operation;
+      const fresh = mkdtempSync(join(folder, "fresh-"));
+      const ours = isFresh ? await startFresh(contenders, fresh, rounds) : allocated;
       const found = new Map<Contender, Figures>(contenders.map((c) => [c, { us: [], iops: [] }]));
-      for (let round = 0; round < Number(values.rounds); round++) {
+      for (let round = 0; round < rounds; round++) {
         for (const contender of contenders) {
-          const path = join(folder, contender.name);
-          const { isFresh } = operation;
-          const server = isFresh
-            ? await start(contender, path, FRESH_MIB)
-            : (allocated.get(contender) as RunningServer);
+          const path = join(fresh, `${contender.name}-${round}`);
+          // An image is a process of its own. Ours have warmed up, and have a fresh volume left.
+          const own = ours.get(contender) ?? (await start(contender, path, FRESH_MIB));
+          const server = isFresh ? volumeOf(own, round + 1) : own;
           const sizeBytes = (isFresh ? FRESH_MIB : ALLOCATED_MIB) * MIB;
           const cell = { server, operation, sizeBytes, durationMs, cores: CORES, clock };
           const figures = await measureCell(cell);
           found.get(contender)?.us.push(figures.cpuUsPerOperation);
           found.get(contender)?.iops.push(figures.iops);
-          if (!isFresh) continue;
-          await server.stop();
+          if (ours.has(contender)) continue;
+          await own.stop();
           rmSync(path);
         }
       }
+      if (isFresh) await stopAll(ours);
+      rmSync(fresh, { recursive: true });
       print(operation, found);
     }
   } finally {
-    for (const server of allocated.values()) await server.stop();
+    await stopAll(allocated);
     rmSync(folder, { recursive: true });
   }
 }

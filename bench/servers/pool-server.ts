@@ -1,8 +1,8 @@
 /**
- * A server of bench/pool-speed.ts: volumes of a fresh pool on one file, or that file itself, over
- * NBD, in one thread. Prints `ready URI`; a volume is the export of its name.
+ * A server of bench/pool-speed.ts: volumes of a fresh pool on one file, or files, over NBD, in one
+ * thread. The exports are v0, v1 and so on; prints `ready URI` with that of the first.
  *
- *   node pool-server.ts pool|unchecked|file PATH DISK_MIB VOLUME_MIB CHUNK_KIB [CACHE_MIB]
+ *   node pool-server.ts pool|unchecked|file PATH DISK_MIB VOLUME_MIB CHUNK_KIB VOLUMES
  *
  * `unchecked` is no way to run a pool (data that a power loss took could not be told from data that
  * is there): its checksums are a constant, all else is as it is, to see what they cost.
@@ -21,14 +21,19 @@ const MIB = 2 ** 20;
 
 async function serve(): Promise<void> {
   const [kind = "pool", path = "", ...sizes] = process.argv.slice(2);
-  const [diskMib = 0, volumeMib = 0, chunkKib = 0, cacheMib = 64] = sizes.map(Number);
+  const [diskMib = 0, volumeMib = 0, chunkKib = 0, count = 1] = sizes.map(Number);
   const io = await openIo({ level: await chooseLevel("auto") });
   const reactor = new Reactor({ id: 0, io });
-  let device: Device = await FileDevice.open(reactor, { path, sizeBytes: diskMib * MIB });
+  const open = (at: string, mib: number): Promise<Device> =>
+    FileDevice.open(reactor, { path: at, sizeBytes: mib * MIB });
   if (kind === "unchecked") {
     Object.assign(blockChecksum(CHECKSUM_KIND_DEFAULT), { ofSegments: () => 1, ofBytes: () => 1 });
   }
-  if (kind !== "file") {
+  const devices: Device[] = [];
+  if (kind === "file") {
+    for (let index = 0; index < count; index++)
+      devices.push(await open(`${path}-${index}`, diskMib));
+  } else {
     const environment = {
       reactor,
       makeUuid: randomUUID,
@@ -37,17 +42,21 @@ async function serve(): Promise<void> {
       holder: "bench",
       engineUuid: randomUUID(),
     };
-    const options = { name: "bench", force: true, cacheBytes: cacheMib * MIB };
     const chunk = chunkKib === 0 ? {} : { chunkBytes: chunkKib * 1024 };
-    const pool = await Pool.create(environment, [device], { ...options, ...chunk });
-    await pool.createVolume({ name: "v", sizeBytes: volumeMib * MIB });
-    device = await pool.openVolume("v", { stageName: "v" });
+    const disks = [await open(path, diskMib)];
+    const pool = await Pool.create(environment, disks, { name: "bench", force: true, ...chunk });
+    for (let index = 0; index < count; index++) {
+      await pool.createVolume({ name: `v${index}`, sizeBytes: volumeMib * MIB });
+      devices.push(await pool.openVolume(`v${index}`, { stageName: `v${index}` }));
+    }
   }
   const nbd = new NbdService(reactor, { handOff: () => undefined });
   const address = await nbd.listen({ kind: "tcp", host: "127.0.0.1", port: 0 });
-  nbd.addExport(address, device, { name: "v" });
+  for (const [index, device] of devices.entries()) {
+    nbd.addExport(address, device, { name: `v${index}` });
+  }
   process.on("SIGTERM", () => process.exit(0));
-  if (address.kind === "tcp") process.stdout.write(`ready nbd://127.0.0.1:${address.port}/v\n`);
+  if (address.kind === "tcp") process.stdout.write(`ready nbd://127.0.0.1:${address.port}/v0\n`);
 }
 
 await serve();
