@@ -12,7 +12,6 @@
 import { join } from "node:path";
 import type { DescService } from "@bufbuild/protobuf";
 import type { ConnectRouter } from "@connectrpc/connect";
-import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { type EngineAddress, formatEngineAddress } from "../api/engine-address.ts";
 import { PipeHost, type PipeHostOptions } from "../pipe/pipe-host.ts";
 import { RealClock } from "../reactor/real-clock.ts";
@@ -34,6 +33,7 @@ import { addPoolServices } from "./pool-services.ts";
 import { openPoolStore } from "./pool-store.ts";
 import { ReplicaRegistry } from "./replica-registry.ts";
 import { addReflection } from "./reflection-service.ts";
+import { rpcHandler } from "./rpc-handler.ts";
 import { type RpcHandler, RpcListener } from "./rpc-listener.ts";
 import { addServices, type ServiceParts } from "./services.ts";
 import { SnapshotRegistry } from "./snapshot-registry.ts";
@@ -228,7 +228,8 @@ export class Engine {
   #handler(): RpcHandler {
     const { host, registry, pools, replicas, snapshots, events } = this.#parts;
     const { onBug } = this.#options;
-    return connectNodeAdapter({
+    return rpcHandler({
+      onBug,
       routes: (router) => {
         const describe: ServiceParts["describe"] = () => this.#describe();
         const gather: ServiceParts["gatherStats"] = (pipe) => this.#gatherStats(pipe);

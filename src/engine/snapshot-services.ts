@@ -5,7 +5,7 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { ConnectRouter, ServiceImpl } from "@connectrpc/connect";
+import { ConnectError, type ConnectRouter, type ServiceImpl } from "@connectrpc/connect";
 import {
   type DiffSnapshotsRequest,
   type DiffSnapshotsResponseSchema,
@@ -24,7 +24,7 @@ import type { Drawn, VersionCalls } from "../pipe/version-calls.ts";
 import { BLOCK_BYTES } from "../pool/pool-layout.ts";
 import { encodeToken } from "../pool/stream/receive-state.ts";
 import type { ReceiveOptions } from "../pool/stream/receive-target.ts";
-import { PenstockError } from "../util/errors.ts";
+import { PenstockError, toPenstockError } from "../util/errors.ts";
 import { replicaMessage } from "./pool-messages.ts";
 import { receiveStream } from "./receive-stream.ts";
 import {
@@ -154,7 +154,12 @@ async function* measure(
     await snapshots.checkOpen(of);
     for (const name of wanted) {
       if (signal.aborted) return;
-      yield spaceMessage(name, await versions.measure({ pool: of, name }));
+      const space = spaceMessage(name, await versions.measure({ pool: of, name }));
+      try {
+        yield space;
+      } catch {
+        return; // Whoever reads is gone.
+      }
     }
   } catch (thrown) {
     throw toRpcError(thrown, onBug);
@@ -222,7 +227,11 @@ async function* drawn<T, M>(
       while (!signal.aborted) {
         const item = await session.next();
         if (item === null) return;
-        yield message(item);
+        try {
+          yield message(item);
+        } catch {
+          return; // Whoever reads is gone.
+        }
         if (isLast(item)) return;
         if (stepMs > 0) await sleep(stepMs, undefined, { signal }).catch(() => undefined);
       }
@@ -253,7 +262,11 @@ async function* send(
     const session = await versions.send(pool, opening);
     const zstd = request.compression === SendCompression.ZSTD;
     for await (const { data, positionBytes, sizeBytes } of sendStream(session, { zstd, signal })) {
-      yield { data, positionBytes: BigInt(positionBytes), sizeBytes: BigInt(sizeBytes) };
+      try {
+        yield { data, positionBytes: BigInt(positionBytes), sizeBytes: BigInt(sizeBytes) };
+      } catch {
+        return; // Whoever reads is gone.
+      }
     }
   } catch (thrown) {
     throw toRpcError(thrown, onBug);
@@ -289,7 +302,18 @@ async function* bytesOf(
   first: IteratorResult<ReceiveSnapshotRequest>,
   all: AsyncIterator<ReceiveSnapshotRequest>,
 ): AsyncGenerator<Uint8Array> {
-  for (let next = first; next.done !== true; next = await all.next()) yield next.value.data;
+  let next = first;
+  while (next.done !== true) {
+    yield next.value.data;
+    try {
+      next = await all.next();
+    } catch (thrown) {
+      if (thrown instanceof ConnectError) throw thrown;
+      const { message } = toPenstockError(thrown);
+      const cut = `the connection ended before the stream: ${message}`;
+      throw new PenstockError({ code: "stream-cut", message: cut, retryable: true, cause: thrown });
+    }
+  }
 }
 
 function targetMissing(): PenstockError {

@@ -27,7 +27,7 @@ for (const level of HERE) {
         pool.reactors.map(({ id }) => ({ reactor: id, pipes: [] })),
       );
       await pool.stop();
-      await rejects(pool.reactor(0).call("stats", null), { code: "internal" });
+      await rejects(pool.reactor(0).call("stats", null), { code: "aborted" });
     }
   });
 

@@ -143,7 +143,8 @@ class ReactorThread {
     });
     this.#exited = new Promise((resolve) => {
       worker.on("exit", (code) => {
-        this.#channel.end(goneError(settings.id));
+        // A call that comes late is no bug, a thread that ends by itself is.
+        this.#channel.end(this.#stopping ? stoppedError() : goneError(settings.id));
         if (!this.#stopping || code !== 0) {
           onFatal(`reactor ${settings.id} ended with code ${code}`);
         }
@@ -190,6 +191,11 @@ async function makeSlabTable(level: RealLevel): Promise<ReactorSettings["slabTab
   if (level === IoLevel.portable) return undefined;
   const { createSharedSlabTable } = await import("../reactor/slab-space-shared.ts");
   return createSharedSlabTable();
+}
+
+function stoppedError(): PenstockError {
+  const message = "the process is being stopped";
+  return new PenstockError({ code: "aborted", message, retryable: true });
 }
 
 function goneError(id: number): PenstockError {

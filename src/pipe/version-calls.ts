@@ -13,7 +13,13 @@ import type { StreamPiece } from "../pool/stream/send-run.ts";
 import type { StreamHeader } from "../pool/stream/stream-format.ts";
 import type { DiffOf } from "./diff-session.ts";
 import type { RemoteReactor } from "./reactor-pool.ts";
-import type { FlattenProgress, OpenedSend, SendOpening, VersionName } from "./version-protocol.ts";
+import type {
+  FlattenProgress,
+  OpenedSend,
+  SendOpening,
+  SessionId,
+  VersionName,
+} from "./version-protocol.ts";
 
 /** Answers `null` when there is no more. */
 export interface Drawn<T> {
@@ -76,7 +82,7 @@ export class VersionCalls {
     const session = await reactor.call("openFlatten", volume);
     return {
       next: () => reactor.call("flattenProgress", { session }),
-      close: () => reactor.call("closeSession", { session }),
+      close: () => closeSession(reactor, session),
     };
   }
 
@@ -85,7 +91,7 @@ export class VersionCalls {
     const session = await reactor.call("openDiff", { pool, ...of });
     return {
       next: async () => orEnd(await reactor.call("nextDiff", { session })),
-      close: () => reactor.call("closeSession", { session }),
+      close: () => closeSession(reactor, session),
     };
   }
 
@@ -95,7 +101,7 @@ export class VersionCalls {
     return {
       header,
       next: async () => orEnd(await reactor.call("nextSend", { session })),
-      close: () => reactor.call("closeSession", { session }),
+      close: () => closeSession(reactor, session),
     };
   }
 
@@ -112,7 +118,7 @@ export class VersionCalls {
     return {
       put: (pieces) => reactor.call("putReceive", { session, pieces }),
       finish: () => reactor.call("finishReceive", { session }),
-      close: () => reactor.call("closeSession", { session }),
+      close: () => closeSession(reactor, session),
     };
   }
 
@@ -123,6 +129,11 @@ export class VersionCalls {
   async abortReceive(volume: VersionName): Promise<void> {
     await this.#reactorOf(volume.pool).call("abortReceive", volume);
   }
+}
+
+/** One that cannot be told any more has ended with its pool, or with the reactor. */
+async function closeSession(reactor: Remote, session: SessionId): Promise<void> {
+  await reactor.call("closeSession", { session }).catch(() => undefined);
 }
 
 function orEnd<T>(items: readonly T[]): readonly T[] | null {
