@@ -130,7 +130,16 @@ test("a send and a receive end with their clients", async (t) => {
     if (positionBytes > 0n) break;
     await sleep(20);
   }
-  await ask(engine, ({ snapshots }) => snapshots.abortReceive({ pool: POOL, replica: "copy" }));
+  // The cursor is kept a moment before the volume is let go.
+  for (;;) {
+    const given = ask(engine, ({ snapshots }) =>
+      snapshots.abortReceive({ pool: POOL, replica: "copy" }),
+    );
+    const code = await codeOf(given);
+    if (code === "") break;
+    strictEqual(code, "volume-in-use");
+    await sleep(20);
+  }
   await deleteSoon(engine, "vol@one");
   await stopWell(engine);
 });
