@@ -167,7 +167,9 @@ export class PoolChecks {
       if (!this.#isTight && !this.#hasBeenFull) this.#fail(what, code, message);
       return "refused";
     }
-    if (!this.#mayFail) this.#fail(what, code, message);
+    // A volume cannot be cut within a block that is damaged.
+    const isDamage = code === "media-error" && this.mayBeDamaged;
+    if (!this.#mayFail && !isDamage) this.#fail(what, code, message);
     return "unanswered";
   }
 
