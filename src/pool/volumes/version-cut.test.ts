@@ -9,6 +9,7 @@ import { Prng } from "../../util/prng.ts";
 import { walkPool } from "../check/pool-walk.ts";
 import type { Pool } from "../pool.ts";
 import { BLOCK_BYTES } from "../pool-layout.ts";
+import { awaitCall } from "../recovery/await-call.ts";
 import { measureVersion } from "./version-space.ts";
 import { diffVersions } from "./version-diff.ts";
 
@@ -198,6 +199,33 @@ for (const cacheKib of [1024, 4096]) {
     }
   });
 }
+
+test("a root that a cut has left to its child changes while a checkpoint is made", async () => {
+  const world = new PoolWorld({ seed: 1, diskBytes: [96 * MIB] });
+  await world.run(async () => {
+    const pool = await world.open();
+    const { catalogue, checkpointer, applier, environment } = pool.parts;
+    await pool.createVolume({ name: "v", sizeBytes: VOLUME_BYTES });
+    const tags = Array.from({ length: 400 }, (_, key) => key + 1);
+    await writeTags(pool, "v", [{ first: 0, tags }]);
+    await checkpointer.run("in use");
+    await writeTags(pool, "v", [{ first: 0, tags: [1001] }]);
+    await pool.createSnapshot("v", "s");
+    // The root is in memory only, of both; its pointer is in the record of v from now on.
+    await awaitCall(environment.reactor, (done) => catalogue.prepareFold(done));
+    const s = stateOf(pool, "v@s");
+    s.isDeleting = true;
+    strictEqual(applier.cut(s.id, 2 ** 32, applier.appliedSequence), true);
+    // Nothing is counted otherwise than before: it replaces a block of its own.
+    await writeTags(pool, "v", [{ first: 300, tags: [1002] }]);
+    await checkpointer.run("in use");
+    world.kill();
+    const again = await world.open();
+    const content = await contentOf(again, stateOf(again, "v"));
+    deepStrictEqual([content.size, content.get(0), content.get(300)], [400, 1001, 1002]);
+    await world.exported(again);
+  });
+});
 
 /** Deleted versions that are half gone. */
 function halfCut(pool: Pool): number {

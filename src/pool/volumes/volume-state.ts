@@ -185,12 +185,14 @@ export class VolumeState {
 
   /** Its record in the objects tree is not what it should be. */
   get needsFold(): boolean {
-    const { a, b, generation, level } = this.#foldedRoot;
+    const { a, b, generation, level, epoch } = this.#foldedRoot;
     const { root } = this.tree;
     const isRootNew = root.a !== a || root.b !== b || root.generation !== generation;
     return (
       isRootNew ||
       root.level !== level ||
+      // One that the cut of the origin has left to it gets another, where it is.
+      root.epoch !== epoch ||
       this.isRecordNew ||
       this.mappedBlocks !== this.#foldedBlocks ||
       this.sharedBlocks !== this.#foldedShared
