@@ -34,6 +34,7 @@ export const DEBIAN_PACKAGE_BY_TOOL: Readonly<Record<string, string>> = {
   "qemu-nbd": "qemu-utils",
   "qemu-system-x86_64": "qemu-system-x86",
   script: "bsdutils",
+  sqlite3: "sqlite3",
   strace: "strace",
   zsh: "zsh",
 };
