@@ -132,7 +132,7 @@ for (const [what, end] of ENDINGS) {
   });
 }
 
-test("a label that not all disks have is on all of them before the next one is written", async () => {
+test("a label that not all disks have is on all before the next one is written", async () => {
   for (let seed = 1; seed <= 2; seed++) {
     let events = 0;
     // Once to its end, then ended at each of its last events: labels are written, not yet synced.
