@@ -50,7 +50,13 @@ export interface VersionCutter {
   readonly stuckTree: PageTree | null;
   readonly stuckKey: number;
   /** @returns 0; MISSING: load the page, then the same again; FAILED: a page is lost */
-  apply(x: VolumeState, child: VolumeState | null, end: number, sequence: number): number;
+  apply(
+    x: VolumeState,
+    child: VolumeState | null,
+    end: number,
+    sequence: number,
+    isLive: boolean,
+  ): number;
 }
 
 export interface RecordApplierOptions {
@@ -206,7 +212,7 @@ export class RecordApplier implements RecordSink, PageWaiter {
     if (state === undefined || !state.isDeleting || state.isWaiting) return this.#leaveOut();
     if (cutter === null) return this.#leaveOut();
     const [child = null] = state.children;
-    const status = cutter.apply(state, child, end, sequence);
+    const status = cutter.apply(state, child, end, sequence, this.#isRunning);
     this.onUsedChanged?.();
     if (status !== MISSING) return true;
     const { stuckTree, stuckKey } = cutter;

@@ -7,8 +7,10 @@ import { openForTest, PoolWorld } from "../../testing/pool-rig.ts";
 import { type Content, contentOf, stateOf, writeTags } from "../../testing/version-family.ts";
 import { Prng } from "../../util/prng.ts";
 import { walkPool } from "../check/pool-walk.ts";
+import type { RecordSink } from "../log/log-record.ts";
 import type { Pool } from "../pool.ts";
 import { BLOCK_BYTES } from "../pool-layout.ts";
+import { SlotState } from "../pages/cache-slots.ts";
 import { awaitCall } from "../recovery/await-call.ts";
 import { measureVersion } from "./version-space.ts";
 import { diffVersions } from "./version-diff.ts";
@@ -224,6 +226,37 @@ test("a root that a cut has left to its child changes while a checkpoint is made
     const content = await contentOf(again, stateOf(again, "v"));
     deepStrictEqual([content.size, content.get(0), content.get(300)], [400, 1001, 1002]);
     await world.exported(again);
+  });
+});
+
+test("a cut does not go beyond its record when a page cannot be read for a moment", async () => {
+  const world = new PoolWorld({ seed: 1, diskBytes: [96 * MIB] });
+  await world.run(async () => {
+    const pool = await world.open();
+    const { checkpointer, applier, cache } = pool.parts;
+    await pool.createVolume({ name: "v", sizeBytes: VOLUME_BYTES });
+    const tags = Array.from({ length: 400 }, (_, key) => key + 1);
+    await writeTags(pool, "v", [{ first: 0, tags }]);
+    await pool.createSnapshot("v", "s");
+    await writeTags(pool, "v", [{ first: 0, tags: [1001] }]);
+    await checkpointer.run("in use");
+    const s = stateOf(pool, "v@s");
+    const end = s.tree.leafEnd(0);
+    ok(end > 0 && end < 400, "it has leaves");
+    s.isDeleting = true;
+    const root = s.tree.slotOnPath(0, 1);
+    cache.slots.states[root] = SlotState.failed;
+    const entry = {
+      nextApplied: null,
+      sequence: 0,
+      applyTo: (sink: RecordSink) => sink.cut(s.id, end, entry.sequence),
+      applied: () => undefined,
+    };
+    applier.enqueue(entry, applier.appliedSequence);
+    strictEqual(s.cursor, end, "where the log says that it is");
+    cache.slots.states[root] = SlotState.clean;
+    world.kill();
+    await world.exported(await world.open());
   });
 });
 

@@ -77,9 +77,17 @@ export class VersionCut {
 
   /**
    * Frees what is `x`'s alone and moves its cursor to `end` or beyond. `child`: its only one.
+   * @param isLive not in a replay: `end` is where a page of x ends, and not gone beyond. A replay
+   *   that could read what could not be read here would be behind, and free what is in use by then
    * @returns 0, or MISSING: load, and call the same again before anything else is applied
    */
-  apply(x: VolumeState, child: VolumeState | null, end: number, sequence: number): number {
+  apply(
+    x: VolumeState,
+    child: VolumeState | null,
+    end: number,
+    sequence: number,
+    isLive: boolean,
+  ): number {
     assert(x.isDeleting && end <= KEYS_END, "only what is being deleted is cut");
     const children = this.#listOf(child);
     const step = this.#step;
@@ -88,6 +96,11 @@ export class VersionCut {
       const found = step.look(x, children, x.cursor);
       if (found === MISSING) return MISSING;
       assert(step.end > x.cursor, "a cut gets on");
+      // Only by a page that is lost: the next record passes it.
+      if (isLive && step.end > end) {
+        x.cursor = end;
+        break;
+      }
       if (found === Piece.leaf) {
         step.forEachOwn(this.#own);
         this.#free();
