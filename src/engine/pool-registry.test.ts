@@ -244,7 +244,7 @@ test("grow says which disks are larger", async () => {
   await rejects(rig.registry.grow("slow", null), { code: "pool-not-found" });
 });
 
-test("a pool that does not answer is listed as it was, and keeps no other one waiting", async () => {
+test("a pool that does not answer is listed as it was, and keeps none waiting", async () => {
   const rig = new Rig();
   await rig.registry.create(NEW);
   rig.host.hangs = true;

@@ -1,4 +1,4 @@
-// Snapshots and clones as who uses them sees them: content, names, order, space. Over fake machines.
+// Snapshots and clones as their users see them: content, names, order, space. Fake machines.
 
 import { deepStrictEqual, ok, rejects, strictEqual } from "node:assert/strict";
 import { test } from "node:test";
@@ -42,7 +42,7 @@ async function withPool(body: (pool: Pool, world: PoolWorld) => Promise<void>): 
   });
 }
 
-test("a snapshot stays what it was, whatever becomes of its volume, over kills and exports", async () => {
+test("a snapshot stays what it was, whatever becomes of its volume", async () => {
   const world = new PoolWorld({ seed: 12, diskBytes: [64 * MIB], cacheBytes: MIB });
   await world.run(async () => {
     const pool = await world.open();
@@ -250,7 +250,7 @@ test("a snapshot of a thick volume reserves what the volume maps", async () => {
   });
 });
 
-test("hundreds of versions are there after kills, however many go into one checkpoint", async () => {
+test("hundreds of versions in one checkpoint are there after kills", async () => {
   const world = new PoolWorld({ seed: 14, diskBytes: [64 * MIB], cacheBytes: MIB });
   const count = 300;
   await world.run(async () => {

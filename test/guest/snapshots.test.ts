@@ -1,6 +1,6 @@
 /**
  * A database on ext4 over the kernel's NVMe/TCP host: a snapshot under its load, mounted from a
- * clone, has all that was committed when it was taken; the file system is clean, the database whole.
+ * clone, has all that was committed when it was taken; file system and database are whole.
  */
 
 import assert from "node:assert/strict";

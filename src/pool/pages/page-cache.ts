@@ -364,7 +364,7 @@ export class PageCache implements PageLoadHome {
   /**
    * The page may be changed in place afterwards, by the tree of `sharing`. @returns its slot,
    * another one when it is being written in its old state, or is another tree's as well: that goes
-   * on as it is. Epoch and addresses may be others: the caller puts the pointer into the page above.
+   * on as it is. Epoch and addresses may be others: the caller mends the pointer above.
    */
   makeWritable(slot: number, sharing: TreeSharing): number {
     const { slots } = this;

@@ -217,7 +217,7 @@ export class PageTree implements ChangingTree, PageOwner {
   }
 
   /**
-   * Addresses of the page at `level` on the path to `key`, which need not be in memory, into `into`.
+   * Addresses of the page at `level` on the path to `key`, into `into`; it need not be in memory.
    * @returns 0; ABSENT: the tree is not so high; MISSING: a page above it, `load`; FAILED
    */
   pointerAt(key: number, level: number, into: RootPointer): number {

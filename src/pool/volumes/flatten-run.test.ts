@@ -72,7 +72,7 @@ test("a flattened clone has all blocks for itself, and its snapshot can go", asy
   });
 });
 
-test("a flattening ends when it is told to, when its volume goes and when its pool closes", async () => {
+test("a flattening ends when it is told to, and with its volume and its pool", async () => {
   const world = worldOf(2);
   await world.run(async () => {
     const pool = await begin(world);
