@@ -11,7 +11,7 @@ const SEEDS = IS_LONG ? 200 : 1;
 /** One seed of a failure: PENSTOCK_SEED=7. */
 const [FIRST, COUNT] =
   process.env.PENSTOCK_SEED === undefined ? [1, SEEDS] : [Number(process.env.PENSTOCK_SEED), 1];
-const ROUNDS = 4;
+const ROUNDS = IS_LONG ? 4 : 2;
 
 const USUAL: ProgramOptions = {
   diskBytes: [32 * MIB],

@@ -15,7 +15,8 @@ const FINDINGS: readonly Finding[] = [
   {
     what: "a volume that was cut twice has no block beyond its end",
     schedule: parseSchedule(`{"scenario":"pool","seed":15,"settings":{"volumes":1,"disks":1,
-      "clients":1,"sectors":64,"chunkKib":128,"blockSectors":1,"direct":0,"tight":0,"leftKib":0},
+      "clients":1,"sectors":64,"chunkKib":128,"blockSectors":1,"direct":0,"tight":0,"leftKib":0,
+      "cacheKib":1024,"filled":0,"propertyBytes":700},
       "steps":[
       {"at":0,"kind":"write","client":0,"first":29,"count":1},
       {"at":0,"kind":"event","name":"resize","target":0,"ms":387},

@@ -16,8 +16,8 @@ const FLAGS = ["--disable-warning=ExperimentalWarning"];
 /** `npm run sim` and the long run have thousands. */
 const SEEDS = forLongRun(10, 25);
 
-test("runSchedule gives the same trace when it runs again, for every scenario", async () => {
-  for (const scenario of SCENARIOS) {
+test("runSchedule gives the same trace when it runs again", async () => {
+  for (const scenario of forLongRun(SCENARIOS.slice(0, 2), SCENARIOS)) {
     const lines: string[] = [];
     const schedule = scenario.draw(11);
     const first = await runSchedule(scenario, schedule, { onTrace: (line) => lines.push(line) });

@@ -11,12 +11,15 @@ import { type TestContext, test } from "node:test";
 import { parseEngineAddress } from "../../src/api/engine-address.ts";
 import { askEngine, type EngineClient } from "../../src/api/engine-client.ts";
 import { cleanUp } from "../../src/testing/cleanup.ts";
+import { forLongRun } from "../../src/testing/long-run.ts";
 import { NbdRawClient } from "../../src/testing/nbd-raw-client.ts";
 import { PENSTOCK, type PenstockProcess, startEngine } from "../../src/testing/penstock-process.ts";
 import { runCommand } from "../../src/testing/run-command.ts";
 import { makeTempDir } from "../../src/testing/temp-dir.ts";
 
 const MIB = 2 ** 20;
+/** Increments that are sent after a base. */
+const INCREMENTS = forLongRun(2, 20);
 const BLOCK = 4096;
 
 function ask<T>({ uri }: PenstockProcess, call: (client: EngineClient) => Promise<T>): Promise<T> {
@@ -205,14 +208,14 @@ test("a snapshot goes through a file, and what came of a cut one is gone on with
   await client.disconnect();
 });
 
-test("a base and increments reach another engine over a line that is cut ten times", async (t) => {
+test("a base and increments reach another engine over a line that is often cut", async (t) => {
   const from = await startWithPool(t, "fast");
   const to = await startWithPool(t, "safe");
   await penstock(from, "replica create fast vol --size 24MiB --thin");
   const client = await share(from, "fast", "vol");
   const cuts = [4e6, 1e6, 2e6, 300, 5e6];
   const address = await openCutter(t, to.uri, cuts);
-  for (let step = 0; step < 5; step++) {
+  for (let step = 0; step <= INCREMENTS; step++) {
     const count = step === 0 ? 20 : 3;
     for (let at = 0; at < count; at++) {
       const where = step === 0 ? at : (at * 7 + step * 5) % 24;

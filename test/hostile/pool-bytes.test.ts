@@ -14,7 +14,7 @@ const MIB = 2 ** 20;
 const BLOCK_BYTES = 4096;
 const AREA_BLOCKS = 16;
 /** Everyday runs look at one byte of so many, at other places in each region. */
-const STRIDE = IS_LONG ? 1 : 997;
+const STRIDE = IS_LONG ? 1 : 1997;
 const DATA_STRIDE = 97;
 const GARBAGE_ROUNDS = IS_LONG ? 2000 : 30;
 const SIZES = [32 * MIB];

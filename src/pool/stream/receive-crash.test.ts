@@ -3,6 +3,7 @@
 
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict";
 import { test } from "node:test";
+import { forLongRun } from "../../testing/long-run.ts";
 import { openForTest, PoolWorld } from "../../testing/pool-rig.ts";
 import { StreamEnd } from "../../testing/stream-pair.ts";
 import { Prng } from "../../util/prng.ts";
@@ -10,6 +11,7 @@ import { walkPool } from "../check/pool-walk.ts";
 import type { Pool } from "../pool.ts";
 
 const MIB = 2 ** 20;
+const SEEDS = forLongRun(2, 50);
 const BLOCK = 4096;
 const SIZE_BYTES = 3 * MIB + 512;
 const CURSOR_BYTES = 250_000;
@@ -79,7 +81,7 @@ for (const isPower of [false, true]) {
   const what = isPower ? "lost power" : "kills";
   test(`${what} in the middle of receives cost nothing but time`, async () => {
     let wentOn = 0;
-    for (let seed = 1; seed <= 5; seed++) {
+    for (let seed = 1; seed <= SEEDS; seed++) {
       const sender = await makeSender(seed);
       const prng = new Prng(`${seed} crashes`);
       const world = new PoolWorld({ seed: seed + 100, diskBytes: [48 * MIB] });
@@ -139,6 +141,6 @@ for (const isPower of [false, true]) {
         });
       }
     }
-    ok(wentOn > 5, `${wentOn}`);
+    ok(wentOn >= SEEDS, `${wentOn} went on in the middle`);
   });
 }

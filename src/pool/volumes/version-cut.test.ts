@@ -18,7 +18,7 @@ import { diffVersions } from "./version-diff.ts";
 const MIB = 2 ** 20;
 const VOLUME_BYTES = 64 * MIB;
 const KEYS = VOLUME_BYTES / BLOCK_BYTES;
-const ROUNDS = process.env.PENSTOCK_LONG === "1" ? 200 : 6;
+const ROUNDS = process.env.PENSTOCK_LONG === "1" ? 200 : 2;
 const STEPS = 40;
 const VERSIONS_MAX = 14;
 /** Blocks that have content from the first. */

@@ -6,7 +6,7 @@ import { forLongRun } from "../../testing/long-run.ts";
 import { runSchedule } from "../run.ts";
 import { SNAPSHOT_SCENARIO } from "./snapshot.ts";
 
-const SEEDS = forLongRun(8, 500);
+const SEEDS = forLongRun(4, 500);
 
 test("the scenario snapshot keeps the rules", async () => {
   let answered = 0;
