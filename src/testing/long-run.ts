@@ -6,3 +6,9 @@ export const LONG_RUN: boolean = process.env.PENSTOCK_LONG === "1";
 export function forLongRun<T>(everyday: T, long: T): T {
   return LONG_RUN ? long : everyday;
 }
+
+/** Why a test that takes much of the processor is left out; false in CI and in long runs. */
+export const NOT_EVERY_DAY: string | false =
+  LONG_RUN || process.env.PENSTOCK_REQUIRE_ALL === "1"
+    ? false
+    : "runs in CI and long runs (PENSTOCK_REQUIRE_ALL=1)";

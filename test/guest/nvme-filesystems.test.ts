@@ -14,7 +14,7 @@ import { freePort } from "../../src/testing/free-port.ts";
 import { guestSkipReason } from "../../src/testing/guest/guest-kernel.ts";
 import { type NvmeHost, startNvmeHost } from "../../src/testing/guest/nvme-host.ts";
 import { type NvmeShare, SHARE_NQN, startNvmeShare } from "../../src/testing/guest/nvme-share.ts";
-import { forLongRun } from "../../src/testing/long-run.ts";
+import { forLongRun, NOT_EVERY_DAY } from "../../src/testing/long-run.ts";
 import { PENSTOCK, type PenstockProcess, startEngine } from "../../src/testing/penstock-process.ts";
 import { runCommand } from "../../src/testing/run-command.ts";
 import { makeTempDir } from "../../src/testing/temp-dir.ts";
@@ -49,14 +49,15 @@ test("ext4 and XFS over the kernel's NVMe/TCP host", {
     programs: ["mkfs.ext4", "fsck.ext4", "mkfs.xfs", "xfs_repair"],
   });
   await host.connect(share, { queues: 2 });
-  // On a pool, below, both run every day.
+  // On a pool, below, both are tried.
   for (const fileSystem of FILE_SYSTEMS.slice(forLongRun(1, 0))) {
     await t.test(fileSystem.type, () => exercise(host, share, { ...fileSystem, path }));
   }
   await host.disconnect(share);
   assert.deepEqual(await share.server.stop(), { code: 0, signal: null });
   await t.test("a namespace grows while the host is connected", (t) => grow(t, host));
-  await t.test("on a pool, whose engine is killed under load", (t) => onPool(t, host));
+  const often = { skip: NOT_EVERY_DAY };
+  await t.test("on a pool, whose engine is killed under load", often, (t) => onPool(t, host));
 });
 
 /** The host hears of it (asynchronous event, changed namespace list) and writes to the new end. */

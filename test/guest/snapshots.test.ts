@@ -12,11 +12,11 @@ import { freePort } from "../../src/testing/free-port.ts";
 import { guestSkipReason } from "../../src/testing/guest/guest-kernel.ts";
 import { type NvmeHost, startNvmeHost } from "../../src/testing/guest/nvme-host.ts";
 import { SHARE_NQN } from "../../src/testing/guest/nvme-share.ts";
-import { forLongRun } from "../../src/testing/long-run.ts";
+import { forLongRun, NOT_EVERY_DAY } from "../../src/testing/long-run.ts";
 import { startEngine } from "../../src/testing/penstock-process.ts";
 import { makeTempDir } from "../../src/testing/temp-dir.ts";
 
-const SKIP = guestSkipReason("nvme", "mkfs.ext4", "sqlite3");
+const SKIP = NOT_EVERY_DAY || guestSkipReason("nvme", "mkfs.ext4", "sqlite3");
 const MIB = 2 ** 20;
 /** Each taken under load, and looked at. */
 const SNAPSHOTS = forLongRun(1, 20);
