@@ -173,8 +173,9 @@ export class SnapshotStage implements Stage {
     return await this.#boot(session.reactor);
   }
 
-  /** After a checkpoint: a walk wants a pool that is quiet. */
+  /** After deletions and a checkpoint: a walk wants a pool that is quiet. */
   async #walk({ pool }: VersionSession): Promise<{ dataBlocks: number }> {
+    await pool.deleted();
     await pool.parts.checkpointer.run("in use");
     const walked = await walkPool(pool.parts);
     const [first] = walked.problems;
