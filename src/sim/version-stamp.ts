@@ -1,6 +1,5 @@
 /** Content of blocks as a number: 0 for zeroes. Pure. */
 
-export { BLOCK_BYTES } from "../pool/pool-layout.ts";
 import { BLOCK_BYTES } from "../pool/pool-layout.ts";
 
 const SECTOR_BYTES = 512;

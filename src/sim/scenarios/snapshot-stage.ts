@@ -87,7 +87,6 @@ export class SnapshotStage implements Stage {
     await this.#count(session);
     const random = new Prng(this.#run.schedule.seed);
     await this.#actor.deleteAll(random, () => this.#count(session));
-    await session.pool.deleted();
     const { dataBlocks } = await this.#walk(session);
     if (dataBlocks > 0) this.#run.fail("snapshot", `${dataBlocks} blocks are left of nothing`);
   }
@@ -186,8 +185,7 @@ export class SnapshotStage implements Stage {
   /** What the pool says of each version against a count of all blocks. */
   async #count(session: VersionSession): Promise<void> {
     const { pool } = session;
-    await pool.deleted();
-    await this.#walk(session);
+    const { dataBlocks } = await this.#walk(session);
     const counted = await countVersions(pool);
     for (const info of [...pool.volumes(), ...pool.snapshots()]) {
       const { ownBytes, sharedBytes, wouldFreeBytes } = await pool.measure(info.name);
@@ -197,7 +195,6 @@ export class SnapshotStage implements Stage {
       const message = `${info.name}: ${found}, and a count gives ${expected}`;
       this.#run.fail("snapshot", message);
     }
-    const { dataBlocks } = pool.parts.space;
     if (pool.info.usedBytes !== dataBlocks * BLOCK_BYTES) {
       this.#run.fail("snapshot", "the pool does not know what it uses");
     }

@@ -8,13 +8,14 @@
 
 import { PromiseDevice } from "../../block/promise-device.ts";
 import type { Pool } from "../../pool/pool.ts";
+import { BLOCK_BYTES } from "../../pool/pool-layout.ts";
 import type { Reactor } from "../../reactor/reactor.ts";
 import { assert } from "../../util/assert.ts";
 import { PenstockError } from "../../util/errors.ts";
 import { Prng } from "../../util/prng.ts";
 import { uuidOfName } from "../../util/uuid.ts";
 import { type Cell, VersionHistory } from "../version-history.ts";
-import { BLOCK_BYTES, stampedBlocks, stampOf } from "../version-stamp.ts";
+import { stampedBlocks, stampOf } from "../version-stamp.ts";
 
 /** A pool while it is open. */
 export interface VersionSession {
